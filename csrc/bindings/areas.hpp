@@ -1,0 +1,10 @@
+// One function per area of the engine; each lives in its own small file.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace plv::bindings {
+
+void bind_regions(pybind11::module_& m);
+
+}  // namespace plv::bindings

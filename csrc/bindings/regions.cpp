@@ -1,0 +1,352 @@
+// Enumeration of regions: count, list, stream, decision boundary.
+#include <deque>
+
+#include "base/timer.hpp"
+#include "bindings/areas.hpp"
+#include "bindings/run.hpp"
+#include "region/prove.hpp"
+#include "region/complex.hpp"
+#include "region/enumerate.hpp"
+
+namespace plv::bindings {
+
+namespace {
+
+struct Options {
+    int threads;
+    std::optional<double> timeout;
+    int decide;
+    bool unchecked, portable;
+    EnumerateOptions engine() const {
+        PLV_EXPECT(decide >= 0 && decide <= 2, "decide must be 0, 1 or 2");
+        return {threads, static_cast<Decide>(decide), unchecked, portable};
+    }
+};
+
+py::dict stats_dict(const EnumerateStats& stats, double setup_seconds, double wall_seconds) {
+    py::dict out;
+    out["cpu_seconds"] = stats.cpu_seconds;
+    out["setup_seconds"] = setup_seconds;
+    out["wall_seconds"] = wall_seconds;
+    out["unit_tests"] = stats.unit_tests;
+    out["undecided"] = stats.undecided;
+    out["exact_signs"] = stats.exact_signs;
+    out["exact_points"] = stats.exact_points;
+    out["exact_passes"] = stats.exact_passes;
+    return out;
+}
+
+template <int D>
+void put_batch(py::dict& out, RegionBatch<D>&& b, int pattern_bytes, int outputs) {
+    const py::ssize_t n = b.count, v = static_cast<py::ssize_t>(b.line_layer.size());
+    out["patterns"] = to_array(std::move(b.patterns), {n, pattern_bytes});
+    out["vertex_count"] = to_array(std::move(b.vertex_count), {n});
+    out["vertices"] = to_array(std::move(b.vertices), {v, D});
+    out["line_layer"] = to_array(std::move(b.line_layer), {v});
+    out["line_unit"] = to_array(std::move(b.line_unit), {v});
+    out["flags"] = to_array(std::move(b.flags), {v});
+    out["jacobian"] = to_array(std::move(b.jacobian), {n, outputs, D});
+    out["offset"] = to_array(std::move(b.offset), {n, outputs});
+}
+
+template <int D>
+class Complex;
+
+template <int D>
+py::dict result_dict(const EnumerateResult& result, bool interrupted, double setup, double wall) {
+    py::dict out;
+    out["count"] = result.count;
+    out["complete"] = result.complete;
+    out["reason"] = result.complete ? "" : reason_name(result.reason, interrupted);
+    std::vector<uint8_t> on = result.ever_on, off = result.ever_off;
+    const auto units = static_cast<py::ssize_t>(on.size());
+    out["ever_on"] = to_array(std::move(on), {units});
+    out["ever_off"] = to_array(std::move(off), {units});
+    out["stats"] = stats_dict(result.stats, setup, wall);
+    return out;
+}
+
+template <int D>
+struct Run {
+    std::shared_ptr<const Problem<D>> problem;
+    EnumerateResult result;
+    bool interrupted = false;
+    double setup = 0.0, wall = 0.0;
+
+    void operator()(std::shared_ptr<const Net> net, const DomainSpec& spec, const Options& options, const Sink<D>& sink,
+                    const py::object& progress) {
+        const Timer timer;
+        const EnumerateOptions engine = options.engine();
+        const std::unique_ptr<StopToken> stop = make_stop(options.timeout);
+        std::atomic<int64_t> found{0};
+        std::function<void()> tick;
+        if (!progress.is_none()) tick = [&] { progress(found.load()); };
+        interrupted = run_interruptible(
+            *stop,
+            [&] {
+                problem = Problem<D>::build(net, spec);
+                setup = timer.wall();
+                result = enumerate<D>(*problem, engine, sink, *stop, &found);
+            },
+            tick);
+        wall = timer.wall();
+    }
+    py::dict dict() const { return result_dict<D>(result, interrupted, setup, wall); }
+};
+
+// The regions of one run, kept on the engine's side for what needs them again: neighbours, merging, exact vertices, proofs.
+template <int D>
+class Complex {
+public:
+    Complex(std::shared_ptr<const Problem<D>> problem, RegionBatch<D>&& regions)
+        : problem_(std::move(problem)), regions_(std::move(regions)) {}
+
+    py::array_t<int32_t> neighbours() {
+        find_neighbours();
+        return to_array(std::vector<int32_t>(neighbour_), {static_cast<py::ssize_t>(neighbour_.size())});
+    }
+    py::array_t<int32_t> linear_labels() {
+        find_neighbours();
+        StopToken stop;
+        std::vector<int32_t> labels;
+        finish(stop, [&] { labels = linear_regions<D>(*problem_, regions_, neighbour_, stop); });
+        const auto n = static_cast<py::ssize_t>(labels.size());
+        return to_array(std::move(labels), {n});
+    }
+    py::list exact_vertices(int64_t index) const {
+        py::list out;
+        for (const ExactPoint<D>& point : plv::exact_vertices<D>(*problem_, regions_, index)) out.append(to_python(point));
+        return out;
+    }
+    // Exact points of a run with exact vertices, and for every vertex its index among them.
+    py::list points() const {
+        py::list out;
+        for (const ExactPoint<D>& point : regions_.exact) out.append(to_python(point));
+        return out;
+    }
+    py::array_t<int32_t> point_index() const {
+        return to_array(std::vector<int32_t>(regions_.points), {static_cast<py::ssize_t>(regions_.points.size())});
+    }
+    py::tuple proof_body() const {
+        PLV_EXPECT(!regions_.exact.empty(), "a proof needs a run with exact vertices");
+        const RegionListBody body = region_list_body<D>(*problem_, regions_);
+        return py::make_tuple(py::bytes(body.bytes), body.vertices, body.domain_vertices);
+    }
+
+private:
+    void find_neighbours() {
+        if (ready_) return;
+        StopToken stop;
+        finish(stop, [&] { neighbour_ = plv::neighbours<D>(*problem_, regions_, stop); });
+        ready_ = true;
+    }
+    static void finish(StopToken& stop, const std::function<void()>& work) {
+        try {
+            if (run_interruptible(stop, work, {})) throw Stopped{};
+        } catch (const Stopped&) {
+            PyErr_SetNone(PyExc_KeyboardInterrupt);
+            throw py::error_already_set();
+        }
+    }
+
+    std::shared_ptr<const Problem<D>> problem_;
+    RegionBatch<D> regions_;
+    std::vector<int32_t> neighbour_;
+    bool ready_ = false;
+};
+
+template <int D>
+py::dict run_count(std::shared_ptr<const Net> net, const DomainSpec& spec, const Options& options,
+                   const py::object& progress) {
+    Run<D> run;
+    run(std::move(net), spec, options, {}, progress);
+    return run.dict();
+}
+
+template <int D>
+py::dict run_list(std::shared_ptr<const Net> net, const DomainSpec& spec, const Options& options,
+                  const py::object& progress) {
+    Collector<D> collector;
+    Sink<D> sink;
+    sink.regions = [&](RegionBatch<D>&& batch) { collector.take(std::move(batch)); };
+    Run<D> run;
+    run(net, spec, options, sink, progress);
+    py::dict out = run.dict();
+    RegionBatch<D> regions;
+    {
+        py::gil_scoped_release release;
+        regions = collector.join();
+    }
+    // The engine keeps what it needs again; the arrays below are the caller's own.
+    put_batch<D>(out, RegionBatch<D>(regions), net->pattern_bytes(), net->output_size());
+    out["complex"] = std::make_shared<Complex<D>>(run.problem, std::move(regions));
+    return out;
+}
+
+template <int D>
+py::dict run_ties(std::shared_ptr<const Net> net, const DomainSpec& spec, const Options& options,
+                  const py::object& progress) {
+    std::vector<std::pair<int64_t, std::vector<TieSegment<D>>>> found;
+    Sink<D> sink;
+    sink.ties = [&](int64_t subtree, std::vector<TieSegment<D>>&& ties) { found.emplace_back(subtree, std::move(ties)); };
+    Run<D> run;
+    run(std::move(net), spec, options, sink, progress);
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    py::dict out = run.dict();
+    py::list segments;
+    for (const auto& [subtree, ties] : found)
+        for (const TieSegment<D>& s : ties)
+            segments.append(py::make_tuple(to_python(s.from), to_python(s.to), s.i, s.j, s.open_set));
+    out["segments"] = segments;
+    return out;
+}
+
+// Batches of regions while the engine runs ahead by a bounded number of them.
+template <int D>
+class Stream {
+public:
+    Stream(std::shared_ptr<const Net> net, DomainSpec spec, const Options& options, int64_t batch)
+        : net_(std::move(net)), stop_(make_stop(options.timeout)), engine_(options.engine()) {
+        PLV_EXPECT(batch >= 1, "batch must be at least 1");
+        problem_ = Problem<D>::build(net_, spec);
+        sink_.batch = batch;
+        sink_.regions = [this](RegionBatch<D>&& regions) {
+            std::unique_lock lock(mutex_);
+            changed_.wait(lock, [this] { return queue_.size() < 8 || stop_->stopped(); });
+            queue_.push_back(std::move(regions));
+            changed_.notify_all();
+        };
+        thread_ = std::thread([this] {
+            try {
+                result_ = enumerate<D>(*problem_, engine_, sink_, *stop_);
+            } catch (...) {
+                failure_ = std::current_exception();
+            }
+            const std::lock_guard lock(mutex_);
+            done_ = true;
+            changed_.notify_all();
+        });
+    }
+    ~Stream() { close(); }
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
+    // The next batch, or None after the last.
+    py::object next() {
+        std::optional<RegionBatch<D>> batch;
+        for (bool waiting = true; waiting;) {
+            {
+                py::gil_scoped_release release;
+                std::unique_lock lock(mutex_);
+                changed_.wait_for(lock, std::chrono::milliseconds(50), [this] { return done_ || !queue_.empty(); });
+                if (!queue_.empty()) {
+                    batch = std::move(queue_.front());
+                    queue_.pop_front();
+                    changed_.notify_all();
+                }
+                waiting = !batch && !done_;
+            }
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        }
+        if (!batch) {
+            if (failure_) std::rethrow_exception(failure_);
+            return py::none();
+        }
+        py::dict out;
+        out["count"] = batch->count;
+        put_batch<D>(out, std::move(*batch), net_->pattern_bytes(), net_->output_size());
+        return out;
+    }
+    py::dict result() {
+        py::gil_scoped_release release;
+        if (thread_.joinable()) thread_.join();
+        py::gil_scoped_acquire acquire;
+        return result_dict<D>(result_, false, 0.0, 0.0);
+    }
+    void close() {
+        stop_->request();
+        py::gil_scoped_release release;
+        {
+            const std::lock_guard lock(mutex_);
+            changed_.notify_all();
+        }
+        if (thread_.joinable()) thread_.join();
+    }
+
+private:
+    std::shared_ptr<const Net> net_;
+    std::unique_ptr<StopToken> stop_;
+    EnumerateOptions engine_;
+    std::shared_ptr<const Problem<D>> problem_;
+    Sink<D> sink_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<RegionBatch<D>> queue_;
+    bool done_ = false;
+    EnumerateResult result_;
+    std::exception_ptr failure_;
+    std::thread thread_;
+};
+
+template <int D>
+void bind_dimension(py::module_& m, const char* complex_name, const char* stream_name) {
+    py::class_<Complex<D>, std::shared_ptr<Complex<D>>>(m, complex_name, "Regions of one run with their adjacency.")
+        .def("neighbours", &Complex<D>::neighbours)
+        .def("linear_labels", &Complex<D>::linear_labels)
+        .def("exact_vertices", &Complex<D>::exact_vertices, py::arg("index"))
+        .def("points", &Complex<D>::points)
+        .def("point_index", &Complex<D>::point_index)
+        .def("proof_body", &Complex<D>::proof_body);
+    py::class_<Stream<D>>(m, stream_name, "Regions in batches, in constant memory.")
+        .def("next", &Stream<D>::next)
+        .def("result", &Stream<D>::result)
+        .def("close", &Stream<D>::close);
+}
+
+[[noreturn]] void wrong_dimension(int dim) {
+    throw std::invalid_argument("regions are enumerated over domains of 1 or 2 dimensions; this one has " +
+                                std::to_string(dim) + ": study a Slice of it");
+}
+
+}  // namespace
+
+void bind_regions(py::module_& m) {
+    bind_dimension<1>(m, "Complex1", "Stream1");
+    bind_dimension<2>(m, "Complex2", "Stream2");
+    m.def(
+        "enumerate",
+        [](std::shared_ptr<Net> net, const py::bytes& domain, const std::string& want, int threads,
+           std::optional<double> timeout, int decide, const py::object& progress, bool unchecked, bool portable) -> py::dict {
+            const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
+            const Options options{threads, timeout, decide, unchecked, portable};
+            if (spec.dim != 1 && spec.dim != 2) wrong_dimension(spec.dim);
+            const bool line = spec.dim == 1;
+            if (want == "count")
+                return line ? run_count<1>(net, spec, options, progress) : run_count<2>(net, spec, options, progress);
+            if (want == "regions")
+                return line ? run_list<1>(net, spec, options, progress) : run_list<2>(net, spec, options, progress);
+            PLV_EXPECT(want == "ties", "want must be count, regions or ties");
+            return line ? run_ties<1>(net, spec, options, progress) : run_ties<2>(net, spec, options, progress);
+        },
+        py::arg("net"), py::arg("domain"), py::arg("want") = "count", py::arg("threads") = 1,
+        py::arg("timeout") = py::none(), py::arg("decide") = 0, py::arg("progress") = py::none(),
+        py::arg("unchecked") = false, py::arg("portable") = false,
+        "Enumerate the activation regions of a network over a domain.\n\n"
+        "want: 'count' (constant memory), 'regions' (arrays and a complex) or 'ties' (the decision boundary).\n"
+        "decide: 0 filter with exact fall-back, 1 also exact vertices, 2 every sign exact (tests).\n"
+        "unchecked: no error bound at all; only to measure what the filter costs.");
+    m.def(
+        "stream",
+        [](std::shared_ptr<Net> net, const py::bytes& domain, int threads, std::optional<double> timeout,
+           int64_t batch) -> py::object {
+            const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
+            const Options options{threads, timeout, 0, false, false};
+            if (spec.dim == 1) return py::cast(std::make_unique<Stream<1>>(net, spec, options, batch));
+            if (spec.dim == 2) return py::cast(std::make_unique<Stream<2>>(net, spec, options, batch));
+            wrong_dimension(spec.dim);
+        },
+        py::arg("net"), py::arg("domain"), py::arg("threads") = 1, py::arg("timeout") = py::none(),
+        py::arg("batch") = 4096, "Stream the regions in batches; order is by walk within a batch only.");
+}
+
+}  // namespace plv::bindings

@@ -1,0 +1,113 @@
+// How a binding runs the engine: in a thread of its own with the GIL released, while the calling thread waits for it, answers
+// Ctrl-C and reports progress. An interrupt stops the engine and keeps what it has found.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/stop.hpp"
+#include "region/exact.hpp"
+
+namespace plv::bindings {
+
+namespace py = pybind11;
+
+inline std::unique_ptr<StopToken> make_stop(std::optional<double> timeout) {
+    return timeout ? std::make_unique<StopToken>(StopToken::deadline_after(*timeout)) : std::make_unique<StopToken>();
+}
+
+// Runs `work` to its end. Returns whether a KeyboardInterrupt stopped it; any other Python exception raised meanwhile, and any
+// exception of `work`, is rethrown once it has ended. `on_tick` is called with the GIL about ten times a second.
+inline bool run_interruptible(StopToken& stop, const std::function<void()>& work, const std::function<void()>& on_tick) {
+    std::mutex mutex;
+    std::condition_variable done_changed;
+    bool done = false, interrupted = false;
+    std::exception_ptr failure;
+    std::optional<py::error_already_set> raised;
+    {
+        py::gil_scoped_release release;
+        std::thread thread([&] {
+            std::exception_ptr caught;
+            try {
+                work();
+            } catch (...) {
+                caught = std::current_exception();
+            }
+            const std::lock_guard lock(mutex);
+            failure = caught;
+            done = true;
+            done_changed.notify_all();
+        });
+        std::unique_lock lock(mutex);
+        for (int wait_ms = 20; !done_changed.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return done; });
+             wait_ms = 100) {
+            lock.unlock();
+            {
+                py::gil_scoped_acquire acquire;
+                try {
+                    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+                    if (on_tick && !stop.stopped()) on_tick();
+                } catch (py::error_already_set& error) {
+                    if (error.matches(PyExc_KeyboardInterrupt))
+                        interrupted = true;
+                    else if (!raised)
+                        raised.emplace(std::move(error));
+                    stop.request();
+                }
+            }
+            lock.lock();
+        }
+        lock.unlock();
+        thread.join();
+    }
+    if (failure) std::rethrow_exception(failure);
+    if (raised) throw py::error_already_set(std::move(*raised));
+    return interrupted;
+}
+
+// A numpy array that owns the vector's memory.
+template <class T>
+py::array_t<T> to_array(std::vector<T>&& values, std::vector<py::ssize_t> shape) {
+    auto* owned = new std::vector<T>(std::move(values));
+    py::capsule base(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+    return py::array_t<T>(std::move(shape), owned->data(), base);
+}
+
+inline py::object to_python(const Int& value) {
+    if (value.fits_int64()) return py::int_(value.to_int64());
+    const std::vector<uint64_t> words = value.to_words();
+    const py::bytes raw(reinterpret_cast<const char*>(words.data()), words.size() * sizeof(uint64_t));
+    return py::handle(reinterpret_cast<PyObject*>(&PyLong_Type))
+        .attr("from_bytes")(raw, "little", py::arg("signed") = true);
+}
+
+// (p, den) of a finite point, (p, q, den) of one at infinity.
+template <int D>
+py::tuple to_python(const ExactPoint<D>& point) {
+    py::tuple p(D), q(D);
+    for (int k = 0; k < D; ++k) {
+        p[k] = to_python(point.p[k]);
+        q[k] = to_python(point.q[k]);
+    }
+    if (point.infinite) return py::make_tuple(p, q, to_python(point.den));
+    return py::make_tuple(p, to_python(point.den));
+}
+
+inline const char* reason_name(StopReason reason, bool interrupted) {
+    if (interrupted) return "interrupted";
+    return reason == StopReason::timeout ? "timeout" : reason == StopReason::requested ? "stopped" : "";
+}
+
+}  // namespace plv::bindings

@@ -1,0 +1,254 @@
+#include "region/complex.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/contract.hpp"
+
+namespace plv {
+
+namespace {
+
+template <class T>
+void append(std::vector<T>& to, std::vector<T>& from) {
+    if (to.empty())
+        to = std::move(from);
+    else
+        to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+    from = {};
+}
+
+template <int D>
+ExactLine<D> line_of(const Problem<D>& problem, const RegionBatch<D>& regions, size_t vertex, const uint8_t* pattern) {
+    const int layer = regions.line_layer[vertex], unit = regions.line_unit[vertex];
+    if (layer == kConstraint) return problem.lines[unit];
+    if (layer == kBoxSide) return problem.lines[static_cast<size_t>(problem.constraint_count) + unit];
+    return problem.exact->row(layer, unit, pattern);
+}
+
+// Exact vertices in local coordinates of a region whose vertices start at `at`.
+template <int D>
+std::vector<ExactPoint<D>> local_vertices(const Problem<D>& problem, const RegionBatch<D>& regions, int64_t index,
+                                          size_t at) {
+    const uint8_t* pattern = regions.patterns.data() + index * problem.net->pattern_bytes();
+    const int n = regions.vertex_count[index];
+    std::vector<ExactLine<D>> lines;
+    for (int k = 0; k < n; ++k) lines.push_back(line_of<D>(problem, regions, at + k, pattern));
+    std::vector<ExactPoint<D>> out;
+    for (int k = 0; k < n; ++k) {
+        const ExactLine<D>* on[2] = {&lines[k], &lines[k == 0 ? n - 1 : k - 1]};
+        out.push_back(intersect<D>(on));
+    }
+    return out;
+}
+
+template <int D>
+std::vector<size_t> vertex_starts(const RegionBatch<D>& regions) {
+    std::vector<size_t> starts(regions.vertex_count.size() + 1, 0);
+    for (size_t k = 0; k < regions.vertex_count.size(); ++k)
+        starts[k + 1] = starts[k] + static_cast<size_t>(regions.vertex_count[k]);
+    return starts;
+}
+
+// Exactly the pattern just beyond edge `k` of a region.
+template <int D>
+std::vector<uint8_t> pattern_beyond(const Problem<D>& problem, const RegionBatch<D>& regions, int64_t index, size_t at,
+                                    int k, StopToken& stop) {
+    const Net& net = *problem.net;
+    const uint8_t* pattern = regions.patterns.data() + index * net.pattern_bytes();
+    const std::vector<ExactPoint<D>> corners = local_vertices<D>(problem, regions, index, at);
+    const ExactPoint<D>& u = corners[k];
+    ExactGerm<D> germ;
+    std::array<Int, D> inside;  // a point in the edge's relative interior
+    if constexpr (D == 1) {
+        inside = u.p;
+        germ.den = u.den;
+    } else {
+        const ExactPoint<D>& w = corners[(k + 1) % corners.size()];
+        if (!u.infinite && !w.infinite) {
+            germ.den = u.den * w.den * Int(2);
+            for (int c = 0; c < D; ++c) inside[c] = u.p[c] * w.den + w.p[c] * u.den;
+        } else if (u.infinite && w.infinite) {  // a whole line: p + R q lies on it, hence p does
+            germ.den = u.den;
+            inside = u.p;
+        } else {  // a ray from the finite end in direction q
+            const ExactPoint<D>& finite = u.infinite ? w : u;
+            const ExactPoint<D>& far = u.infinite ? u : w;
+            germ.den = finite.den;
+            for (int c = 0; c < D; ++c) inside[c] = finite.p[c] + far.q[c];
+        }
+    }
+    const int layer = regions.line_layer[at + k], unit = regions.line_unit[at + k];
+    const int flat = net.unit_offset[layer] + unit;
+    std::array<Int, D> outward = problem.exact->row(layer, unit, pattern).a;
+    if (pattern[flat >> 3] >> (flat & 7) & 1)
+        for (Int& v : outward) v.negate();
+    germ.levels = {inside, outward};
+    std::vector<int8_t> signs(static_cast<size_t>(net.unit_count));
+    if (!problem.exact->forward(germ, signs.data(), nullptr, &stop)) throw Stopped{};
+    std::vector<uint8_t> out(static_cast<size_t>(net.pattern_bytes()), 0);
+    for (size_t l = 0; l < net.layers.size(); ++l)
+        for (int i = 0; i < net.layers[l].units; ++i) {
+            const int f = net.unit_offset[l] + i;
+            if (signs[f] > 0 && !net.layers[l].one_piece[i]) out[f >> 3] = static_cast<uint8_t>(out[f >> 3] | 1u << (f & 7));
+        }
+    return out;
+}
+
+}  // namespace
+
+template <int D>
+RegionBatch<D> Collector<D>::join() {
+    std::stable_sort(batches_.begin(), batches_.end(),
+                     [](const RegionBatch<D>& a, const RegionBatch<D>& b) { return a.subtree < b.subtree; });
+    RegionBatch<D> out;
+    std::unordered_multimap<uint64_t, int32_t> index;
+    for (RegionBatch<D>& batch : batches_) {
+        std::vector<int32_t> renamed;
+        for (ExactPoint<D>& point : batch.exact) {
+            const uint64_t h = point.hash();
+            int32_t id = -1;
+            for (auto [it, end] = index.equal_range(h); it != end && id < 0; ++it)
+                if (out.exact[it->second] == point) id = it->second;
+            if (id < 0) {
+                id = static_cast<int32_t>(out.exact.size());
+                index.emplace(h, id);
+                out.exact.push_back(std::move(point));
+            }
+            renamed.push_back(id);
+        }
+        for (int32_t& id : batch.points) id = renamed[id];
+        out.count += batch.count;
+        append(out.patterns, batch.patterns);
+        append(out.vertex_count, batch.vertex_count);
+        append(out.vertices, batch.vertices);
+        append(out.line_layer, batch.line_layer);
+        append(out.line_unit, batch.line_unit);
+        append(out.flags, batch.flags);
+        append(out.points, batch.points);
+        append(out.jacobian, batch.jacobian);
+        append(out.offset, batch.offset);
+        append(out.map_error, batch.map_error);
+    }
+    batches_.clear();
+    return out;
+}
+
+template <int D>
+std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>& regions, StopToken& stop) {
+    const Net& net = *problem.net;
+    const size_t bytes = static_cast<size_t>(net.pattern_bytes());
+    const size_t count = static_cast<size_t>(regions.count);
+    auto key = [&](const uint8_t* p) { return std::string_view(reinterpret_cast<const char*>(p), bytes); };
+    std::unordered_map<std::string_view, int32_t> index;
+    index.reserve(count);
+    for (size_t r = 0; r < count; ++r) index.emplace(key(regions.patterns.data() + r * bytes), static_cast<int32_t>(r));
+    const std::vector<size_t> starts = vertex_starts<D>(regions);
+    std::vector<int32_t> out(starts.back(), kBoundary);
+    std::vector<uint8_t> flipped(bytes);
+    for (size_t r = 0; r < count; ++r) {
+        if (stop.poll()) throw Stopped{};
+        for (size_t v = starts[r]; v < starts[r + 1]; ++v) {
+            const int layer = regions.line_layer[v];
+            if (layer < 0) continue;
+            if (regions.flags[v] & 2) {
+                flipped = pattern_beyond<D>(problem, regions, static_cast<int64_t>(r), starts[r],
+                                            static_cast<int>(v - starts[r]), stop);
+            } else {
+                std::memcpy(flipped.data(), regions.patterns.data() + r * bytes, bytes);
+                const int flat = net.unit_offset[layer] + regions.line_unit[v];
+                flipped[flat >> 3] = static_cast<uint8_t>(flipped[flat >> 3] ^ 1u << (flat & 7));
+            }
+            const auto found = index.find(key(flipped.data()));
+            out[v] = found == index.end() ? kUnknown : found->second;
+        }
+    }
+    return out;
+}
+
+template <int D>
+std::vector<int32_t> linear_regions(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                    const std::vector<int32_t>& neighbour, StopToken& stop) {
+    const Net& net = *problem.net;
+    const size_t bytes = static_cast<size_t>(net.pattern_bytes());
+    const size_t count = static_cast<size_t>(regions.count);
+    const size_t entries = static_cast<size_t>(net.output_size()) * D;
+    const std::vector<size_t> starts = vertex_starts<D>(regions);
+    std::vector<int32_t> root(count);
+    std::iota(root.begin(), root.end(), 0);
+    auto find = [&](int32_t r) {
+        while (root[r] != r) r = root[r] = root[root[r]];
+        return r;
+    };
+    auto surely_differ = [&](size_t a, size_t b) {
+        const double slack = (regions.map_error[a] + regions.map_error[b]) * (1 + 0x1p-40);
+        for (size_t e = 0; e < entries; ++e) {
+            const int shift = problem.frame.exponent[e % D];
+            const double x = std::ldexp(regions.jacobian[a * entries + e], shift);
+            const double y = std::ldexp(regions.jacobian[b * entries + e], shift);
+            if (std::fabs(x - y) > slack + 0x1p-50 * (std::fabs(x) + std::fabs(y))) return true;
+        }
+        return false;
+    };
+    auto same_map = [&](size_t a, size_t b) {
+        const uint8_t* pa = regions.patterns.data() + a * bytes;
+        const uint8_t* pb = regions.patterns.data() + b * bytes;
+        int differing = -1, flips = 0;
+        for (int f = 0; f < net.unit_count && flips < 2; ++f)
+            if ((pa[f >> 3] ^ pb[f >> 3]) >> (f & 7) & 1) differing = f, ++flips;
+        if (flips == 1) {
+            int layer = 0;
+            while (layer + 1 < static_cast<int>(net.layers.size()) && net.unit_offset[layer + 1] <= differing) ++layer;
+            // The two maps differ by (1 - slope) times this unit's row, which is not zero, along the outputs' gradient.
+            return problem.exact->output_ignores(layer, differing - net.unit_offset[layer], pa);
+        }
+        ExactRows<D> ra, rb;
+        problem.exact->output_map(pa, ra);
+        problem.exact->output_map(pb, rb);  // the same scale: it depends on the layers only
+        for (size_t i = 0; i < ra.size(); ++i)
+            if (ra[i].a != rb[i].a || ra[i].c != rb[i].c) return false;
+        return true;
+    };
+    for (size_t r = 0; r < count; ++r) {
+        if (stop.poll()) throw Stopped{};
+        for (size_t v = starts[r]; v < starts[r + 1]; ++v) {
+            const int32_t other = neighbour[v];
+            if (other <= static_cast<int32_t>(r)) continue;  // each pair once
+            const int32_t a = find(static_cast<int32_t>(r)), b = find(other);
+            if (a != b && !surely_differ(r, other) && same_map(r, other)) root[std::max(a, b)] = std::min(a, b);
+        }
+    }
+    std::vector<int32_t> label(count, -1);
+    int32_t next = 0;
+    for (size_t r = 0; r < count; ++r) {
+        const int32_t top = find(static_cast<int32_t>(r));
+        if (label[top] < 0) label[top] = next++;
+        label[r] = label[top];
+    }
+    return label;
+}
+
+template <int D>
+std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const RegionBatch<D>& regions, int64_t index) {
+    PLV_EXPECT(index >= 0 && index < regions.count, "region index out of range");
+    size_t at = 0;
+    for (int64_t r = 0; r < index; ++r) at += static_cast<size_t>(regions.vertex_count[r]);
+    std::vector<ExactPoint<D>> out = local_vertices<D>(problem, regions, index, at);
+    for (ExactPoint<D>& point : out) point = problem.frame.to_user(point);
+    return out;
+}
+
+#define PLV_INSTANTIATE(D)                                                                                        \
+    template class Collector<D>;                                                                                  \
+    template std::vector<int32_t> neighbours<D>(const Problem<D>&, const RegionBatch<D>&, StopToken&);            \
+    template std::vector<int32_t> linear_regions<D>(const Problem<D>&, const RegionBatch<D>&,                     \
+                                                    const std::vector<int32_t>&, StopToken&);                     \
+    template std::vector<ExactPoint<D>> exact_vertices<D>(const Problem<D>&, const RegionBatch<D>&, int64_t);
+PLV_INSTANTIATE(1)
+PLV_INSTANTIATE(2)
+
+}  // namespace plv

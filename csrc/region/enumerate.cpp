@@ -1,0 +1,87 @@
+#include "region/enumerate.hpp"
+
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "base/fp_mode.hpp"
+#include "base/timer.hpp"
+#include "region/walker.hpp"
+
+namespace plv {
+
+void EnumerateStats::add(const EnumerateStats& other) {
+    auto add_all = [](std::vector<uint64_t>& to, const std::vector<uint64_t>& from) {
+        if (to.size() < from.size()) to.resize(from.size(), 0);
+        for (size_t k = 0; k < from.size(); ++k) to[k] += from[k];
+    };
+    cpu_seconds += other.cpu_seconds;
+    add_all(unit_tests, other.unit_tests);
+    add_all(undecided, other.undecided);
+    add_all(exact_signs, other.exact_signs);
+    exact_points += other.exact_points;
+    exact_passes += other.exact_passes;
+}
+
+template <int D>
+EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink, StopToken& stop,
+                          std::atomic<int64_t>* progress) {
+    PLV_EXPECT(options.threads >= 1 && options.threads <= 1024, "threads must lie between 1 and 1024");
+    EnumerateResult result;
+    result.complete = true;
+    std::atomic<int64_t> next_claim{0};
+    std::mutex mutex;
+    std::exception_ptr failure;
+    Sink<D> guarded = sink;
+    if (sink.regions)
+        guarded.regions = [&](RegionBatch<D>&& batch) {
+            const std::lock_guard lock(mutex);
+            sink.regions(std::move(batch));
+        };
+    if (sink.ties)
+        guarded.ties = [&](int64_t subtree, std::vector<TieSegment<D>>&& ties) {
+            const std::lock_guard lock(mutex);
+            sink.ties(subtree, std::move(ties));
+        };
+    auto work = [&] {
+        const FpMode fp_mode;
+        const Timer timer;
+        try {
+            Walker<D> walker(problem, options, guarded, stop, next_claim, progress);
+            bool stopped = false;
+            try {
+                walker.run();
+            } catch (const Stopped&) {
+                stopped = true;
+            }
+            const std::lock_guard lock(mutex);
+            if (stopped) result.complete = false;
+            result.count += walker.count();
+            walker.ever(result.ever_on, result.ever_off);
+            EnumerateStats stats = walker.stats();
+            stats.cpu_seconds = timer.thread_cpu();
+            result.stats.add(stats);
+        } catch (...) {
+            const std::lock_guard lock(mutex);
+            if (!failure) failure = std::current_exception();
+            stop.request();
+        }
+    };
+    if (options.threads == 1) {
+        work();
+    } else {
+        std::vector<std::thread> threads;
+        for (int k = 0; k < options.threads; ++k) threads.emplace_back(work);
+        for (std::thread& thread : threads) thread.join();
+    }
+    if (failure) std::rethrow_exception(failure);
+    if (!result.complete) result.reason = stop.reason();
+    return result;
+}
+
+template EnumerateResult enumerate<1>(const Problem<1>&, const EnumerateOptions&, const Sink<1>&, StopToken&,
+                                      std::atomic<int64_t>*);
+template EnumerateResult enumerate<2>(const Problem<2>&, const EnumerateOptions&, const Sink<2>&, StopToken&,
+                                      std::atomic<int64_t>*);
+
+}  // namespace plv

@@ -1,0 +1,133 @@
+// Exact lines, points and signs: what the region engine falls back on when floating point cannot decide.
+//
+// A sign at a point does not depend on the cell from which one looks at it, because a network is one continuous function. So
+// an undecided vertex is interned once: its exact coordinates become a key, one exact forward pass gives the signs of all
+// units in all layers there, and every later question about the point is a look-up. Degenerate networks ask the same few
+// points thousands of times; this is what keeps them fast.
+//
+// Coordinates are the engine's own (`Frame` below maps them to the user's). A point at symbolic infinity is p + R q with R
+// larger than everything (docs/proof_format.md): the plane is studied inside the box |s_i| <= R, so that every cell is a
+// polygon and strips or half-planes need no special case. Its values have two levels, and the sign is that of the first
+// nonzero one.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "base/stop.hpp"
+#include "net/net.hpp"
+#include "num/int.hpp"
+
+namespace plv {
+
+// The line a . s + c + d R = 0 (in 1-D: the point). Only the sides of the symbolic box have d != 0.
+template <int D>
+struct ExactLine {
+    std::array<Int, D> a;
+    Int c, d;
+};
+
+// An exact point: finite p / den, or (p + R q) / den with q != 0.
+template <int D>
+struct ExactPoint {
+    std::array<Int, D> p, q;
+    Int den = 1;
+    bool infinite = false;
+
+    // Sign of line's function at the point.
+    int sign_of(const ExactLine<D>& line) const;
+    bool operator==(const ExactPoint& other) const;
+    uint64_t hash() const;  // the same for equal points, however they are scaled
+};
+
+// A point with its scales (docs/developer.md): levels[0] t_0 + levels[1] t_1 over den, t_0 >> t_1, t_unit_level = 1. A finite
+// point has one level; p + R q is {q, p} with unit_level 1; p + eps q with an infinitesimal eps > 0 is {p, q} with unit_level 0.
+template <int D>
+struct ExactGerm {
+    std::vector<std::array<Int, D>> levels;
+    Int den;
+    size_t unit_level = 0;
+    static ExactGerm of(const ExactPoint<D>& point) {
+        if (point.infinite) return {{point.q, point.p}, point.den, 1};
+        return {{point.p}, point.den, 0};
+    }
+};
+
+// The point where D independent lines meet. Both lines parallel is an internal error.
+template <int D>
+ExactPoint<D> intersect(const ExactLine<D>* const* lines);
+
+// The affine change of coordinates t_k = center_k + size_k * s_k, all dyadic: t_k = (offset[k] + s_k * 2^(shift[k])) / 2^q.
+template <int D>
+struct Frame {
+    std::array<double, D> center{};  // exact
+    std::array<int, D> exponent{};   // size_k = 2^exponent_k
+
+    // Replaces a line given in t by the same line in s, up to a positive factor.
+    ExactLine<D> to_local(const ExactLine<D>& in_t) const;
+    // Replaces a point given in s by the same point in t.
+    ExactPoint<D> to_user(const ExactPoint<D>& in_s) const;
+};
+
+// First-layer rows as functions of the local coordinates: row i is (a . s + c) / scale for one common scale > 0.
+template <int D>
+using ExactRows = std::vector<ExactLine<D>>;
+
+// Exact evaluation of one network over the local coordinates of one domain. Read-only after construction, shared by threads.
+template <int D>
+struct ExactNet {
+    const Net& net;
+    ExactRows<D> first;  // of the first affine map (the output's where there is no hidden layer)
+    Int first_scale;     // common, > 0
+
+    // Signs of all units (layer after layer) at a germ; with outputs != null also the outputs up to one positive factor,
+    // level after level. False if stopped.
+    bool forward(const ExactGerm<D>& at, int8_t* signs, std::vector<Int>* outputs, StopToken* stop) const;
+    // Row of unit `unit` of layer `layer` (the layer count itself: the outputs, or with `minus` >= 0 the difference of two)
+    // under the pieces `bits` (flat pattern over all units), up to a positive factor.
+    ExactLine<D> row(int layer, int unit, const uint8_t* bits, int minus = -1) const;
+    // All outputs as functions of s over one common positive scale, which is returned.
+    Int output_map(const uint8_t* bits, ExactRows<D>& rows) const;
+    // Whether the outputs do not depend on unit `unit` of layer `layer` under the pieces `bits` of the layers above it.
+    bool output_ignores(int layer, int unit, const uint8_t* bits) const;
+};
+
+// The interned points of one thread.
+template <int D>
+class PointTable {
+public:
+    PointTable(const ExactNet<D>& net, StopToken* stop) : net_(net), stop_(stop) {}
+
+    int32_t intern(const ExactPoint<D>& point);
+    // Sign of a unit at an interned point; runs the forward pass on first use.
+    int sign(int32_t id, int flat_unit);
+    // Sign of output i minus output j at an interned point.
+    int output_sign(int32_t id, int i, int j);
+    const ExactPoint<D>& point(int32_t id) const { return entries_[id].point; }
+    size_t size() const { return entries_.size(); }
+    uint64_t forward_passes() const { return passes_; }
+    // Keeps the points listed (their new ids are their positions in the list) and forgets the others.
+    void keep(const std::vector<int32_t>& ids);
+    void clear() { keep({}); }
+
+private:
+    struct Entry {
+        ExactPoint<D> point;
+        std::vector<int8_t> signs;  // empty until asked for
+        std::vector<Int> outputs;
+    };
+    void evaluate(Entry& entry, bool outputs);
+
+    const ExactNet<D>& net_;
+    StopToken* stop_;
+    std::vector<Entry> entries_;
+    std::unordered_multimap<uint64_t, int32_t> index_;
+    uint64_t passes_ = 0;
+};
+
+// Thrown inside the engine when the stop token fires during exact arithmetic.
+struct Stopped {};
+
+}  // namespace plv

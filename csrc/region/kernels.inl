@@ -1,0 +1,123 @@
+// Body of the vector kernels. Included once per instruction set by kernels.cpp, inside a namespace that defines
+//   kLanes, Vec, load, store, set1, zero, fma, mul, add, abs, max, min, gt (bit mask of lanes a > b, ordered),
+//   kAccRows (vectors of rows whose accumulators fit the registers together with a broadcast per column).
+
+template <int NC, int VR>
+static inline __attribute__((always_inline)) void accumulate_rows(double* m, int stride, const double* w,
+                                                                  const int* cols, const double* coef, int count) {
+    Vec acc[NC][VR];
+    for (int c = 0; c < NC; ++c)
+        for (int v = 0; v < VR; ++v) acc[c][v] = load(m + c * stride + v * kLanes);
+    for (int j = 0; j < count; ++j) {
+        const double* col = w + static_cast<long>(cols[j]) * stride;
+        Vec f[NC];
+        for (int c = 0; c < NC; ++c) f[c] = set1(coef[j * NC + c]);
+        for (int v = 0; v < VR; ++v) {
+            const Vec x = load(col + v * kLanes);
+            for (int c = 0; c < NC; ++c) acc[c][v] = fma(x, f[c], acc[c][v]);
+        }
+    }
+    for (int c = 0; c < NC; ++c)
+        for (int v = 0; v < VR; ++v) store(m + c * stride + v * kLanes, acc[c][v]);
+}
+
+template <int NC>
+static void accumulate(double* m, int stride, const double* w, const int* cols, const double* coef, int count) {
+    int r = 0;
+    for (; r + kAccRows * kLanes <= stride; r += kAccRows * kLanes)
+        accumulate_rows<NC, kAccRows>(m + r, stride, w + r, cols, coef, count);
+    for (; r + kPad <= stride; r += kPad)
+        accumulate_rows<NC, kPad / kLanes>(m + r, stride, w + r, cols, coef, count);
+}
+
+// Rows a at the vertex x.
+template <int NC>
+static inline __attribute__((always_inline)) Vec value(const Vec* a, const double* x) {
+    Vec z = mul(a[NC - 1], set1(x[NC - 1]));
+    for (int c = 0; c + 1 < NC; ++c) z = fma(a[c], set1(x[c]), z);
+    return z;
+}
+
+template <int NC>
+static void classify(const double* m, int stride, int blocks, const RowError& error, const VertexBlock& v,
+                     const SignMasks& out) {
+    const Vec scale = set1(error.scale), extra = set1(error.extra), rho = set1(v.rho), delta = set1(v.delta);
+    const Vec eval = set1(8 * 0x1p-53), two = set1(2.0);
+    for (int b = 0; b < blocks; ++b) {
+        unsigned positive = 0, negative = 0, crossing = 0;
+        for (int h = 0; h < kPad / kLanes; ++h) {
+            const int r = b * kPad + h * kLanes;
+            Vec a[NC];
+            for (int c = 0; c < NC; ++c) a[c] = load(m + c * stride + r);
+            Vec gradient = abs(a[0]);
+            for (int c = 1; c + 1 < NC; ++c) gradient = add(gradient, abs(a[c]));
+            const Vec size = add(gradient, abs(a[NC - 1]));
+            const Vec e = add(fma(load(error.norm + r), scale, load(error.base + r)), extra);
+            // T = (E + 8 u S) rho + (|gradient| + 2 E) delta
+            const Vec t = fma(fma(eval, size, e), rho, mul(fma(two, e, gradient), delta));
+            const double* x = v.x;
+            Vec lo = value<NC>(a, x), hi = lo;
+            for (int k = 1; k < v.count; ++k) {
+                x += v.step;
+                const Vec z = value<NC>(a, x);
+                lo = min(lo, z);
+                hi = max(hi, z);
+            }
+            const Vec minus_t = sub(zero(), t);
+            positive |= gt(lo, t) << (h * kLanes);
+            negative |= gt(minus_t, hi) << (h * kLanes);
+            crossing |= (gt(hi, t) & gt(minus_t, lo)) << (h * kLanes);
+        }
+        out.positive[b] = static_cast<uint8_t>(positive);
+        out.negative[b] = static_cast<uint8_t>(negative);
+        out.crossing[b] = static_cast<uint8_t>(crossing);
+    }
+}
+
+template <int NC>
+static void classify_unchecked(const double* m, int stride, int blocks, const VertexBlock& v, const SignMasks& out) {
+    for (int b = 0; b < blocks; ++b) {
+        unsigned low = 0, high = 0;
+        for (int h = 0; h < kPad / kLanes; ++h) {
+            Vec a[NC];
+            for (int c = 0; c < NC; ++c) a[c] = load(m + c * stride + b * kPad + h * kLanes);
+            const double* x = v.x;
+            Vec lo = value<NC>(a, x), hi = lo;
+            for (int k = 1; k < v.count; ++k) {
+                x += v.step;
+                const Vec z = value<NC>(a, x);
+                lo = min(lo, z);
+                hi = max(hi, z);
+            }
+            low |= gt(zero(), lo) << (h * kLanes);
+            high |= gt(hi, zero()) << (h * kLanes);
+        }
+        out.positive[b] = static_cast<uint8_t>(~low & high);
+        out.negative[b] = static_cast<uint8_t>(~high);
+        out.crossing[b] = static_cast<uint8_t>(low & high);
+    }
+}
+
+template <int NC>
+static double mass(const double* m, int stride, int blocks, const RowError& error, double k, const uint8_t* skip) {
+    const Vec scale = set1(error.scale), extra = set1(error.extra), kk = set1(k);
+    double total = 0.0;
+    alignas(64) double lanes[kPad];
+    for (int b = 0; b < blocks; ++b) {
+        if (skip && skip[b] == 0xff) continue;
+        for (int h = 0; h < kPad / kLanes; ++h) {
+            const int r = b * kPad + h * kLanes;
+            Vec size = abs(load(m + r));
+            for (int c = 1; c < NC; ++c) size = add(size, abs(load(m + c * stride + r)));
+            const Vec e = add(fma(load(error.norm + r), scale, load(error.base + r)), extra);
+            const Vec q = fma(kk, size, e);
+            store(lanes + h * kLanes, mul(q, q));
+        }
+        const unsigned dead = skip ? skip[b] : 0;
+        for (int i = 0; i < kPad; ++i)
+            if (!(dead >> i & 1)) total += lanes[i];
+    }
+    return total;
+}
+
+static const KernelTable kTables[2] = {{&accumulate<2>, &classify<2>, &classify_unchecked<2>, &mass<2>}, {&accumulate<3>, &classify<3>, &classify_unchecked<3>, &mass<3>}};

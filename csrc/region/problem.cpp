@@ -1,0 +1,235 @@
+#include "region/problem.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "base/contract.hpp"
+
+namespace plv {
+
+DomainSpec DomainSpec::parse(std::string_view bytes) {
+    using namespace std::string_view_literals;
+    ByteReader in(bytes);
+    in.expect("PLDOM\0001\n"sv);
+    DomainSpec out;
+    const uint32_t dim = in.u32(), ambient = in.u32();
+    if (dim == 0 || dim > (1u << 24) || ambient > (1u << 24)) throw std::invalid_argument("malformed domain bytes");
+    out.dim = static_cast<int>(dim);
+    out.ambient = static_cast<int>(ambient);
+    out.is_slice = in.u8() != 0;
+    if (out.is_slice) {
+        out.slice_scale = in.ints(1)[0];
+        if (out.slice_scale.sign() <= 0) throw std::invalid_argument("malformed domain bytes: slice scale");
+        out.slice = in.ints(static_cast<size_t>(ambient) * (dim + 1));
+    } else if (dim != ambient) {
+        throw std::invalid_argument("malformed domain bytes: dimensions");
+    }
+    const uint32_t count = in.u32();
+    out.constraints = in.ints(static_cast<size_t>(count) * (dim + 1));
+    out.constraint_count = static_cast<int>(count);
+    if (!in.at_end()) throw std::invalid_argument("malformed domain bytes: trailing");
+    return out;
+}
+
+namespace {
+
+template <int D>
+std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines, int first_side);
+
+// Sides in the order -1: R - t_k >= 0 at first_side + 2 k, R + t_k >= 0 at first_side + 2 k + 1.
+template <>
+std::vector<DomainCorner<1>> symbolic_box<1>(const std::vector<ExactLine<1>>& lines, int first_side) {
+    auto at = [&](int side) {
+        const ExactLine<1>* on[] = {&lines[first_side + side]};
+        return DomainCorner<1>{intersect<1>(on), first_side + side};
+    };
+    return {at(1), at(0)};
+}
+
+template <>
+std::vector<DomainCorner<2>> symbolic_box<2>(const std::vector<ExactLine<2>>& lines, int first_side) {
+    auto at = [&](int before, int after) {
+        const ExactLine<2>* on[] = {&lines[first_side + before], &lines[first_side + after]};
+        return DomainCorner<2>{intersect<2>(on), first_side + after};
+    };
+    return {at(1, 3), at(3, 0), at(0, 2), at(2, 1)};
+}
+
+[[noreturn]] void no_volume(bool empty, int dim) {
+    throw std::invalid_argument(empty ? "the domain is empty"
+                                      : "the domain has no interior: a domain with positive " +
+                                            std::string(dim == 1 ? "length" : "area") + " is needed");
+}
+
+// Keeps the part of the polygon where lines[which] >= 0.
+template <int D>
+void clip(std::vector<DomainCorner<D>>& cell, const std::vector<ExactLine<D>>& lines, int which) {
+    const ExactLine<D>& line = lines[which];
+    if (std::all_of(line.a.begin(), line.a.end(), [](const Int& v) { return v.is_zero(); })) {
+        if (line.c.sign() < 0) no_volume(true, D);
+        return;
+    }
+    const int n = static_cast<int>(cell.size());
+    std::vector<int> sign(cell.size());
+    for (int k = 0; k < n; ++k) sign[k] = cell[k].at.sign_of(line);
+    if (std::none_of(sign.begin(), sign.end(), [](int s) { return s > 0; }))
+        no_volume(std::none_of(sign.begin(), sign.end(), [](int s) { return s == 0; }), D);
+    if (std::none_of(sign.begin(), sign.end(), [](int s) { return s < 0; })) return;
+    if constexpr (D == 1) {
+        const ExactLine<1>* on[] = {&line};
+        cell[sign[0] < 0 ? 0 : 1] = {intersect<1>(on), which};
+    } else {
+        std::vector<DomainCorner<D>> out;
+        for (int k = 0; k < n; ++k) {
+            const int next = (k + 1) % n;
+            if (sign[k] >= 0) {
+                out.push_back(cell[k]);
+                if (sign[k] == 0 && sign[next] < 0) out.back().line = which;
+            }
+            if (sign[k] * sign[next] < 0) {
+                const ExactLine<2>* on[] = {&lines[cell[k].line], &line};
+                out.push_back({intersect<2>(on), sign[k] > 0 ? which : cell[k].line});
+            }
+        }
+        cell = std::move(out);
+    }
+}
+
+template <int D>
+std::vector<DomainCorner<D>> domain_cell(const std::vector<ExactLine<D>>& lines, int constraints) {
+    std::vector<DomainCorner<D>> cell = symbolic_box<D>(lines, constraints);
+    for (int k = 0; k < constraints; ++k) clip<D>(cell, lines, k);
+    return cell;
+}
+
+template <int D>
+std::vector<ExactLine<D>> constraint_lines(const DomainSpec& spec) {
+    std::vector<ExactLine<D>> lines(static_cast<size_t>(spec.constraint_count));
+    for (int i = 0; i < spec.constraint_count; ++i) {
+        for (int k = 0; k < D; ++k) lines[i].a[k] = spec.constraints[static_cast<size_t>(i) * (D + 1) + k];
+        lines[i].c = spec.constraints[static_cast<size_t>(i) * (D + 1) + D];
+    }
+    return lines;
+}
+
+template <int D>
+void add_box_sides(std::vector<ExactLine<D>>& lines) {
+    for (int k = 0; k < D; ++k)
+        for (int side : {-1, 1}) {
+            ExactLine<D> line;
+            line.a[k] = side;
+            line.d = 1;
+            lines.push_back(line);
+        }
+}
+
+// A frame in which the bounded domain fits |s_k| <= 1, each half-width a power of two.
+template <int D>
+Frame<D> fit(const std::vector<DomainCorner<D>>& corners) {
+    Frame<D> frame;
+    for (int k = 0; k < D; ++k) {
+        double lo = INFINITY, hi = -INFINITY;
+        for (const auto& corner : corners) {
+            const double v = Int::ratio(corner.at.p[k], corner.at.den);
+            lo = std::min(lo, v);
+            hi = std::max(hi, v);
+        }
+        if (!std::isfinite(lo) || !std::isfinite(hi) || !std::isfinite(hi - lo))
+            throw std::invalid_argument("the domain reaches beyond the range of double precision");
+        frame.center[k] = lo / 2 + hi / 2;
+        if (std::frexp(std::max({hi - frame.center[k], frame.center[k] - lo, 0x1p-1000}), &frame.exponent[k]) == 0.5)
+            --frame.exponent[k];  // exactly a power of two
+        // Rounding may have left a corner outside by a hair: decide exactly.
+        for (bool fits = false; !fits;) {
+            fits = true;
+            for (const auto& corner : corners) {
+                ExactLine<D> side;  // side of the unit box, in t: center_k +- size_k -+ t_k >= 0
+                int ce = 0;
+                const Int m = Int::from_double_scaled(frame.center[k], ce);
+                const int bits = std::max({0, m.is_zero() ? 0 : -ce, -frame.exponent[k]});
+                Int size = 1;
+                size <<= static_cast<size_t>(bits + frame.exponent[k]);
+                const Int mid = m.is_zero() ? m : m << static_cast<size_t>(bits + ce);
+                side.a[k] = Int(1) << static_cast<size_t>(bits);
+                side.c = size - mid;
+                if (corner.at.sign_of(side) < 0) fits = false;
+                side.a[k].negate();
+                side.c = size + mid;
+                if (corner.at.sign_of(side) < 0) fits = false;
+            }
+            if (!fits) ++frame.exponent[k];
+        }
+    }
+    return frame;
+}
+
+}  // namespace
+
+template <int D>
+std::shared_ptr<const Problem<D>> Problem<D>::build(std::shared_ptr<const Net> net, const DomainSpec& spec) {
+    PLV_EXPECT(spec.dim == D, "this engine has another dimension");
+    PLV_EXPECT(spec.ambient == net->input_size,
+               "the domain lies in " + std::to_string(spec.ambient) + " dimensions, the network has " +
+                   std::to_string(net->input_size) + " inputs");
+    auto out = std::make_shared<Problem>();
+    out->net = net;
+    out->constraint_count = spec.constraint_count;
+    out->lines = constraint_lines<D>(spec);
+    add_box_sides<D>(out->lines);
+    out->corners = domain_cell<D>(out->lines, spec.constraint_count);
+    out->bounded = std::none_of(out->corners.begin(), out->corners.end(),
+                                [](const DomainCorner<D>& corner) { return corner.at.infinite; });
+    if (out->bounded) {
+        out->frame = fit<D>(out->corners);
+        out->lines.resize(static_cast<size_t>(spec.constraint_count));
+        for (ExactLine<D>& line : out->lines) line = out->frame.to_local(line);
+        add_box_sides<D>(out->lines);
+        out->corners = domain_cell<D>(out->lines, spec.constraint_count);
+    }
+
+    // First affine map, composed with the slice and the frame.
+    const ExactAffine& w = net->layers.empty() ? net->output_exact : net->layers[0].exact;
+    out->exact = std::make_unique<ExactNet<D>>(ExactNet<D>{*net, {}, Int(1)});
+    ExactRows<D>& rows = out->exact->first;
+    rows.resize(static_cast<size_t>(w.rows));
+    for (int r = 0; r < w.rows; ++r) {
+        ExactLine<D>& row = rows[r];
+        row.c = w.bias[r] * spec.slice_scale;
+        for (int i = 0; i < w.cols; ++i) {
+            if (w.is_zero(r, i)) continue;
+            if (spec.is_slice) {
+                const Int* b = &spec.slice[static_cast<size_t>(i) * (D + 1)];
+                for (int k = 0; k < D; ++k) w.add_term(row.a[k], r, i, b[k]);
+                w.add_term(row.c, r, i, b[D]);
+            } else {
+                row.a[i] = w.weight(r, i);
+            }
+        }
+        row = out->frame.to_local(row);
+    }
+    // to_local multiplies by one power of two, the same for every row; the constant 1 shows which.
+    ExactLine<D> unit;
+    unit.c = w.scale * spec.slice_scale;
+    out->exact->first_scale = out->frame.to_local(unit).c;
+
+    const int stride = padded(w.rows);
+    out->first.assign(static_cast<size_t>(stride) * (D + 1), 0.0);
+    out->first_error.assign(static_cast<size_t>(stride), 0.0);
+    for (int r = 0; r < w.rows; ++r) {
+        double size = 0.0;
+        for (int k = 0; k <= D; ++k) {
+            const double v = Int::ratio(k < D ? rows[r].a[k] : rows[r].c, out->exact->first_scale);
+            out->first[static_cast<size_t>(k) * stride + r] = v;
+            size += std::fabs(v);
+        }
+        out->first_error[r] = 4 * 0x1p-53 * size + 1e-290;  // each entry is rounded once
+    }
+    return out;
+}
+
+template struct Problem<1>;
+template struct Problem<2>;
+
+}  // namespace plv

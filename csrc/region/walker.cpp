@@ -1,0 +1,779 @@
+#include "region/walker.hpp"
+
+#include <algorithm>
+
+namespace plv {
+
+namespace {
+
+// Interned points kept before those off the current path are forgotten.
+constexpr size_t kPointCap = 20000;
+
+inline bool bit(const std::vector<uint8_t>& bits, int i) { return bits[i >> 3] >> (i & 7) & 1; }
+inline void put(std::vector<uint8_t>& bits, int i, bool v) {
+    const auto m = static_cast<uint8_t>(1u << (i & 7));
+    bits[i >> 3] = static_cast<uint8_t>(v ? bits[i >> 3] | m : bits[i >> 3] & ~m);
+}
+
+}  // namespace
+
+template <int D>
+Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink, StopToken& stop,
+                  std::atomic<int64_t>& next_claim, std::atomic<int64_t>* progress)
+    : problem_(problem),
+      net_(*problem.net),
+      options_(options),
+      sink_(sink),
+      stop_(stop),
+      kernels_(options.portable ? portable_kernels(D) : kernels(D)),
+      next_claim_(next_claim),
+      progress_(progress),
+      depth_(static_cast<int>(problem.net->layers.size())),
+      counting_(!sink.regions && !sink.ties),
+      points_(*problem.exact, &stop) {
+    // Few enough subtrees that starting each from fresh maps costs nothing, enough to share out evenly.
+    while (claim_depth_ < 10 && (1 << claim_depth_) < net_.unit_count) ++claim_depth_;
+    int max_blocks = 1;
+    for (int l = 0; l <= depth_; ++l) {
+        Level level;
+        level.weights = l < depth_ ? &net_.layers[l].dense : &net_.output;
+        level.units = level.weights->rows;
+        level.stride = level.weights->stride;
+        level.blocks = level.stride / kPad;
+        level.map.assign(static_cast<size_t>(NC) * level.stride, 0.0);
+        level.base.assign(level.stride, 0.0);
+        if (l == 0) {
+            level.map = problem.first;
+            level.base = problem.first_error;
+            level.map_valid = true;
+        } else {
+            // At most n + cap columns are added to a map between two fresh starts; docs/developer.md derives K.
+            const Layer& below = net_.layers[l - 1];
+            level.update_cap = below.units + 32;
+            level.rounding = (4.0 * (below.units + level.update_cap) + 16.0) * 0x1p-53 * detail::kUp;
+            for (int r = 0; r < level.units; ++r)
+                level.base[r] = level.rounding * std::fabs(level.weights->bias[r]) * detail::kUp;
+            level.included.assign(static_cast<size_t>(padded(below.units) / kPad), 0);
+        }
+        level.on.assign(level.blocks, 0);
+        level.real.assign(level.blocks, 0);
+        level.positive = level.negative = level.crossing = level.ever_on = level.ever_off = level.on;
+        if (l < depth_)
+            for (int i = 0; i < level.units; ++i) put(level.real, i, !net_.layers[l].one_piece[i]);
+        max_blocks = std::max(max_blocks, level.blocks);
+        levels_.push_back(std::move(level));
+    }
+    zeros_.assign(static_cast<size_t>(max_blocks) * kPad, 0.0);
+    for (auto& mask : list_masks_) mask.assign(max_blocks, 0);
+    flat_.assign(static_cast<size_t>(net_.pattern_bytes()) + 1, 0);
+    stats_.unit_tests.assign(depth_, 0);
+    stats_.undecided.assign(depth_, 0);
+    stats_.exact_signs.assign(static_cast<size_t>(depth_) + 1, 0);
+}
+
+template <int D>
+void Walker<D>::run() {
+    for (size_t i = 0; i < problem_.lines.size(); ++i) {
+        const ExactLine<D>& exact = problem_.lines[i];
+        size_t bits = std::max(exact.c.bit_length(), exact.d.bit_length());
+        for (int k = 0; k < D; ++k) bits = std::max(bits, exact.a[k].bit_length());
+        const Int unit = Int(1) << bits;
+        Line line;
+        double size = 0.0;
+        for (int k = 0; k < D; ++k) size += std::fabs(line.rounded.a[k] = Int::ratio(exact.a[k], unit));
+        size += std::fabs(line.rounded.c = Int::ratio(exact.c, unit));
+        line.rounded.d = Int::ratio(exact.d, unit);
+        line.rounded.error = exact.d.is_zero() ? 4 * 0x1p-53 * size : 0.0;
+        const int index = static_cast<int>(i);
+        const bool side = index >= problem_.constraint_count;
+        line.layer = side ? kBoxSide : kConstraint;
+        line.unit = side ? index - problem_.constraint_count : index;
+        line.minus = -1;
+        line.exact = std::make_unique<ExactLine<D>>(exact);
+        lines_.push_back(std::move(line));
+    }
+    const Cell root{0, static_cast<int>(problem_.corners.size())};
+    for (const DomainCorner<D>& corner : problem_.corners) {
+        Vertex<D> v{};
+        for (int k = 0; k < D; ++k)
+            v.x[k] = Int::ratio(corner.at.infinite ? corner.at.q[k] : corner.at.p[k], corner.at.den);
+        v.x[D] = corner.at.infinite ? 0.0 : 1.0;
+        for (int k = 0; k < D; ++k) v.delta = std::max(v.delta, std::fabs(v.x[k]) * 0x1p-51 + 1e-300);
+        detail::finish_vertex(v);
+        v.point = options_.decide == Decide::filtered ? -1 : points_.intern(corner.at);
+        v.line = corner.line;
+        vertices_.push_back(v);
+    }
+    try {
+        if (depth_ > 0) {
+            enter_layer(0, root, 0);
+        } else if (claim()) {
+            in_subtree_ = true;
+            region(root);
+        }
+    } catch (const Stopped&) {
+        flush();
+        throw;
+    }
+    flush();
+}
+
+template <int D>
+bool Walker<D>::claim() {
+    const int64_t node = node_++;
+    if (mine_ < node) mine_ = next_claim_.fetch_add(1, std::memory_order_relaxed);
+    if (mine_ != node) return false;
+    subtree_ = node;
+    return true;
+}
+
+template <int D>
+void Walker<D>::leave_subtree(int l) {
+    in_subtree_ = false;
+    if (l + 1 <= depth_) levels_[l + 1].map_valid = false;
+    flush();
+}
+
+template <int D>
+VertexBlock Walker<D>::block(Cell cell) const {
+    VertexBlock out{vertices_[cell.at].x, static_cast<int>(sizeof(Vertex<D>) / sizeof(double)), cell.n, 1.0, 0.0};
+    for (int k = 0; k < cell.n; ++k) {
+        out.rho = std::max(out.rho, vertices_[cell.at + k].rho);
+        out.delta = std::max(out.delta, vertices_[cell.at + k].delta);
+    }
+    return out;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- walking
+
+template <int D>
+void Walker<D>::enter_layer(int l, Cell cell, int depth) {
+    if (stop_.poll()) throw Stopped{};
+    if (options_.decide == Decide::filtered && points_.size() > kPointCap) forget_points();
+    Level& s = levels_[l];
+    const SignMasks masks{s.positive.data(), s.negative.data(), s.crossing.data()};
+    const VertexBlock v = block(cell);
+    if (options_.decide == Decide::exact_signs) {
+        std::fill(s.positive.begin(), s.positive.end(), uint8_t{0});
+        s.negative = s.crossing = s.positive;
+    } else if (options_.unchecked) {
+        kernels_.classify_unchecked(s.map.data(), s.stride, s.blocks, v, masks);
+    } else {
+        RowError error = s.error();
+        if (l == 0) error.norm = zeros_.data();
+        kernels_.classify(s.map.data(), s.stride, s.blocks, error, v, masks);
+    }
+    stats_.unit_tests[l] += static_cast<uint64_t>(s.units);
+    s.zero_unit = l > 0 && levels_[l - 1].zero_unit;
+    int crossing = 0;
+    for (int b = 0; b < s.blocks; ++b) {
+        unsigned open = s.real[b] & ~(s.positive[b] | s.negative[b] | s.crossing[b]);
+        s.positive[b] &= s.real[b];
+        s.crossing[b] &= s.real[b];
+        for (; open; open &= open - 1) {
+            const int bit_index = std::countr_zero(open), unit = b * 8 + bit_index;
+            ++stats_.undecided[l];
+            double row[NC];
+            for (int c = 0; c < NC; ++c) row[c] = s.map[static_cast<size_t>(c) * s.stride + unit];
+            const double e = l == 0 ? s.base[unit]
+                                    : s.weights->row_norm[unit] * s.error_scale + s.base[unit] + s.error_extra;
+            bool all_zero = false;
+            const int verdict = resolve(l, unit, row, e, cell, all_zero);
+            const auto m = static_cast<uint8_t>(1u << bit_index);
+            if (verdict == 1) s.positive[b] |= m;
+            if (verdict == 2) s.crossing[b] |= m;
+            if (all_zero && l > 0) s.zero_unit = true;
+        }
+        s.on[b] = s.positive[b];
+        s.ever_on[b] |= s.positive[b] | s.crossing[b];
+        s.ever_off[b] |= static_cast<uint8_t>(~s.positive[b]);
+        crossing += std::popcount(s.crossing[b]);
+    }
+    levels_[l + 1].map_valid = false;
+
+    Conflicts list{rows_.size(), row_units_.size(), crossing, padded(crossing)};
+    rows_.resize(list.at + static_cast<size_t>(NC + 1) * list.stride, 0.0);
+    double* to = rows_.data() + list.at;
+    int n = 0;
+    for (int b = 0; b < s.blocks; ++b)
+        for (unsigned m = s.crossing[b]; m; m &= m - 1) {
+            const int unit = b * 8 + std::countr_zero(m);
+            row_units_.push_back(unit);
+            for (int c = 0; c < NC; ++c) to[c * list.stride + n] = s.map[static_cast<size_t>(c) * s.stride + unit];
+            to[NC * list.stride + n] =
+                l == 0 ? s.base[unit] : s.weights->row_norm[unit] * s.error_scale + s.base[unit] + s.error_extra;
+            ++n;
+        }
+    for (int c = 0; c <= NC; ++c)
+        for (int k = n; k < list.stride; ++k) to[c * list.stride + k] = 0.0;
+    descend(l, cell, list, depth);
+    rows_.resize(list.at);
+    row_units_.resize(list.unit_at);
+}
+
+template <int D>
+void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
+    const bool last = l + 1 == depth_;
+    if (!in_subtree_ && (depth >= claim_depth_ || (last && list.n <= 1))) {
+        // The top of the tree is walked by every thread; this subtree by the one that claims it.
+        if (!claim()) return;
+        in_subtree_ = true;
+        levels_[l + 1].map_valid = false;
+        descend(l, cell, list, depth);
+        leave_subtree(l);
+        return;
+    }
+    if (list.n == 0) {
+        leaf(l, cell, depth);
+    } else if (last && counting_ && list.n == 1) {
+        count_ += 2;
+    } else {
+        split(l, cell, list, depth);
+    }
+}
+
+template <int D>
+void Walker<D>::leaf(int l, Cell cell, int depth) {
+    if (l + 1 == depth_) {
+        region(cell);
+        return;
+    }
+    if (!in_subtree_) levels_[l + 1].map_valid = false;
+    prepare_map(l + 1);
+    enter_layer(l + 1, cell, depth);
+}
+
+template <int D>
+void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
+    if (stop_.poll()) throw Stopped{};
+    Level& s = levels_[l];
+    const int unit = row_units_[list.unit_at];
+    double row[NC];
+    for (int c = 0; c < NC; ++c) row[c] = rows_[list.at + static_cast<size_t>(c) * list.stride];
+    const double error = rows_[list.at + static_cast<size_t>(NC) * list.stride];
+    signs_.resize(static_cast<size_t>(cell.n));
+    for (int k = 0; k < cell.n; ++k) {
+        const int sign = sign_at(l, unit, -1, row, error, cell, k);
+        signs_[k] = static_cast<int8_t>(sign);
+    }
+    // Which side first: in 1-D the left one, so that regions come out sorted; else the side of the map that is at hand.
+    bool first = true;
+    if constexpr (D == 1)
+        first = signs_[0] > 0;
+    else if (in_subtree_ && levels_[l + 1].map_valid)
+        first = bit(levels_[l + 1].included, unit);
+    const int32_t line = push_line(row, error, l, unit, -1);
+    const size_t mark = vertices_.size();
+    Cell children[2];
+    build_children(cell, signs_.data(), line, children);
+    for (const bool side : {first, !first}) {
+        const Cell child = children[side ? 1 : 0];
+        put(s.on, unit, side);
+        const size_t rows_mark = rows_.size(), units_mark = row_units_.size();
+        const Conflicts rest = child_conflicts(l, child, list);
+        descend(l, child, rest, depth + 1);
+        rows_.resize(rows_mark);
+        row_units_.resize(units_mark);
+    }
+    vertices_.resize(mark);
+    lines_.pop_back();
+}
+
+template <int D>
+void Walker<D>::classify_list(const Conflicts& list, const VertexBlock& v, const SignMasks& masks) {
+    const int blocks = list.stride / kPad;
+    const double* m = rows_.data() + list.at;
+    if (options_.decide == Decide::exact_signs) {
+        std::fill_n(masks.positive, blocks, uint8_t{0});
+        std::fill_n(masks.negative, blocks, uint8_t{0});
+        std::fill_n(masks.crossing, blocks, uint8_t{0});
+    } else if (options_.unchecked) {
+        kernels_.classify_unchecked(m, list.stride, blocks, v, masks);
+    } else {
+        const RowError error{m + static_cast<size_t>(NC) * list.stride, zeros_.data(), 1.0, 0.0};
+        kernels_.classify(m, list.stride, blocks, error, v, masks);
+    }
+}
+
+template <int D>
+typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child, const Conflicts& parent) {
+    Level& s = levels_[l];
+    Conflicts out{rows_.size(), row_units_.size(), 0, 0};
+    if (parent.n == 1) return out;
+    const SignMasks masks{list_masks_[0].data(), list_masks_[1].data(), list_masks_[2].data()};
+    classify_list(parent, block(child), masks);
+    stats_.unit_tests[l] += static_cast<uint64_t>(parent.n - 1);
+    for (int i = 1; i < parent.n; ++i) {
+        const int b = i >> 3;
+        const unsigned m = 1u << (i & 7);
+        const int unit = row_units_[parent.unit_at + i];
+        int verdict = masks.positive[b] & m ? 1 : masks.negative[b] & m ? -1 : masks.crossing[b] & m ? 2 : 3;
+        if (verdict == 3) {
+            ++stats_.undecided[l];
+            double row[NC];
+            for (int c = 0; c < NC; ++c) row[c] = rows_[parent.at + static_cast<size_t>(c) * parent.stride + i];
+            bool all_zero = false;
+            verdict = resolve(l, unit, row, rows_[parent.at + static_cast<size_t>(NC) * parent.stride + i], child, all_zero);
+            PLV_CHECK(!all_zero || options_.unchecked);  // it crosses the parent, so it is not zero on an open set
+        }
+        if (verdict == 2)
+            row_units_.push_back(i);  // position in the parent's list, for now
+        else
+            put(s.on, unit, verdict == 1);
+    }
+    out.n = static_cast<int>(row_units_.size() - out.unit_at);
+    if (out.n == 0) return out;
+    out.stride = padded(out.n);
+    rows_.resize(out.at + static_cast<size_t>(NC + 1) * out.stride);
+    const double* from = rows_.data() + parent.at;
+    double* to = rows_.data() + out.at;
+    for (int c = 0; c <= NC; ++c, from += parent.stride, to += out.stride) {
+        for (int k = 0; k < out.n; ++k) to[k] = from[row_units_[out.unit_at + k]];
+        for (int k = out.n; k < out.stride; ++k) to[k] = 0.0;
+    }
+    for (int k = 0; k < out.n; ++k) {
+        int& u = row_units_[out.unit_at + k];
+        u = row_units_[parent.unit_at + u];
+    }
+    return out;
+}
+
+// children[1] is where the line's function is positive.
+template <int D>
+void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cell children[2]) {
+    if constexpr (D == 1) {
+        const Vertex<1> cut = new_vertex(line, line);
+        const Vertex<1> left = vertices_[cell.at], right = vertices_[cell.at + 1];
+        const size_t at = vertices_.size();
+        vertices_.insert(vertices_.end(), {left, cut, cut, right});
+        const bool left_positive = signs[0] > 0;
+        children[left_positive ? 1 : 0] = {at, 2};
+        children[left_positive ? 0 : 1] = {at + 2, 2};
+    } else {
+        // The two places where the boundary changes sign: at a vertex with sign 0 or inside an edge.
+        Vertex<2> cuts[2];
+        int cut_edge[2] = {-1, -1}, cut_count = 0;
+        for (int k = 0; k < cell.n; ++k) {
+            const int next = k + 1 == cell.n ? 0 : k + 1;
+            if (signs[k] * signs[next] < 0) {
+                PLV_CHECK(cut_count < 2);
+                cut_edge[cut_count] = k;
+                cuts[cut_count++] = new_vertex(vertices_[cell.at + k].line, line);
+            }
+        }
+        for (int side = 0; side < 2; ++side) {
+            const int want = side ? 1 : -1;
+            children[side] = {vertices_.size(), 0};
+            int cut = 0;
+            for (int k = 0; k < cell.n; ++k) {
+                const int next = k + 1 == cell.n ? 0 : k + 1;
+                if (signs[k] * want >= 0) {
+                    vertices_.push_back(Vertex<2>(vertices_[cell.at + k]));
+                    if (signs[k] == 0 && signs[next] * want < 0) {
+                        vertices_.back().line = line;
+                        vertices_.back().coincident = 0;
+                    }
+                }
+                if (cut < cut_count && cut_edge[cut] == k) {
+                    vertices_.push_back(cuts[cut]);
+                    const bool leaving = signs[k] * want > 0;
+                    vertices_.back().line = leaving ? line : vertices_[cell.at + k].line;
+                    vertices_.back().coincident = leaving ? 0 : vertices_[cell.at + k].coincident;
+                    ++cut;
+                }
+            }
+            children[side].n = static_cast<int>(vertices_.size() - children[side].at);
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------------ maps
+
+template <int D>
+void Walker<D>::prepare_map(int l) {
+    Level& s = levels_[l];
+    const Level& below = levels_[l - 1];
+    const Layer& units = net_.layers[l - 1];
+    auto add_column = [&](int j, double factor) {
+        columns_.push_back(j);
+        for (int c = 0; c < NC; ++c)
+            coefficients_.push_back(factor * below.map[static_cast<size_t>(c) * below.stride + j]);
+    };
+    columns_.clear();
+    coefficients_.clear();
+    if (s.map_valid) {
+        for (int b = 0; b < below.blocks; ++b)
+            for (unsigned m = static_cast<unsigned>(s.included[b] ^ below.on[b]); m; m &= m - 1) {
+                const int j = b * 8 + std::countr_zero(m);
+                const double gap = units.all_relu ? 1.0 : units.gap[j];
+                add_column(j, bit(below.on, j) ? gap : -gap);
+            }
+        const int flips = static_cast<int>(columns_.size());
+        if (s.updates + flips > s.update_cap) {
+            s.map_valid = false;
+            columns_.clear();
+            coefficients_.clear();
+        } else {
+            s.updates += flips;
+        }
+    }
+    if (!s.map_valid) {
+        s.map_valid = true;
+        s.updates = 0;
+        std::fill(s.map.begin(), s.map.end() - s.stride, 0.0);
+        std::copy(s.weights->bias.begin(), s.weights->bias.end(), s.map.end() - s.stride);
+        for (int b = 0; b < below.blocks; ++b) {
+            unsigned m = below.on[b];
+            if (!units.all_relu) m = b + 1 == below.blocks ? (1u << (below.units - 8 * b)) - 1 : 0xffu;
+            for (; m; m &= m - 1) {
+                const int j = b * 8 + std::countr_zero(m);
+                const double factor = bit(below.on, j) ? 1.0 : units.slope[j];
+                if (factor != 0.0) add_column(j, factor);
+            }
+        }
+        // e = || f (E + K S) || over the units that may be on somewhere in this cell of the layer below.
+        if (!options_.unchecked) {
+            RowError error = below.error();
+            if (l == 1) error.norm = zeros_.data();
+            for (int b = 0; b < below.blocks; ++b)
+                list_masks_[0][b] = static_cast<uint8_t>(units.all_relu ? ~(below.positive[b] | below.crossing[b]) : 0);
+            const double sum =
+                kernels_.mass(below.map.data(), below.stride, below.blocks, error, s.rounding, list_masks_[0].data());
+            const double up = (1.0 + (below.units + 64) * 0x1p-50) * detail::kUp;
+            s.error_scale = std::sqrt(sum) * units.max_slope * up + 1e-290;
+            s.error_extra = 1e-290 * (1.0 + below.units * (s.error_scale / s.rounding));
+        }
+    }
+    if (!columns_.empty())
+        kernels_.accumulate(s.map.data(), s.stride, s.weights->w.data(), columns_.data(), coefficients_.data(),
+                            static_cast<int>(columns_.size()));
+    s.included = below.on;
+}
+
+// ----------------------------------------------------------------------------------------------------------------- signs
+
+template <int D>
+int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k) {
+    const Vertex<D>& v = vertices_[cell.at + k];
+    double z = row[D] * v.x[D], size = std::fabs(row[D]), gradient = 0.0;
+    for (int c = 0; c < D; ++c) {
+        z += row[c] * v.x[c];
+        gradient += std::fabs(row[c]);
+    }
+    size += gradient;
+    if (options_.unchecked) return (z > 0) - (z < 0);
+    if (options_.decide != Decide::exact_signs) {
+        const double t = ((error + detail::kEval * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
+        if (z > t) return 1;
+        if (z < -t) return -1;
+    }
+    const int32_t id = intern(cell, k);
+    ++stats_.exact_signs[layer];
+    return minus < 0 ? points_.sign(id, net_.unit_offset[layer] + unit) : points_.output_sign(id, unit, minus);
+}
+
+template <int D>
+int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero) {
+    bool positive = false, negative = false, zero = false;
+    signs_.resize(static_cast<size_t>(cell.n));
+    for (int k = 0; k < cell.n; ++k) {
+        const int s = sign_at(l, unit, -1, row, error, cell, k);
+        signs_[k] = static_cast<int8_t>(s);
+        positive |= s > 0;
+        negative |= s < 0;
+        zero |= s == 0;
+    }
+    if (positive && negative) return 2;
+    all_zero = !positive && !negative;
+    if (zero) {
+        if constexpr (D == 2) {
+            for (int k = 0; k < cell.n; ++k)
+                if (signs_[k] == 0 && signs_[k + 1 == cell.n ? 0 : k + 1] == 0) vertices_[cell.at + k].coincident = 1;
+        } else {
+            for (int k = 0; k < cell.n; ++k)
+                if (signs_[k] == 0) vertices_[cell.at + k].coincident = 1;
+        }
+    }
+    return positive ? 1 : negative ? -1 : 0;
+}
+
+template <int D>
+const ExactLine<D>& Walker<D>::exact_line(int32_t line) {
+    Line& entry = lines_[line];
+    if (!entry.exact) {
+        std::fill(flat_.begin(), flat_.end(), uint8_t{0});
+        assemble_pattern(flat_.data(), entry.layer);
+        entry.exact =
+            std::make_unique<ExactLine<D>>(problem_.exact->row(entry.layer, entry.unit, flat_.data(), entry.minus));
+    }
+    return *entry.exact;
+}
+
+template <int D>
+int32_t Walker<D>::intern(Cell cell, int k) {
+    Vertex<D>& v = vertices_[cell.at + k];
+    if (v.point >= 0) return v.point;
+    const ExactLine<D>* on[D];
+    on[0] = &exact_line(v.line);
+    if constexpr (D == 2) on[1] = &exact_line(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
+    return v.point = points_.intern(intersect<D>(on));
+}
+
+template <int D>
+Vertex<D> Walker<D>::new_vertex(int32_t edge_line, int32_t line) {
+    Vertex<D> v;
+    const ExactLine<D>* on[D];
+    if constexpr (D == 1) {
+        v = meet(lines_[line].rounded);
+        if (options_.decide != Decide::filtered) on[0] = &exact_line(line);
+    } else {
+        v = meet(lines_[edge_line].rounded, lines_[line].rounded);
+        if (options_.decide != Decide::filtered) on[0] = &exact_line(edge_line), on[1] = &exact_line(line);
+    }
+    v.line = line;
+    v.point = options_.decide == Decide::filtered ? -1 : points_.intern(intersect<D>(on));
+    return v;
+}
+
+template <int D>
+int32_t Walker<D>::push_line(const double* row, double error, int layer, int unit, int minus) {
+    Line line;
+    for (int k = 0; k < D; ++k) line.rounded.a[k] = row[k];
+    line.rounded.c = row[D];
+    line.rounded.error = error;
+    line.layer = layer;
+    line.unit = unit;
+    line.minus = minus;
+    lines_.push_back(std::move(line));
+    return static_cast<int32_t>(lines_.size()) - 1;
+}
+
+template <int D>
+void Walker<D>::forget_points() {
+    std::vector<int32_t> kept;
+    std::vector<int32_t> renamed(points_.size(), -1);
+    for (Vertex<D>& v : vertices_) {
+        if (v.point < 0) continue;
+        if (renamed[v.point] < 0) {
+            renamed[v.point] = static_cast<int32_t>(kept.size());
+            kept.push_back(v.point);
+        }
+        v.point = renamed[v.point];
+    }
+    stats_.exact_points += points_.size() - kept.size();
+    points_.keep(kept);
+}
+
+template <int D>
+void Walker<D>::assemble_pattern(uint8_t* out, int layers) const {
+    for (int l = 0; l < layers; ++l) {
+        const int offset = net_.unit_offset[l], shift = offset & 7;
+        uint8_t* to = out + (offset >> 3);
+        const Level& s = levels_[l];
+        for (int b = 0; b < s.blocks; ++b) {
+            const unsigned v = static_cast<unsigned>(s.on[b]) << shift;
+            to[b] = static_cast<uint8_t>(to[b] | v);
+            if (v >> 8) to[b + 1] = static_cast<uint8_t>(to[b + 1] | v >> 8);
+        }
+    }
+}
+
+template <int D>
+const EnumerateStats& Walker<D>::stats() {
+    stats_.exact_passes = points_.forward_passes();
+    stats_.exact_points += points_.size();
+    return stats_;
+}
+
+template <int D>
+void Walker<D>::ever(std::vector<uint8_t>& on, std::vector<uint8_t>& off) const {
+    on.resize(static_cast<size_t>(net_.unit_count), 0);
+    off.resize(static_cast<size_t>(net_.unit_count), 0);
+    for (int l = 0; l < depth_; ++l)
+        for (int i = 0; i < levels_[l].units; ++i) {
+            on[net_.unit_offset[l] + i] |= bit(levels_[l].ever_on, i);
+            off[net_.unit_offset[l] + i] |= bit(levels_[l].ever_off, i);
+        }
+}
+
+// --------------------------------------------------------------------------------------------------------------- regions
+
+template <int D>
+void Walker<D>::region(Cell cell) {
+    ++count_;
+    if (sink_.regions) emit(cell);
+    if (sink_.ties) ties(cell);
+    if (progress_ && count_ - reported_ >= 512) {
+        progress_->fetch_add(count_ - reported_, std::memory_order_relaxed);
+        reported_ = count_;
+    }
+}
+
+template <int D>
+void Walker<D>::emit(Cell cell) {
+    RegionBatch<D>& out = batch_;
+    const size_t bytes = static_cast<size_t>(net_.pattern_bytes());
+    // assemble_pattern may touch one byte of padding past the end.
+    out.patterns.resize(out.patterns.size() + bytes + 1, 0);
+    assemble_pattern(out.patterns.data() + out.patterns.size() - bytes - 1, depth_);
+    out.patterns.pop_back();
+    out.vertex_count.push_back(cell.n);
+    const Frame<D>& frame = problem_.frame;
+    const bool all_coincident = depth_ > 0 && levels_[depth_ - 1].zero_unit;
+    for (int k = 0; k < cell.n; ++k) {
+        const Vertex<D>& v = vertices_[cell.at + k];
+        const Line& line = lines_[v.line];
+        for (int c = 0; c < D; ++c) {
+            const double local = std::ldexp(v.x[c], frame.exponent[c]);
+            out.vertices.push_back(v.x[D] == 0.0 ? local : frame.center[c] + local);
+        }
+        out.line_layer.push_back(line.layer);
+        out.line_unit.push_back(line.unit);
+        out.flags.push_back(static_cast<uint8_t>((v.x[D] == 0.0) | (v.coincident || all_coincident) << 1));
+        if (options_.decide != Decide::filtered) out.points.push_back(v.point);
+    }
+    if (depth_ > 0) prepare_map(depth_);
+    const Level& s = levels_[depth_];
+    double error = 0.0;
+    for (int r = 0; r < s.units; ++r) {
+        double offset = s.map[static_cast<size_t>(D) * s.stride + r];
+        for (int c = 0; c < D; ++c) {
+            const double j = std::ldexp(s.map[static_cast<size_t>(c) * s.stride + r], -frame.exponent[c]);
+            out.jacobian.push_back(j);
+            offset -= j * frame.center[c];
+        }
+        out.offset.push_back(offset);
+        error = std::max(error, depth_ == 0 ? s.base[r]
+                                            : s.weights->row_norm[r] * s.error_scale + s.base[r] + s.error_extra);
+    }
+    out.map_error.push_back(error);
+    if (++out.count >= sink_.batch) flush();
+}
+
+template <int D>
+void Walker<D>::flush() {
+    if (sink_.regions && batch_.count > 0) {
+        if (options_.decide != Decide::filtered) {
+            // Hand out the points used, once each, in the order of first use.
+            std::vector<int32_t> renamed(points_.size(), -1);
+            for (int32_t& id : batch_.points) {
+                if (renamed[id] < 0) {
+                    renamed[id] = static_cast<int32_t>(batch_.exact.size());
+                    batch_.exact.push_back(problem_.frame.to_user(points_.point(id)));
+                }
+                id = renamed[id];
+            }
+        }
+        batch_.subtree = subtree_;
+        sink_.regions(std::move(batch_));
+        batch_ = {};
+    }
+    if (sink_.ties && !tie_batch_.empty()) {
+        sink_.ties(subtree_, std::move(tie_batch_));
+        tie_batch_.clear();
+    }
+    if (progress_ && count_ > reported_) {
+        progress_->fetch_add(count_ - reported_, std::memory_order_relaxed);
+        reported_ = count_;
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ decision boundary
+
+// For each vertex the set of outputs that attain the maximum there, decided exactly: bytes of 0 or 1, vertex by vertex.
+template <int D>
+void Walker<D>::winners(Cell cell, int outputs, std::vector<uint8_t>& out) {
+    const Level& s = levels_[depth_];
+    out.assign(static_cast<size_t>(cell.n) * outputs, 0);
+    auto error_of = [&](int r) {
+        return depth_ == 0 ? s.base[r] : s.weights->row_norm[r] * s.error_scale + s.base[r] + s.error_extra;
+    };
+    for (int k = 0; k < cell.n; ++k) {
+        uint8_t* wins = out.data() + static_cast<size_t>(k) * outputs;
+        int best = 0;
+        wins[0] = 1;
+        for (int j = 1; j < outputs; ++j) {
+            double row[NC];
+            for (int c = 0; c < NC; ++c)
+                row[c] = s.map[static_cast<size_t>(c) * s.stride + j] - s.map[static_cast<size_t>(c) * s.stride + best];
+            const int sign = sign_at(depth_, j, best, row, (error_of(j) + error_of(best)) * (1 + 0x1p-40), cell, k);
+            if (sign > 0) {
+                std::fill(wins, wins + j, uint8_t{0});
+                best = j;
+            }
+            if (sign >= 0) wins[j] = 1;
+        }
+    }
+}
+
+template <int D>
+void Walker<D>::ties(Cell cell) {
+    const int outputs = net_.output_size();
+    if (outputs < 2) return;
+    if (depth_ > 0) prepare_map(depth_);
+    std::vector<uint8_t> wins;
+    winners(cell, outputs, wins);
+    for (int i = 0; i < outputs; ++i) {
+        bool everywhere = true;
+        for (int k = 0; k < cell.n; ++k) everywhere &= wins[static_cast<size_t>(k) * outputs + i] != 0;
+        if (everywhere) {
+            emit_ties(cell, outputs, wins);
+            return;
+        }
+    }
+    // Two outputs i, j and two vertices u, v with f_i > f_j at u and f_i < f_j at v exist (take v with a minimal set of
+    // winners): split where they are equal.
+    const Level& s = levels_[depth_];
+    auto win = [&](int k, int i) { return wins[static_cast<size_t>(k) * outputs + i] != 0; };
+    int split_i = -1, split_j = -1;
+    for (int u = 0; u < cell.n && split_i < 0; ++u)
+        for (int v = 0; v < cell.n && split_i < 0; ++v)
+            for (int i = 0; i < outputs && split_i < 0; ++i)
+                for (int j = 0; j < outputs && split_i < 0; ++j)
+                    if (win(u, i) && !win(v, i) && win(v, j) && !win(u, j)) split_i = i, split_j = j;
+    PLV_CHECK(split_i >= 0);
+    double row[NC];
+    for (int c = 0; c < NC; ++c)
+        row[c] =
+            s.map[static_cast<size_t>(c) * s.stride + split_i] - s.map[static_cast<size_t>(c) * s.stride + split_j];
+    double error = 0.0;
+    for (int r : {split_i, split_j})
+        error += depth_ == 0 ? s.base[r] : s.weights->row_norm[r] * s.error_scale + s.base[r] + s.error_extra;
+    error *= 1 + 0x1p-40;
+    for (int c = 0; c < NC; ++c) error += 0x1p-52 * std::fabs(row[c]);
+    std::vector<int8_t> signs(static_cast<size_t>(cell.n));
+    for (int k = 0; k < cell.n; ++k)
+        signs[k] = static_cast<int8_t>(sign_at(depth_, split_i, split_j, row, error, cell, k));
+    const int32_t line = push_line(row, error, depth_, split_i, split_j);
+    const size_t mark = vertices_.size();
+    Cell children[2];
+    build_children(cell, signs.data(), line, children);
+    for (const Cell& child : children) ties(child);
+    vertices_.resize(mark);
+    lines_.pop_back();
+}
+
+template <int D>
+void Walker<D>::emit_ties(Cell cell, int outputs, const std::vector<uint8_t>& wins) {
+    auto win = [&](int k, int i) { return wins[static_cast<size_t>(k) * outputs + i] != 0; };
+    int on_cell = 0;
+    for (int i = 0; i < outputs; ++i) {
+        bool everywhere = true;
+        for (int k = 0; k < cell.n; ++k) everywhere &= win(k, i);
+        on_cell += everywhere;
+    }
+    for (int k = 0; k < cell.n; ++k) {
+        const int next = D == 1 ? k : (k + 1 == cell.n ? 0 : k + 1);
+        int tied[2] = {-1, -1}, n = 0;
+        for (int i = 0; i < outputs && n < 2; ++i)
+            if (win(k, i) && win(next, i)) tied[n++] = i;
+        if (n < 2) continue;
+        tie_batch_.push_back({problem_.frame.to_user(points_.point(intern(cell, k))),
+                              problem_.frame.to_user(points_.point(intern(cell, next))), tied[0], tied[1], on_cell > 1});
+    }
+}
+
+template class Walker<1>;
+template class Walker<2>;
+
+}  // namespace plv

@@ -1,0 +1,131 @@
+// One thread's walk over the split tree (see enumerate.hpp for the algorithm and the claims).
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "base/contract.hpp"
+#include "geom/vertex.hpp"
+#include "region/enumerate.hpp"
+#include "region/kernels.hpp"
+
+namespace plv {
+
+template <int D>
+class Walker {
+public:
+    Walker(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink, StopToken& stop,
+           std::atomic<int64_t>& next_claim, std::atomic<int64_t>* progress);
+
+    // Walks until done; throws Stopped when the token fires. What was found up to then stays valid.
+    void run();
+
+    int64_t count() const { return count_; }
+    const EnumerateStats& stats();
+    void ever(std::vector<uint8_t>& on, std::vector<uint8_t>& off) const;
+
+private:
+    static constexpr int NC = D + 1;
+
+    // A polygon: `n` vertices from `at` on the vertex stack.
+    struct Cell {
+        size_t at;
+        int n;
+    };
+    // Units that cross a cell: rows copied from the layer's map, NC columns and one of errors, each `stride` long.
+    struct Conflicts {
+        size_t at;      // in rows_
+        size_t unit_at; // in row_units_
+        int n, stride;
+    };
+    struct Line {
+        RoundedLine<D> rounded;
+        int layer, unit, minus;  // layer < 0: LineKind; minus >= 0: output unit - output minus
+        std::unique_ptr<ExactLine<D>> exact;
+    };
+    // State of one layer along the path; the entry after the last hidden layer is the output map.
+    struct Level {
+        const FloatAffine* weights;
+        int units, blocks, stride;
+        std::vector<double> map;             // NC x stride
+        std::vector<double> base;            // static part of the rows' errors
+        double error_scale = 0.0, error_extra = 0.0;
+        bool map_valid = false;
+        int updates = 0;
+        std::vector<uint8_t> included;       // pieces of the layer below that the map stands for
+        std::vector<uint8_t> on, real;       // pieces of the current cell; units with two pieces
+        std::vector<uint8_t> positive, negative, crossing, ever_on, ever_off;
+        bool zero_unit = false;              // here or below, some unit of the cell vanishes identically
+        double rounding = 0.0;               // K of the map that the layer feeds
+        int update_cap = 0;
+        RowError error() const { return {weights->row_norm.data(), base.data(), error_scale, error_extra}; }
+    };
+
+    void enter_layer(int l, Cell cell, int depth);
+    void descend(int l, Cell cell, Conflicts list, int depth);
+    void split(int l, Cell cell, Conflicts list, int depth);
+    void leaf(int l, Cell cell, int depth);
+    Conflicts child_conflicts(int l, Cell child, const Conflicts& parent);
+    void classify_list(const Conflicts& list, const VertexBlock& v, const SignMasks& masks);
+    void build_children(Cell cell, const int8_t* signs, int32_t line, Cell out[2]);
+    void prepare_map(int l);
+    void region(Cell cell);
+    void emit(Cell cell);
+    void flush();
+    void ties(Cell cell);
+    void winners(Cell cell, int outputs, std::vector<uint8_t>& out);
+    void emit_ties(Cell cell, int outputs, const std::vector<uint8_t>& winning);
+
+    bool claim();
+    void leave_subtree(int l);
+    VertexBlock block(Cell cell) const;
+    int sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k);
+    // +1 or -1: weakly on one side and somewhere strictly; 0: zero all over; 2: crosses. Marks edges on which it vanishes.
+    int resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero);
+    const ExactLine<D>& exact_line(int32_t line);
+    int32_t intern(Cell cell, int k);
+    Vertex<D> new_vertex(int32_t edge_line, int32_t line);
+    void forget_points();
+    void assemble_pattern(uint8_t* out, int layers) const;
+    int32_t push_line(const double* row, double error, int layer, int unit, int minus);
+
+    const Problem<D>& problem_;
+    const Net& net_;
+    const EnumerateOptions& options_;
+    const Sink<D>& sink_;
+    StopToken& stop_;
+    const KernelTable& kernels_;
+    std::atomic<int64_t>& next_claim_;
+    std::atomic<int64_t>* progress_;
+    const int depth_;  // hidden layers
+    const bool counting_;
+    int claim_depth_ = 0;
+
+    int64_t node_ = 0, mine_ = -1, subtree_ = -1;
+    bool in_subtree_ = false;
+    int64_t count_ = 0, reported_ = 0;
+
+    std::vector<Level> levels_;
+    std::vector<Vertex<D>> vertices_;
+    std::vector<Line> lines_;
+    std::vector<double> rows_;
+    std::vector<int> row_units_;
+    std::vector<double> zeros_;
+    std::vector<int8_t> signs_;
+    std::vector<uint8_t> list_masks_[3];
+    std::vector<int> columns_;
+    std::vector<double> coefficients_;
+    std::vector<uint8_t> flat_;  // scratch pattern
+
+    PointTable<D> points_;
+    EnumerateStats stats_;
+    RegionBatch<D> batch_;
+    std::vector<TieSegment<D>> tie_batch_;
+};
+
+}  // namespace plv

@@ -1,0 +1,528 @@
+"""The proof checker: plain integers, one forward pass per vertex, and nothing of the engine.
+
+A region-list proof (``docs/proof_format.md``) lists the activation regions of a network on a domain
+of dimension 1 or 2 as intervals or convex polygons with exact vertices. Nothing in it is believed:
+
+1. The *domain polygon* is strictly convex, turns once, satisfies every constraint and has every
+   edge on one. So it is the intersection of its edges' half-planes and contains the domain, and
+   lies in it, too.
+2. Every *region polygon* is strictly convex, turns once and has its vertices in the domain.
+3. One exact forward pass per vertex gives the sign of every unit there. No unit is positive at one
+   vertex of a region and negative at another; by induction over the layers the network is affine
+   on the polygon. The pattern is 1 exactly for the units that are positive at some vertex, which
+   are those positive inside the polygon. (A unit that is zero at all vertices is zero on the
+   polygon: bit 0. A unit of slope 1 has one piece: bit 0 and no condition.)
+4. The patterns are *distinct*. Take two and the first unit where they differ: below it they agree,
+   so both polygons see the same affine function there, positive inside the one and nowhere
+   positive inside the other. So the interiors are disjoint.
+5. Every directed edge occurs once, and its reverse occurs or it lies on the domain's boundary; and
+   the areas sum to the domain's area. Either one shows, with 2 and 4, that nothing is missing;
+   hence every polygon is the whole region of its pattern, and the count is exact.
+
+Unbounded domains are cut by the box ``|t_i| <= R``, ``R`` a symbol larger than every number: a
+coordinate is ``(p + q R) / w``, its sign is that of the first nonzero of ``(q, p)``, which is
+Python's order on tuples, and areas are polynomials in ``R``. Finitely many signs are asked, so all
+that is found holds for every real ``R`` from some number on, and a region with an interior meets
+those boxes in a set with an interior.
+
+Vertices are in lowest terms and distinct: equal points have equal indices. There is no tolerance
+and no float. Trusted are Python's integers, json, zlib and SHA-256, and `plverify.exact_net` (the
+network and its forward pass). Time goes into the forward passes, one per vertex; there are about as
+many vertices as regions. Memory is bounded by what was read and by `MAX_HEADER` and `MAX_BODY`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from math import gcd
+from operator import mul
+from typing import Any, NamedTuple, TypeAlias
+
+from plverify.exact_net import Affine, ExactNet, Units, pack_ints
+
+MAGIC = b"PLPROOF\x001\n"
+MAX_HEADER = 1 << 25
+"""Longest accepted header in bytes."""
+MAX_BODY = 1 << 30
+"""Most bytes a body may decompress to, whatever the header declares."""
+MAX_NUMBER = 125_000
+"""Longest accepted integer of the body in bytes (a million bits)."""
+MAX_DIGITS = 5000
+"""Longest accepted integer of the header in characters (domain bytes hold 16,320 bits)."""
+
+Point: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
+"""``(p, q, w)``: the point ``(p + q R) / w`` with ``w > 0``; ``q`` is zero for a finite point."""
+Vector: TypeAlias = tuple[int, int, int, int]
+"""``(X, Y, x, y)``: the plane vector ``(X R + x, Y R + y)`` up to a positive factor."""
+Facet: TypeAlias = tuple[int, int]
+"""A directed edge ``(i, j)``. On the line: a lower end ``(i, -1)``, an upper end ``(-1, i)``."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a proof states and whether it proves it. True in a condition exactly when accepted.
+
+    ``claim`` is the statement in words (empty where it could not be read): a theorem if
+    ``accepted``, hearsay if not. ``reason`` says why the proof was rejected. ``stats`` holds sizes,
+    the domain's identity and the header's free text ``definitions``, which is not checked.
+    """
+
+    accepted: bool
+    claim: str
+    reason: str
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+
+class _Rejected(Exception):
+    """The proof is malformed or does not prove its claim."""
+
+
+def check(proof: str | os.PathLike[str] | bytes, exact_net: ExactNet) -> Verdict:
+    """Check a proof, given as a path or as bytes, against a network.
+
+    Whatever the bytes are, the answer is a `Verdict`.
+
+    Raises
+    ------
+    OSError
+        If a path is given and the file cannot be read.
+    """
+    if isinstance(proof, (str, os.PathLike)):
+        with open(proof, "rb") as file:
+            proof = file.read(MAX_HEADER + MAX_BODY)  # what is longer is cut, hence rejected
+    return _check(bytes(proof), exact_net, tuple(_CLAIMS))
+
+
+def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
+    """Check a proof that must be a region list; otherwise as `check`."""
+    return _check(bytes(proof_bytes), exact_net, ("region_list",))
+
+
+def _check(data: bytes, net: ExactNet, known: tuple[str, ...]) -> Verdict:
+    stated: list[str] = []
+    stats: dict[str, Any] = {}
+    reason = ""
+    try:
+        header, start = _read_header(data)
+        kind = header.get("claim")
+        if not isinstance(kind, str) or kind not in known:
+            raise _Rejected(f"unknown claim {_short(kind)}")
+        _CLAIMS[kind](header, memoryview(data)[start:], net, stated, stats)
+    except _Rejected as error:
+        reason = str(error)
+    return Verdict(not reason, "".join(stated), reason, stats)
+
+
+def _require(condition: object, reason: str) -> None:
+    if not condition:
+        raise _Rejected(reason)
+
+
+def _short(value: object) -> str:
+    text = ascii(value) if isinstance(value, str) else type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# ------------------------------------------------------------------------------------------ header
+
+
+def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
+    """The JSON object of the header, and where the body starts."""
+    start = len(MAGIC) + 4
+    _require(data.startswith(MAGIC) and len(data) >= start, "not a proof file")
+    end = start + int.from_bytes(data[start - 4 : start], "little")
+    _require(end <= min(len(data), start + MAX_HEADER), "the header is truncated or too long")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        _require(len(dict(pairs)) == len(pairs), "the header repeats a key")
+        return dict(pairs)
+
+    def refuse(text: str) -> Any:
+        raise _Rejected(f"the header holds {_short(text)}, which is no integer")
+
+    try:
+        header = json.loads(
+            data[start:end].decode(),
+            object_pairs_hook=unique,
+            parse_float=refuse,
+            parse_constant=refuse,
+        )
+    except (ValueError, RecursionError) as error:
+        raise _Rejected(f"the header is not JSON: {_short(str(error))}") from None
+    _require(isinstance(header, dict), "the header is no JSON object")
+    return header, end
+
+
+class _Statement(NamedTuple):
+    """The validated header of a region list; ``x = rows . (t, 1) / scale`` on a slice."""
+
+    dim: int
+    scale: int
+    slice_rows: list[tuple[int, ...]] | None
+    constraints: list[tuple[int, ...]]
+    regions: int
+    vertices: int
+    corners: list[int]
+    domain_sha256: str  # of the canonical domain bytes in docs/developer.md
+
+
+_KEYS = {
+    *("claim", "network", "definitions", "dim", "slice", "constraints"),
+    *("regions", "vertices", "domain_vertices"),
+}
+
+
+def _read_statement(header: dict[str, Any], net: ExactNet) -> _Statement:
+    _require(set(header) == _KEYS, f"the header's keys are not {', '.join(sorted(_KEYS))}")
+    _require(header["network"] == net.digest(), "the proof is about another network")
+    _require(isinstance(header["definitions"], str), "definitions is no text")
+    dim = _count(header["dim"], "dim")
+    _require(dim in (1, 2), f"dim is {dim}, and region lists exist in dimension 1 and 2")
+    constraints = _rows(header["constraints"], dim + 1, "constraints")
+    scale, rows, ambient, prefix = 1, None, dim, b""
+    if header["slice"] is not None:
+        parts = header["slice"]
+        _require(isinstance(parts, dict) and set(parts) == {"scale", "rows"}, "malformed slice")
+        scale, rows = _integer(parts["scale"]), _rows(parts["rows"], dim + 1, "slice rows")
+        _require(scale > 0, "the scale of the slice is not positive")
+        ambient, prefix = len(rows), _ints([[scale]]) + _ints(rows)
+    _require(ambient == net.input_size, f"{ambient} inputs, but the network has {net.input_size}")
+    domain = b"PLDOM\x001\n" + struct.pack("<IIB", dim, ambient, rows is not None) + prefix
+    domain += struct.pack("<I", len(constraints)) + _ints(constraints)
+    _require(isinstance(header["domain_vertices"], list), "domain_vertices is no list")
+    corners = [_count(v, "a domain vertex") for v in header["domain_vertices"]]
+    regions, vertices = (_count(header[key], key) for key in ("regions", "vertices"))
+    identity = hashlib.sha256(domain).hexdigest()
+    return _Statement(dim, scale, rows, constraints, regions, vertices, corners, identity)
+
+
+def _count(value: Any, what: str) -> int:
+    _require(type(value) is int and 0 <= value < 1 << 40, f"{what} is no count: {_short(value)}")
+    return int(value)
+
+
+def _integer(text: Any) -> int:
+    """A decimal string without superfluous characters."""
+    good = isinstance(text, str) and len(text) <= MAX_DIGITS
+    _require(good and re.fullmatch(r"0|-?[1-9][0-9]*", text), f"no decimal integer: {_short(text)}")
+    if len(text) < 4000:
+        return int(text)
+    head, tail = text[:2500], text[2500:]  # Python converts at most 4300 digits at once
+    return int(head) * 10 ** len(tail) + (-int(tail) if head[0] == "-" else int(tail))
+
+
+def _rows(table: Any, width: int, what: str) -> list[tuple[int, ...]]:
+    good = isinstance(table, list) and all(isinstance(r, list) and len(r) == width for r in table)
+    _require(good, f"{what} is no list of rows of {width} integers")
+    return [tuple(map(_integer, row)) for row in table]
+
+
+def _ints(rows: Sequence[Sequence[int]]) -> bytes:
+    try:
+        return pack_ints([v for row in rows for v in row])
+    except ValueError as error:
+        raise _Rejected(f"domain: {error}") from None
+
+
+# -------------------------------------------------------------------------------------------- body
+
+
+class _Body:
+    """Reads a zlib stream piece by piece, so that what was not yet found good takes no memory."""
+
+    PIECE = 1 << 16
+
+    def __init__(self, data: memoryview, limit: int) -> None:
+        self.data, self.left = data, limit
+        self.stream = zlib.decompressobj()
+        self.pending = self.buffer = b""
+        self.at = 0
+
+    def more(self) -> bytes:
+        """The next decompressed bytes; empty only at the end of the stream or of the input."""
+        piece, starved = b"", False
+        while not piece and not self.stream.eof and not starved:
+            if not self.pending:
+                self.pending, self.data = bytes(self.data[: self.PIECE]), self.data[self.PIECE :]
+                starved = not self.pending
+            try:
+                piece = self.stream.decompress(self.pending, self.PIECE)
+            except zlib.error as error:
+                raise _Rejected(f"the body is no zlib stream: {error}") from None
+            self.pending = self.stream.unconsumed_tail
+        self.left -= len(piece)
+        _require(self.left >= 0, "the body is longer than the header's counts allow")
+        return piece
+
+    def take(self, count: int) -> bytes:
+        while len(self.buffer) - self.at < count:
+            piece = self.more()
+            _require(piece, "the body is truncated")
+            self.buffer, self.at = self.buffer[self.at :] + piece, 0
+        self.at += count
+        return self.buffer[self.at - count : self.at]
+
+    def var(self) -> int:
+        value = 0
+        for shift in range(0, 63, 7):
+            byte = self.take(1)[0]
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise _Rejected("a variable-length integer is too long")
+
+    def big(self) -> int:
+        size = self.var()
+        _require(size <= MAX_NUMBER, f"an integer of {size} bytes is too long")
+        return int.from_bytes(self.take(size), "little", signed=True)
+
+    def point(self, dim: int) -> Point:
+        kind = self.take(1)[0]
+        _require(kind in (0, 1), f"unknown vertex kind {kind}")
+        p = tuple([self.big() for _ in range(dim)])
+        q = tuple([self.big() for _ in range(dim)]) if kind else (0,) * dim
+        w = self.big()
+        _require(w > 0, "the denominator of a vertex is not positive")
+        _require(any(q) or not kind, "a vertex said to be at infinity is finite")
+        _require(gcd(w, *p, *q) == 1, "a vertex is not in lowest terms")
+        return p, q, w
+
+    def finish(self) -> None:
+        """Reject whatever follows, inside or behind the stream."""
+        _require(self.at == len(self.buffer) and not self.more(), "bytes follow the last region")
+        _require(self.stream.eof, "the body is truncated")
+        _require(not (self.stream.unused_data or self.data), "bytes follow the body")
+
+
+# ---------------------------------------------------------------------------------------- geometry
+
+
+def _step(a: Point, b: Point) -> Vector:
+    """The direction from ``a`` to ``b``."""
+    (px, py), (qx, qy), w = a
+    (rx, ry), (sx, sy), u = b
+    return sx * w - qx * u, sy * w - qy * u, rx * w - px * u, ry * w - py * u
+
+
+def _cross(d: Vector, e: Vector) -> tuple[int, int, int]:
+    """Coefficients of ``R**2, R, 1``; the sign of the polynomial is the sign of the tuple."""
+    dX, dY, dx, dy = d
+    eX, eY, ex, ey = e
+    return dX * eY - dY * eX, dX * ey + dx * eY - dY * ex - dy * eX, dx * ey - dy * ex
+
+
+def _is_upper(d: Vector) -> bool:
+    """Whether the angle of a direction lies in [0, pi)."""
+    return (d[1], d[3], d[0], d[2]) > (0, 0, 0, 0)
+
+
+def _is_convex(points: Sequence[Point]) -> bool:
+    """Whether a polygon is strictly convex, counter-clockwise, and turns once.
+
+    At a left turn the angle of the edge grows by less than pi, so it meets both half-planes in each
+    full turn: two changes of half-plane mean one turn. Then the polygon is simple and its corners
+    are distinct. On the line: whether the two ends increase.
+    """
+    if len(points[0][0]) == 1:
+        ((p,), (q,), w), ((r,), (s,), u) = points
+        return (s * w - q * u, r * w - p * u) > (0, 0)
+    edges = [_step(a, b) for a, b in pairwise([*points, points[0]])]
+    corners = list(pairwise([*edges, edges[0]]))
+    return sum(_is_upper(d) != _is_upper(e) for d, e in corners) == 2 and all(
+        _cross(d, e) > (0, 0, 0) for d, e in corners
+    )
+
+
+def _facets(dim: int, loop: Sequence[int]) -> list[Facet]:
+    return list(pairwise([*loop, loop[0]])) if dim == 2 else [(loop[0], -1), (-1, loop[1])]
+
+
+def _shoelace(points: Sequence[Point], facet: Facet) -> tuple[int, int, int, int]:
+    """What ``(i, j)``, ``i < j``, adds to twice the area (the length): polynomial, denominator."""
+    i, j = facet
+    p, q, w = points[j]
+    if i < 0:
+        return 0, q[0], p[0], w
+    r, s, u = points[i]
+    return *_cross((s[0], s[1], r[0], r[1]), (q[0], q[1], p[0], p[1])), w * u
+
+
+def _is_zero(terms: list[tuple[int, int, int, int]]) -> bool:
+    """Whether fractions sum to 0; adding in pairs lets big numbers meet big numbers only."""
+    while len(terms) > 1:
+        pairs = zip(terms[::2], terms[1::2], strict=False)
+        terms = [
+            (a * z + w * d, b * z + x * d, c * z + y * d, d * z)
+            for (a, b, c, d), (w, x, y, z) in pairs
+        ] + terms[len(terms) & ~1 :]
+    return not any(term[:3] != (0, 0, 0) for term in terms)
+
+
+def _tight_rows(point: Point, rows: Sequence[tuple[tuple[int, ...], int, int]]) -> int:
+    """Bit mask of the rows ``a . t + c + r R >= 0`` that are tight; all must hold."""
+    p, q, w = point
+    mask = 0
+    for k, (a, c, r) in enumerate(rows):
+        value = sum(map(mul, a, q)) + r * w, sum(map(mul, a, p)) + c * w
+        _require(value >= (0, 0), "a vertex lies outside the domain")
+        if value == (0, 0) and any(a):  # a row of zeros bounds nothing
+            mask |= 1 << k
+    return mask
+
+
+# ----------------------------------------------------------------------------------- region lists
+
+_POSITIVE, _NEGATIVE = (bytes.maketrans(b"\0\1\2", digits) for digits in (b"001", b"100"))
+
+
+def _kinked_units(net: ExactNet) -> int:
+    """Bit mask of the units with two pieces, that is with a slope other than 1."""
+    kinked: list[bool] = []
+    for node in net.nodes:
+        _require(type(node) in (Affine, Units), f"no rule for {type(node).__name__} nodes")
+        if isinstance(node, Units):
+            kinked += [num != 1 << shift for num, shift in node.slopes]
+    return sum(1 << k for k, is_kinked in enumerate(kinked) if is_kinked)
+
+
+def _signs(net: ExactNet, statement: _Statement, point: Point, kinked: int) -> tuple[int, int]:
+    """Bit masks of the two-piece units that are positive and that are negative at a point."""
+    p, q, w = point
+    levels: list[Sequence[int]] = [q, p] if any(q) else [p]  # the constants go with the last one
+    if statement.slice_rows is not None:
+        rows = statement.slice_rows
+        levels = [[sum(map(mul, row, level)) for row in rows] for level in levels]
+        levels[-1] = [v + row[-1] * w for v, row in zip(levels[-1], rows, strict=True)]
+        w *= statement.scale
+    signs = net.forward(levels, w, unit_level=len(levels) - 1).signs
+    digits = b"\1" + bytes([s + 1 for layer in signs for s in layer])[::-1]  # unit 0 comes last
+    positive, negative = int(digits.translate(_POSITIVE), 2), int(digits.translate(_NEGATIVE), 2)
+    return positive & kinked, negative & kinked
+
+
+def _region_list(
+    header: dict[str, Any],
+    data: memoryview,
+    net: ExactNet,
+    stated: list[str],
+    stats: dict[str, Any],
+) -> None:
+    statement = _read_statement(header, net)
+    dim, count, units = statement.dim, statement.vertices, net.unit_count
+    text = "".join(c if c.isprintable() else "?" for c in header["definitions"])
+    stats.update(definitions=text, domain_sha256=statement.domain_sha256, units=units)
+
+    # A variable-length integer has 9 bytes, a planar map of n vertices under 6 n directed edges.
+    limit = count * (1 + (2 * dim + 1) * (9 + MAX_NUMBER) + 6 * 9)
+    limit += statement.regions * ((units + 7) // 8 + 3 * 9)
+    body = _Body(data, min(limit, MAX_BODY))
+
+    # The vertices: distinct points of the domain.
+    rows = [(row[:dim], row[dim], 0) for row in statement.constraints]
+    rows += [(tuple(s * (i == k) for i in range(dim)), 0, 1) for k in range(dim) for s in (1, -1)]
+    points: list[Point] = []
+    tight: list[int] = []
+    seen: set[Point] = set()
+    for _ in range(count):
+        point = body.point(dim)
+        _require(point not in seen, "a vertex is listed twice")
+        seen.add(point)
+        points.append(point)
+        tight.append(_tight_rows(point, rows))
+    tight.append(-1)  # all rows, for the index -1 in the facets of intervals
+
+    # The domain: every edge lies on a constraint.
+    _require_polygon(dim, statement.corners, points, "the domain")
+    boundary = _facets(dim, statement.corners)
+    _require(all(tight[i] & tight[j] for i, j in boundary), "a domain edge is on no constraint")
+    stated.append(_in_words(statement, net, points))
+
+    # The regions: convex, no unit of two signs, distinct canonical patterns, no edge twice.
+    kinked = _kinked_units(net)
+    signs = [_signs(net, statement, point, kinked) for point in points]
+    patterns: set[int] = set()
+    facets: set[Facet] = set()
+    for k in range(statement.regions):
+        pattern = int.from_bytes(body.take((units + 7) // 8), "little")
+        size = body.var()
+        _require(size <= count, f"region {k} has more corners than there are vertices")
+        loop = [body.var() for _ in range(size)]
+        _require_polygon(dim, loop, points, f"region {k}")
+        positive = negative = 0
+        for i in loop:
+            positive |= signs[i][0]
+            negative |= signs[i][1]
+        _require(not positive & negative, f"a unit changes its sign inside region {k}")
+        _require(pattern == positive, f"region {k} has another pattern, or it is not canonical")
+        _require(pattern not in patterns, f"region {k} has the pattern of an earlier region")
+        patterns.add(pattern)
+        edges = _facets(dim, loop)
+        _require(facets.isdisjoint(edges), f"region {k} shares a directed edge with another")
+        facets.update(edges)
+    body.finish()
+
+    # Completeness, first: every edge has a region on its other side, or is the domain's.
+    outer = [(i, j) for i, j in facets if (j, i) not in facets]
+    _require(all(tight[i] & tight[j] for i, j in outer), "an edge has no region on its other side")
+
+    # Second: the areas' shoelace terms minus the domain's sum to 0, like terms collected first.
+    balance: dict[Facet, int] = {}
+    for sign, some in ((1, facets), (-1, boundary)):
+        for i, j in some:
+            key, times = ((i, j), sign) if i < j else ((j, i), -sign)
+            balance[key] = balance.get(key, 0) + times
+    terms = [(times, _shoelace(points, key)) for key, times in balance.items() if times]
+    sums = [(times * a, times * b, times * c, w) for times, (a, b, c, w) in terms]
+    _require(_is_zero(sums), "the areas of the regions do not add up to the domain's")
+
+    stats.update(
+        regions=statement.regions,
+        vertices=count,
+        vertices_at_infinity=sum(any(q) for _, q, _ in points),
+        inner_edges=(len(facets) - len(outer)) // 2,
+        boundary_edges=len(outer),
+        largest_bits=max(abs(v).bit_length() for p, q, w in points for v in (*p, *q, w)),
+    )
+
+
+_CLAIMS = {"region_list": _region_list}
+
+
+def _require_polygon(dim: int, loop: Sequence[int], points: Sequence[Point], what: str) -> None:
+    _require(len(loop) >= 3 if dim == 2 else len(loop) == 2, f"{what} has {len(loop)} corners")
+    _require(max(loop) < len(points), f"{what} has a corner that is not in the vertex table")
+    _require(_is_convex([points[i] for i in loop]), f"{what} is not strictly convex and in order")
+
+
+def _in_words(statement: _Statement, net: ExactNet, points: Sequence[Point]) -> str:
+    def coordinate(p: int, q: int, w: int) -> str:
+        if max(abs(p), abs(q), w).bit_length() > 64:
+            return "(long)"
+        return f"{Fraction(p, w)} + {Fraction(q, w)} R" if q else str(Fraction(p, w))
+
+    corners = [points[i] for i in statement.corners]
+    shown = [
+        f"({', '.join(coordinate(a, b, w) for a, b in zip(p, q, strict=True))})"
+        for p, q, w in corners[:8]
+    ]
+    unbounded = any(any(q) for _, q, _ in corners)
+    return (
+        f"The network with SHA-256 {net.digest()} (canonical exact form, real arithmetic) has "
+        f"exactly {statement.regions} activation regions on the {statement.dim}-dimensional"
+        f"{' unbounded' if unbounded else ''} domain with SHA-256 {statement.domain_sha256}"
+        f"{'' if statement.slice_rows is None else ' (a slice of the input space)'}. The domain"
+        f"{' within |t_i| <= R, R larger than every number,' if unbounded else ''} has the corners "
+        f"{', '.join(shown)}{', ...' if len(corners) > 8 else ''}. The patterns are listed."
+    )

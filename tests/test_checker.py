@@ -1,0 +1,1002 @@
+"""The proof checker accepts honest region lists and nothing false.
+
+Proofs are written by `proof_tools` (Fractions, independent of the engine). A mutated proof must be
+rejected unless what it states is still true, which is then confirmed by enumerating its own header.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import random
+import struct
+import tracemalloc
+import zlib
+from fractions import Fraction
+from math import comb, gcd
+
+import proof_tools as tools
+import pytest
+from proof_tools import Proof, box, make_layers, prove
+
+from plverify import checker
+from plverify.checker import check, check_region_list
+from plverify.exact_net import ExactNet
+
+# ---------------------------------------------------------------------------------------- networks
+
+
+def random_layers(rng, sizes, den=16, reach=24, slope=0, bias=True):
+    def number():
+        return Fraction(rng.randint(-reach, reach), den)
+
+    weights = [[[number() for _ in range(a)] for _ in range(b)] for a, b in zip(sizes, sizes[1:])]
+    biases = [[number() * bias for _ in range(b)] for b in sizes[1:]]
+    slopes = [[slope() if callable(slope) else slope for _ in range(b)] for b in sizes[1:-1]]
+    return make_layers(weights, biases, slopes)
+
+
+def float32(value):
+    return Fraction(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def float_layers(rng, sizes):
+    weights = [
+        [[float32(rng.gauss(0, 1)) for _ in range(a)] for _ in range(b)]
+        for a, b in zip(sizes, sizes[1:])
+    ]
+    return make_layers(weights, [[float32(rng.gauss(0, 0.5)) for _ in range(b)] for b in sizes[1:]])
+
+
+def duplicated(rng, sizes):
+    """Copies of the first unit of every layer: equal, scaled, negated; and units that are 0 or 1."""
+    layers = random_layers(rng, sizes)
+    for layer in layers[:-1]:
+        row, bias = layer.weights[0], layer.bias[0]
+        zero = [Fraction(0)] * len(row)
+        layer.weights[1:5] = [list(row), [3 * w for w in row], [-w for w in row], zero]
+        layer.bias[1:5] = [bias, 3 * bias, -bias, Fraction(0)]
+        layer.weights[5], layer.bias[5] = zero, Fraction(1)
+    return layers
+
+
+SQUARE = box((-1, 1), (-1, 1))
+PENTAGON = [[0, 1, 1], [-1, 0, 2], [-1, -1, 3], [1, -2, 4], [3, 1, 5], [0, 0, 7], [0, 1, 1]]
+INTERVAL = box((-2, Fraction(5, 3)))
+
+
+def pick_slope(rng, *slopes):
+    return lambda: rng.choice(slopes)
+
+
+def make_cases():
+    def rng(seed=[100]):
+        seed[0] += 1
+        return random.Random(seed[0])
+
+    some, half = random_layers, Fraction(1, 2)
+    mixed = (0, 1, half, -half, -1, 2, Fraction(3, 8), -3)
+    slice_5d = (3, [[1, 2, 0], [0, -1, 1], [2, 1, -1], [-1, 0, 2], [1, 1, 1]])
+    line_5d = (4, [[1, 2], [-1, 0], [3, 1], [0, 2], [2, -5]])
+    flat = (1, [[1, 1, 0], [2, 2, 1], [-1, -1, 0]])  # rank 1
+    return {
+        "box": (some(rng(), [2, 5, 5, 1]), 2, SQUARE),
+        "box of float32 weights": (float_layers(rng(), [2, 6, 6, 2]), 2, box((-2, 2), (-1, 3))),
+        "three layers": (some(rng(), [2, 4, 4, 4, 1]), 2, SQUARE),
+        "wide layer": (some(rng(), [2, 11, 1]), 2, SQUARE),
+        "no unit": (some(rng(), [2, 1]), 2, SQUARE),
+        "one unit": (make_layers([[[1, 1]], [[1]]], [[0], [0]]), 2, SQUARE),
+        "walls on the boundary": (make_layers([[[1, 0], [0, 1], [1, 1]], [[1, 1, 1]]],
+                                              [[1, -1, 0], [0]]), 2, SQUARE),
+        "zero biases": (some(rng(), [2, 6, 6, 1], bias=False), 2, SQUARE),
+        "integer weights": (some(rng(), [2, 5, 5, 1], den=1, reach=1), 2, box((-2, 2), (-2, 2))),
+        "integer weights deep": (some(rng(), [2, 4, 4, 4, 1], den=1, reach=1), 2, SQUARE),
+        "thirds": (some(rng(), [2, 5, 4, 1], den=3, reach=3), 2, SQUARE),
+        "duplicated units": (duplicated(rng(), [2, 7, 7, 1]), 2, SQUARE),
+        "all dead": (make_layers([[[0, 0]] * 3, [[0] * 3] * 2, [[1, 1]]],
+                                 [[0] * 3, [0] * 2, [0]]), 2, SQUARE),
+        "leaky": (some(rng(), [2, 5, 5, 1], slope=half), 2, SQUARE),
+        "leaky negative": (some(rng(), [2, 5, 5, 1], slope=-half), 2, SQUARE),
+        "absolute values": (some(rng(), [2, 5, 5, 1], slope=-1), 2, SQUARE),
+        "mixed slopes": (some(rng(), [2, 6, 6, 1], slope=pick_slope(rng(), *mixed)), 2, SQUARE),
+        "slope 1": (some(rng(), [2, 4, 4, 1], slope=1), 2, SQUARE),
+        "pentagon": (some(rng(), [2, 5, 5, 1]), 2, PENTAGON),
+        "plane": (some(rng(), [2, 5, 5, 1]), 2, []),
+        "plane zero biases": (some(rng(), [2, 5, 5, 1], bias=False), 2, []),
+        "plane integer weights": (some(rng(), [2, 5, 4, 1], den=1, reach=1), 2, []),
+        "plane mixed slopes": (some(rng(), [2, 5, 5, 1], slope=pick_slope(rng(), *mixed)), 2, []),
+        "plane duplicated units": (duplicated(rng(), [2, 6, 6, 1]), 2, []),
+        "half-plane": (some(rng(), [2, 5, 5, 1]), 2, [[2, -1, 1]]),
+        "strip": (some(rng(), [2, 5, 5, 1]), 2, box((0, 1), (None, None))),
+        "slanted strip": (some(rng(), [2, 5, 5, 1]), 2, [[1, -2, 1], [-1, 2, 3]]),
+        "diagonal strip": (some(rng(), [2, 5, 5, 1]), 2, [[1, -1, 1], [-1, 1, 3]]),
+        "quadrant": (some(rng(), [2, 5, 5, 1]), 2, box((0, None), (None, 1))),
+        "wedge": (some(rng(), [2, 5, 5, 1], bias=False), 2, [[1, 0, 0], [1, 1, 0]]),
+        "slice": (some(rng(), [5, 5, 5, 1]), 2, SQUARE, slice_5d),
+        "slice plane": (some(rng(), [5, 5, 4, 1]), 2, [], slice_5d),
+        "slice of rank 1": (some(rng(), [3, 5, 4, 1]), 2, SQUARE, flat),
+        "slice plane of rank 1": (some(rng(), [3, 5, 4, 1]), 2, [], flat),
+        "slice of rank 0": (some(rng(), [1, 5, 4, 1]), 2, SQUARE, (1, [[0, 0, 2]])),
+        "interval": (some(rng(), [1, 7, 6, 1]), 1, INTERVAL),
+        "interval zero biases": (some(rng(), [1, 7, 6, 1], bias=False), 1, INTERVAL),
+        "interval integer weights": (some(rng(), [1, 9, 6, 5, 1], den=1, reach=1), 1, INTERVAL),
+        "interval mixed": (some(rng(), [1, 8, 1], slope=pick_slope(rng(), *mixed)), 1, INTERVAL),
+        "interval duplicated": (duplicated(rng(), [1, 6, 6, 1]), 1, INTERVAL),
+        "interval rescaled rows": (some(rng(), [1, 5, 1]), 1, [[3, 1], [0, 0], [-2, 7], [1, 9]]),
+        "line": (some(rng(), [1, 7, 6, 1]), 1, []),
+        "line zero biases": (some(rng(), [1, 5, 5, 1], bias=False), 1, []),
+        "half-line": (some(rng(), [1, 7, 6, 1]), 1, [[-2, 1]]),
+        "slice line": (some(rng(), [5, 6, 6, 1]), 1, [], line_5d),
+        "slice interval": (some(rng(), [5, 6, 6, 1]), 1, INTERVAL, line_5d),
+    }  # fmt: skip
+
+
+CASES = make_cases()
+
+
+@pytest.fixture(scope="module")
+def honest():
+    """Name -> (layers, network, proof) of every case; do not change the proof, copy it."""
+    out = {}
+    for name, (layers, *domain) in CASES.items():
+        out[name] = layers, ExactNet.from_bytes(tools.net_bytes(layers)), prove(layers, *domain)
+    return out
+
+
+def rejected(proof, net, contains=""):
+    """Check that a proof is rejected with a reason; return whether the reason contains a text."""
+    verdict = check(proof if isinstance(proof, bytes) else proof.to_bytes(), net)
+    assert not verdict.accepted
+    assert not verdict
+    assert verdict.reason
+    return contains in verdict.reason
+
+
+def rejected_or_true(data, layers, net):
+    """Whether the proof is rejected; if it is accepted, what it states must be true."""
+    if not check(data, net):
+        return True
+    proof = Proof.from_bytes(data, tools.unit_count(layers))
+    rows = [list(map(int, row)) for row in proof.header["constraints"]]
+    part = proof.header["slice"]
+    if part is not None:
+        part = int(part["scale"]), [list(map(int, row)) for row in part["rows"]]
+    truth = prove(layers, proof.header["dim"], rows, part)
+    assert proof.header["network"] == truth.header["network"]
+    assert sorted(p for p, _ in proof.regions) == sorted(p for p, _ in truth.regions)
+    return False
+
+
+# ------------------------------------------------------------------------------------ honest proofs
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_honest_proof_is_accepted(honest, name):
+    _, net, proof = honest[name]
+    verdict = check_region_list(proof.to_bytes(), net)
+    assert verdict.reason == ""
+    assert verdict.accepted
+    assert verdict
+    assert f"exactly {len(proof.regions)} activation regions" in verdict.claim
+    assert net.digest() in verdict.claim
+    assert verdict.stats["regions"] == len(proof.regions)
+    assert verdict.stats["vertices"] == len(proof.vertices)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_honest_proofs_of_random_networks_are_accepted(seed):
+    rng = random.Random(seed)
+    dim = rng.choice([1, 2])
+    slope = pick_slope(rng, *rng.choice([(0,), (0, 1), (-1, 0, 1), (Fraction(1, 8), -2)]))
+    sizes = [dim, *(rng.randint(1, 6) for _ in range(rng.randint(1, 3))), 1]
+    den, reach = rng.choice([(1, 1), (1, 2), (3, 4), (64, 100)])
+    layers = random_layers(rng, sizes, den, reach, slope, rng.random() < 0.6)
+    sides = [
+        rng.choice([(-1, 1), (None, None), (0, None), (-2, Fraction(1, 3))]) for _ in range(dim)
+    ]
+    proof = prove(layers, dim, box(*sides))
+    verdict = check(proof.to_bytes(), ExactNet.from_bytes(tools.net_bytes(layers)))
+    assert verdict.reason == ""
+
+
+@pytest.mark.parametrize("units", range(1, 8))
+def test_one_generic_layer_has_the_number_of_regions_of_an_arrangement(units):
+    for dim in (1, 2):
+        layers = float_layers(random.Random(units), [dim, units, 1])
+        verdict = check(prove(layers, dim).to_bytes(), ExactNet.from_bytes(tools.net_bytes(layers)))
+        assert verdict.stats["regions"] == sum(comb(units, k) for k in range(dim + 1))
+
+
+def test_patterns_of_sampled_points_are_listed(honest):
+    rng = random.Random(5)
+    for name in ("box", "three layers", "mixed slopes", "duplicated units"):
+        _, net, proof = honest[name]
+        listed = {pattern for pattern, _ in proof.regions}
+        for _ in range(300):
+            point = [Fraction(rng.randint(-(10**6), 10**6), 10**6) for _ in range(2)]
+            at = net.pattern_at(point)
+            if not at.on_boundary:
+                assert int.from_bytes(at.packed, "little") in listed
+
+
+def test_freedoms_of_the_format_are_accepted(honest):
+    """Order of vertices and regions, first corner, unused vertices, compression, JSON layout."""
+    rng = random.Random(3)
+    for name in ("box", "plane", "line"):
+        _, net, proof = honest[name]
+        other = proof.copy()
+        order = rng.sample(range(len(other.vertices)), len(other.vertices))
+        other.vertices = [other.vertices[k] for k in order]
+        new = {old: k for k, old in enumerate(order)}
+        rng.shuffle(other.regions)
+        for region in other.regions:
+            region[1] = [new[i] for i in region[1]]
+            if proof.header["dim"] == 2:
+                turn = rng.randrange(len(region[1]))
+                region[1] = region[1][turn:] + region[1][:turn]
+        other.header["domain_vertices"] = [new[i] for i in other.header["domain_vertices"]]
+        other.vertices.append([[1, 3][: proof.header["dim"]], [0, 0][: proof.header["dim"]], 7])
+        other.recount()
+        header = json.dumps(other.header, indent=3, sort_keys=True).encode()
+        for level in (0, 1, 9):
+            assert check(tools.pack(header, zlib.compress(other.body(), level)), net)
+
+
+def test_domain_identity_is_that_of_the_domain_bytes(honest):
+    _, net, proof = honest["slice interval"]
+    scale, rows = CASES["slice interval"][3]
+    data = b"PLDOM\x001\n" + struct.pack("<IIB", 1, 5, 1)
+    data += struct.pack("<Bq", 1, scale) + struct.pack("<B10q", 1, *(v for r in rows for v in r))
+    data += struct.pack("<IB4q", 2, 1, *(v for row in INTERVAL for v in row))
+    verdict = check(proof.to_bytes(), net)
+    assert verdict.stats["domain_sha256"] == hashlib.sha256(data).hexdigest()
+    assert verdict.stats["domain_sha256"] in verdict.claim
+
+
+def test_check_reads_files(honest, tmp_path):
+    _, net, proof = honest["box"]
+    path = tmp_path / "box.plproof"
+    path.write_bytes(proof.to_bytes())
+    assert check(path, net)
+    assert check(str(path), net) == check(proof.to_bytes(), net)
+    with pytest.raises(OSError, match="missing"):
+        check(tmp_path / "missing", net)
+
+
+def test_header_integers_of_any_accepted_length_are_read(honest):
+    layers, net, _ = honest["interval"]
+    proof = prove(layers, 1, [[3, 2], [-1, 0]])
+    for digits in (1, 3998, 3999, 4000, 4001, 4300, 4301, 4900):
+        zeros = "0" * (digits - 1)
+        proof.header["constraints"] = [["3" + zeros, "2" + zeros], ["-1" + zeros, "0"]]
+        assert check(proof.to_bytes(), net).reason == ""
+        proof.header["constraints"] = [["3" + zeros, "2" + zeros], ["-1" + zeros, "-1"]]
+        assert rejected(proof, net)
+    proof.header["constraints"][0][1] = "2" + "0" * 5000
+    assert rejected(proof, net, "no decimal integer")
+
+
+# ------------------------------------------------------------------------------- forged statements
+
+
+def square_halves():
+    """The square, cut in two by no unit: corners 0-3, then the middles of the lower and upper side."""
+    corners = [[-1, -1], [1, -1], [1, 1], [-1, 1], [0, -1], [0, 1]]
+    return [[c, [0, 0], 1] for c in corners], [[0, 4, 5, 3], [4, 1, 2, 5]]
+
+
+@pytest.mark.parametrize(
+    ("row", "bias", "slope"), [([0, 0], 0, 0), ([0, 0], 1, 0), ([1, 0], 0, 1), ([1, 2], 9, 0)]
+)
+def test_one_region_cut_in_two_is_rejected_whatever_the_patterns(row, bias, slope):
+    """EXACTNESS A7: a unit that is identically zero must not label two halves of one region."""
+    layers = make_layers([[row], [[1]]], [[bias], [0]], slope)
+    net = ExactNet.from_bytes(tools.net_bytes(layers))
+    proof = prove(layers, 2, SQUARE)
+    if slope == 0:
+        assert check(proof.to_bytes(), net).stats["regions"] == 1
+    vertices, loops = square_halves()
+    for patterns in [(0, 1), (1, 0), (0, 0), (1, 1), (0, 2), (1, 3), (1, 128), (0, 128), (1, 129)]:
+        proof.vertices = vertices
+        proof.header["domain_vertices"] = [0, 1, 2, 3]
+        proof.regions = [[p, loop] for p, loop in zip(patterns, loops, strict=True)]
+        assert rejected(proof.recount(), net)
+
+
+def test_networks_without_units_have_one_region(honest):
+    _, net, proof = honest["no unit"]
+    vertices, loops = square_halves()
+    proof = proof.copy()
+    proof.vertices, proof.regions = vertices, [[0, loop] for loop in loops]
+    proof.header["domain_vertices"] = [0, 1, 2, 3]
+    assert rejected(proof.recount(), net, "pattern of an earlier region")
+
+
+def test_rows_of_zeros_bound_nothing():
+    """A triangle of the square whose third edge would lie 'on' the constraint 0 >= 0."""
+    layers = make_layers([[[1]]], [[0]])
+    layers[0].weights = [[Fraction(1), Fraction(0)]]
+    net = ExactNet.from_bytes(tools.net_bytes(layers))
+    proof = prove(layers, 2, [*SQUARE, [0, 0, 0]])
+    assert check(proof.to_bytes(), net)
+    proof.regions[0][1] = proof.header["domain_vertices"] = proof.regions[0][1][:3]
+    assert rejected(proof, net, "domain edge")
+    proof = prove(layers, 2, SQUARE)
+    proof.header["constraints"].append(["0", "0", "-1"])
+    assert rejected(proof, net, "outside the domain")
+
+
+def test_a_bounded_part_of_an_unbounded_domain_is_rejected(honest):
+    for name in ("plane", "half-plane", "strip", "quadrant", "line", "half-line"):
+        layers, net, honest_proof = honest[name]
+        dim = honest_proof.header["dim"]
+        proof = prove(layers, dim, [*CASES[name][2], *box(*[(-50, 50)] * dim)])
+        assert check(proof.to_bytes(), net)
+        proof.header["constraints"] = honest_proof.header["constraints"]
+        assert rejected(proof, net, "domain edge is on no constraint")
+
+
+def test_the_unbounded_whole_is_no_proof_for_a_part(honest):
+    for name in ("plane", "half-plane", "strip", "quadrant", "line", "half-line"):
+        _, net, proof = honest[name]
+        proof = proof.copy()
+        dim = proof.header["dim"]
+        proof.header["constraints"] += [list(map(str, r)) for r in box(*[(-(10**9), 10**9)] * dim)]
+        assert rejected(proof, net, "outside the domain")
+
+
+def test_vertices_at_infinity_are_compared_in_both_orders():
+    """A wall x = 1 of the plane: at infinity, its foot (1, R) must not move by a finite amount."""
+    layers = make_layers([[[1, 0]], [[1]]], [[-1], [0]])
+    net = ExactNet.from_bytes(tools.net_bytes(layers))
+    proof = prove(layers, 2)
+    assert check(proof.to_bytes(), net)
+    foot = next(k for k, (p, q, _) in enumerate(proof.vertices) if p == [1, 0] and q == [0, 1])
+    for p, q, w in ([2, 0], [0, 1], 1), ([0, 0], [0, 1], 1), ([1, -1], [0, 1], 1), (
+        [1, 0], [1, 1], 1), ([1, 1], [0, 1], 1), ([1001, 0], [0, 1000], 1000):  # fmt: skip
+        proof.vertices[foot] = [p, q, w]
+        assert rejected(proof, net)
+
+
+def test_polygons_must_turn_once():
+    def points(*pairs):
+        return [((x, y), (0, 0), 1) for x, y in pairs]
+
+    square = points((0, 0), (1, 0), (1, 1), (0, 1))
+    pentagram = points((0, -10), (6, 8), (-10, -3), (10, -3), (-6, 8))
+    assert checker._is_convex(square)
+    for k in range(4):
+        assert checker._is_convex(square[k:] + square[:k])
+    assert checker._is_convex(points((0, -10), (10, -3), (6, 8), (-6, 8), (-10, -3)))
+    assert all(
+        checker._cross(checker._step(a, b), checker._step(b, c)) > (0, 0, 0)
+        for a, b, c in zip(pentagram, pentagram[1:] + pentagram[:1], pentagram[2:] + pentagram[:2])
+    )
+    assert not checker._is_convex(pentagram)
+    for times in (2, 3):
+        assert not checker._is_convex(square * times)
+        assert not checker._is_convex(square[:3] * times)
+    assert not checker._is_convex(square[::-1])
+    assert not checker._is_convex(points((0, 0), (1, 0), (2, 0), (1, 1)))
+    assert not checker._is_convex(points((0, 0), (2, 0), (1, 0), (1, 1)))
+    assert not checker._is_convex(points((0, 0), (0, 0), (1, 0), (1, 1)))
+    assert not checker._is_convex(points((0, 0), (1, 0), (1, 1), (2, -1)))
+    assert not checker._is_convex(points((0, 0), (1, 1), (2, 2)))
+    for k in range(7, 40):  # regular enough polygons, turned once, and by steps of 2 and 3
+        wheel = [((x, y), (0, 0), 1) for x, y in convex_ring(k)]
+        assert checker._is_convex(wheel)
+        for step in (2, 3):
+            if k % step:
+                assert not checker._is_convex([wheel[step * i % k] for i in range(k)])
+
+
+def convex_ring(count):
+    """Integer corners of a strictly convex polygon, counter-clockwise (points of a circle)."""
+    return [
+        (((1 - t * t) * 10**12) // (1 + t * t), (2 * t * 10**12) // (1 + t * t))
+        for t in (Fraction(2 * k - count + 1, count) for k in range(count))
+    ]
+
+
+def test_extra_collinear_corners_and_twin_vertices_are_rejected(honest):
+    """Neither can be used to hide that two regions share an edge or leave a gap."""
+    _, net, proof = honest["box"]
+    for k, (_, loop) in enumerate(proof.regions):
+        other = proof.copy()
+        p, q, w = other.vertices[loop[0]]
+        other.vertices.append([list(p), list(q), w])
+        other.regions[k][1][0] = len(other.vertices) - 1
+        assert rejected(other.recount(), net, "listed twice")
+        other.vertices[-1] = [[2 * v for v in p], q, 2 * w]
+        assert rejected(other, net, "lowest terms")
+        other = proof.copy()
+        other.vertices.append(middle(proof, loop[0], loop[1]))
+        other.regions[k][1].insert(1, len(other.vertices) - 1)
+        assert rejected(other.recount(), net, "strictly convex")
+
+
+# ---------------------------------------------------------------------------------------- mutations
+
+
+def lowest(p, q, w):
+    common = gcd(w, *p, *q)
+    return [[v // common for v in p], [v // common for v in q], w // common]
+
+
+def middle(proof, i, j):
+    (p, q, w), (r, s, u) = proof.vertices[i], proof.vertices[j]
+    return lowest(
+        [a * u + b * w for a, b in zip(p, r, strict=True)],
+        [a * u + b * w for a, b in zip(q, s, strict=True)],
+        2 * w * u,
+    )
+
+
+def random_bit(proof, rng):
+    return 1 << rng.randrange(proof.units) if proof.units else 0
+
+
+def false_count(proof, rng):
+    proof.header["regions"] += rng.choice([-1, 1, 7, 1 << 20])
+
+
+def dropped_region(proof, rng):
+    proof.regions.pop(rng.randrange(len(proof.regions)))
+    proof.recount()
+
+
+def duplicated_region(proof, rng):
+    proof.regions.insert(rng.randrange(len(proof.regions)), rng.choice(proof.regions))
+    proof.recount()
+
+
+def duplicated_region_with_another_pattern(proof, rng):
+    pattern, loop = rng.choice(proof.regions)
+    proof.regions.append([pattern ^ random_bit(proof, rng), loop])
+    proof.recount()
+
+
+def moved_vertex(proof, rng):
+    k = rng.choice(rng.choice(proof.regions)[1])
+    p, q, w = proof.vertices[k]
+    scale = rng.choice([1, 2, 10**3, 10**9, 1 << 60, 10**40])
+    step = [rng.choice([-1, 1]) if i == rng.randrange(len(p)) else 0 for i in range(len(p))]
+    step[rng.randrange(len(p))] = rng.choice([-1, 1])
+    p, q, w = [v * scale for v in p], [v * scale for v in q], w * scale
+    if any(q) and rng.random() < 0.5:
+        q = [v + d for v, d in zip(q, step, strict=True)]
+    else:
+        p = [v + d for v, d in zip(p, step, strict=True)]
+    proof.vertices[k] = lowest(p, q, w)
+
+
+def flipped_pattern_bit(proof, rng):
+    proof.regions[rng.randrange(len(proof.regions))][0] ^= random_bit(proof, rng)
+    return proof.units > 0
+
+
+def set_padding_bit(proof, rng):
+    padding = range(proof.units, -proof.units % 8 + proof.units)
+    if padding:
+        proof.regions[rng.randrange(len(proof.regions))][0] |= 1 << rng.choice(padding)
+    return bool(padding)
+
+
+def swapped_patterns(proof, rng):
+    if len(proof.regions) < 2:
+        return False
+    one, two = rng.sample(proof.regions, 2)
+    one[0], two[0] = two[0], one[0]
+    return True
+
+
+def swapped_corners(proof, rng):
+    _, loop = rng.choice(proof.regions)
+    i, j = rng.sample(range(len(loop)), 2)
+    loop[i], loop[j] = loop[j], loop[i]
+
+
+def reversed_region(proof, rng):
+    rng.choice(proof.regions)[1].reverse()
+
+
+def region_walked_twice(proof, rng):
+    region = rng.choice(proof.regions)
+    region[1] = region[1] * 2
+
+
+def dropped_corner(proof, rng):
+    _, loop = rng.choice(proof.regions)
+    loop.pop(rng.randrange(len(loop)))
+
+
+def replaced_corner(proof, rng):
+    _, loop = rng.choice(proof.regions)
+    k = rng.randrange(len(loop))
+    loop[k] = rng.choice([i for i in range(len(proof.vertices) + 2) if i != loop[k]])
+
+
+def merged_regions(proof, rng):
+    """Two neighbours become one polygon (or interval) under the pattern of either."""
+    pairs = [
+        (one, two, i)
+        for one in proof.regions
+        for two in proof.regions
+        if one is not two
+        for i in common_edge(proof.header["dim"], one[1], two[1])
+    ]
+    if not pairs:
+        return False
+    one, two, (i, j) = rng.choice(pairs)
+    a, b = one[1], two[1]
+    if proof.header["dim"] == 1:
+        loop = [a[0], b[1]]
+    else:  # a runs i -> j, b runs j -> i
+        a = a[a.index(j) :] + a[: a.index(j)]
+        b = b[b.index(i) :] + b[: b.index(i)]
+        loop = straightened(proof, a + b[1:-1])
+    proof.regions = [r for r in proof.regions if r is not one and r is not two]
+    proof.regions.append([rng.choice([one[0], two[0], one[0] | two[0], one[0] & two[0]]), loop])
+    proof.recount()
+    return True
+
+
+def common_edge(dim, one, two):
+    if dim == 1:
+        return [(one[1], two[0])] if one[1] == two[0] else []
+    back = set(zip(two[1:] + two[:1], two))
+    return [edge for edge in zip(one, one[1:] + one[:1]) if edge in back]
+
+
+def straightened(proof, loop):
+    """The loop without corners on a straight line."""
+    points = [tuple(map(tuple, proof.vertices[i][:2])) + (proof.vertices[i][2],) for i in loop]
+    steps = [checker._step(a, b) for a, b in zip(points, points[1:] + points[:1])]
+    turns = [checker._cross(d, e) for d, e in zip(steps[-1:] + steps[:-1], steps)]
+    return [i for i, turn in zip(loop, turns, strict=True) if turn != (0, 0, 0)]
+
+
+def split_region(proof, rng):
+    """One region becomes two along a chord; either half gets the pattern, maybe with a bit flipped."""
+    k = rng.randrange(len(proof.regions))
+    pattern, loop = proof.regions[k]
+    if proof.header["dim"] == 1:
+        proof.vertices.append(middle(proof, *loop))
+        halves = [loop[0], len(proof.vertices) - 1], [len(proof.vertices) - 1, loop[1]]
+    elif len(loop) > 3 and rng.random() < 0.5:
+        j = rng.randrange(2, len(loop) - 1)
+        halves = loop[: j + 1], [*loop[j:], loop[0]]
+    else:  # from a corner to the middle of an edge; the neighbour there learns of the new vertex, or not
+        j = rng.randrange(1, len(loop) - 1)
+        new, edge = len(proof.vertices), (loop[j + 1], loop[j])
+        proof.vertices.append(middle(proof, *edge))
+        halves = [*loop[: j + 1], new], [new, *loop[j + 1 :], loop[0]]
+        for _, other in proof.regions:
+            if edge in zip(other, other[1:] + other[:1]) and rng.random() < 0.5:
+                other.insert(other.index(edge[0]) + 1, new)
+    bit = rng.choice([0, random_bit(proof, rng)])
+    patterns = [pattern, pattern ^ bit]
+    rng.shuffle(patterns)
+    proof.regions[k : k + 1] = [[p, list(h)] for p, h in zip(patterns, halves, strict=True)]
+    proof.recount()
+
+
+def wrong_domain_polygon(proof, rng):
+    corners = proof.header["domain_vertices"]
+    way = rng.randrange(6)
+    if way == 0:
+        corners.pop(rng.randrange(len(corners)))
+    elif way == 1:
+        corners.reverse()
+    elif way == 2:
+        corners += corners
+    elif way == 3:
+        k = rng.randrange(len(corners))
+        corners[k] = rng.choice([i for i in range(len(proof.vertices)) if i != corners[k]])
+    elif way == 4:
+        corners.insert(rng.randrange(len(corners)), rng.randrange(len(proof.vertices)))
+    else:
+        proof.header["domain_vertices"] = list(rng.choice(proof.regions)[1])
+        return len(proof.regions) > 1
+    return True
+
+
+def changed_constraint(proof, rng):
+    rows = proof.header["constraints"]
+    if not rows:
+        return False
+    row = rng.choice(rows)
+    k = rng.randrange(len(row))
+    row[k] = str(int(row[k]) + rng.choice([-1, 1, 10**6]))
+    return None
+
+
+def dropped_constraint(proof, rng):
+    rows = proof.header["constraints"]
+    if rows:
+        rows.pop(rng.randrange(len(rows)))
+        return None
+    return False
+
+
+def changed_slice(proof, rng):
+    part = proof.header["slice"]
+    if part is None:
+        return False
+    row = rng.choice(part["rows"])
+    k = rng.randrange(len(row))
+    row[k] = str(int(row[k]) + rng.choice([-1, 1, 3]))
+    return None
+
+
+def changed_scale(proof, rng):
+    part = proof.header["slice"]
+    if part is None:
+        return False
+    part["scale"] = str(int(part["scale"]) + rng.choice([-1, 1, 5]))
+    return None
+
+
+# Each returns True (or nothing) if the proof must be rejected now, False if it did not apply, and
+# those that change the statement return None: rejected, or what it states is true.
+FALSE_PROOFS = [
+    false_count, dropped_region, duplicated_region, duplicated_region_with_another_pattern,
+    moved_vertex, flipped_pattern_bit, set_padding_bit, swapped_patterns, swapped_corners,
+    reversed_region, region_walked_twice, dropped_corner, replaced_corner, merged_regions,
+    split_region, wrong_domain_polygon,
+]  # fmt: skip
+OTHER_STATEMENTS = [changed_constraint, dropped_constraint, changed_slice, changed_scale]
+
+
+@pytest.mark.parametrize("mutate", FALSE_PROOFS, ids=lambda f: f.__name__)
+def test_false_proof_is_rejected(honest, mutate):
+    done = 0
+    for name, (_, net, proof) in honest.items():
+        rng = random.Random(f"{mutate.__name__} {name}")
+        for _ in range(4):
+            other = proof.copy()
+            if mutate(other, rng) is not False:
+                assert other != proof
+                assert rejected(other, net), (name, other)
+                done += 1
+    assert done > 20
+
+
+@pytest.mark.parametrize("mutate", OTHER_STATEMENTS, ids=lambda f: f.__name__)
+def test_changed_statement_is_rejected_or_true(honest, mutate):
+    done = count = 0
+    for name, (layers, net, proof) in honest.items():
+        rng = random.Random(f"{mutate.__name__} {name}")
+        for _ in range(4):
+            other = proof.copy()
+            if mutate(other, rng) is not False:
+                done += 1
+                count += rejected_or_true(other.to_bytes(), layers, net)
+    assert count > 0.5 * done > 10
+
+
+def test_two_mutations_at_once_are_rejected_or_true(honest):
+    rng = random.Random(17)
+    names = list(honest)
+    for _ in range(700):
+        layers, net, proof = honest[rng.choice(names)]
+        other = proof.copy()
+        try:
+            for mutate in rng.sample(FALSE_PROOFS + OTHER_STATEMENTS, 2):
+                mutate(other, rng)
+            data = other.to_bytes()
+        except (IndexError, ValueError):  # the second does not apply to what the first has left
+            continue
+        rejected_or_true(data, layers, net)
+
+
+def test_another_network_is_rejected(honest):
+    """One weight moved by one unit in the last place, with and without the forged hash."""
+    layers, net, proof = honest["box of float32 weights"]
+    rng = random.Random(8)
+    data = proof.to_bytes()
+    for _ in range(40):
+        others = make_layers([layer.weights for layer in layers], [layer.bias for layer in layers])
+        depth = rng.randrange(len(layers))
+        row = rng.choice(others[depth].weights)
+        k = rng.randrange(len(row))
+        bits = struct.unpack("<i", struct.pack("<f", row[k]))[0] + rng.choice([-1, 1])
+        row[k] = Fraction(struct.unpack("<f", struct.pack("<i", bits))[0])
+        other = ExactNet.from_bytes(tools.net_bytes(others))
+        assert rejected(data, other, "another network")
+        forged = proof.copy()
+        forged.header["network"] = other.digest()
+        assert rejected(forged, net, "another network")
+        if depth == 0:
+            assert rejected(forged, other)
+        else:  # a weight of the outputs, or of a unit that meets only zeros, bends nothing
+            assert rejected_or_true(forged.to_bytes(), others, other) or depth > 0
+
+
+def test_bytes_flipped_in_the_body_are_rejected_or_true(honest):
+    """The stream is compressed again, so that its checksum does not help."""
+    rng = random.Random(23)
+    names = list(honest)
+    count = 0
+    for _ in range(2500):
+        layers, net, proof = honest[rng.choice(names)]
+        body = bytearray(proof.body())
+        for _ in range(rng.choice([1, 1, 2])):
+            body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+        if rng.random() < 0.1:
+            at = rng.randrange(len(body))
+            body[at:at] = rng.randbytes(rng.randrange(3))
+        if body != proof.body():
+            data = tools.pack(json.dumps(proof.header).encode(), zlib.compress(bytes(body), 1))
+            count += rejected_or_true(data, layers, net)
+    assert count > 2300
+
+
+def test_bytes_flipped_in_the_file_are_rejected_or_true(honest):
+    rng = random.Random(29)
+    for name in ("box", "line", "slice plane"):
+        layers, net, proof = honest[name]
+        data = proof.to_bytes()
+        for _ in range(400):
+            other = bytearray(data)
+            other[rng.randrange(len(other))] ^= 1 << rng.randrange(8)
+            rejected_or_true(bytes(other), layers, net)
+
+
+def test_characters_changed_in_the_header_are_rejected_or_true(honest):
+    rng = random.Random(31)
+    for name in ("slice", "half-plane", "interval"):
+        layers, net, proof = honest[name]
+        text = json.dumps(proof.header)
+        stream = zlib.compress(proof.body(), 1)
+        for _ in range(300):
+            at = rng.randrange(len(text))
+            new = text[:at] + rng.choice('0123456789-[]{}," e.n') + text[at + rng.randrange(2) :]
+            rejected_or_true(tools.pack(new.encode(), stream), layers, net)
+
+
+def test_truncated_files_are_rejected(honest):
+    for name, step in (("one unit", 1), ("no unit", 1), ("plane", 7)):
+        _, net, proof = honest[name]
+        data = proof.to_bytes()
+        for end in range(0, len(data), step):
+            assert rejected(data[:end], net)
+        body = proof.body()
+        for end in range(0, len(body), step):
+            cut = tools.pack(json.dumps(proof.header).encode(), zlib.compress(body[:end], 1))
+            assert rejected(cut, net, "truncated")
+
+
+# ---------------------------------------------------------------------------------- malformed input
+
+
+def test_trailing_bytes_are_rejected(honest):
+    _, net, proof = honest["box"]
+    header, stream = json.dumps(proof.header).encode(), zlib.compress(proof.body())
+    assert check(tools.pack(header, stream), net)
+    assert rejected(tools.pack(header, stream + b"\0"), net, "bytes follow the body")
+    assert rejected(tools.pack(header, stream + stream), net, "bytes follow the body")
+    assert rejected(tools.pack(header, stream + b"x" * (1 << 18)), net, "bytes follow the body")
+    assert rejected(tools.pack(header, zlib.compress(proof.body() + b"\0")), net, "last region")
+    assert rejected(tools.pack(header, zlib.compress(proof.body() * 2)), net, "last region")
+    assert rejected(tools.pack(header, stream[:-1]), net, "truncated")
+    assert rejected(tools.pack(header, proof.body()), net, "zlib")
+    assert rejected(tools.pack(header, b""), net, "truncated")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"claim": None}, {"claim": "regions"}, {"claim": ["region_list"]}, {"claim": 3},
+        {"network": None}, {"network": "0" * 64}, {"definitions": 3}, {"definitions": None},
+        {"dim": 1}, {"dim": 3}, {"dim": 0}, {"dim": -2}, {"dim": "2"}, {"dim": True}, {"dim": None},
+        {"dim": 1 << 70}, {"dim": [2]},
+        {"slice": []}, {"slice": {}}, {"slice": 1}, {"slice": {"scale": "1", "rows": []}},
+        {"slice": {"scale": "0", "rows": [["1", "0", "0"], ["0", "1", "0"]]}},
+        {"slice": {"scale": "-1", "rows": [["1", "0", "0"], ["0", "1", "0"]]}},
+        {"slice": {"scale": 1, "rows": [["1", "0", "0"], ["0", "1", "0"]]}},
+        {"slice": {"scale": "1", "rows": [["1", "0", "0"]]}},
+        {"slice": {"scale": "1", "rows": [["1", "0"], ["0", "1"]]}},
+        {"slice": {"scale": "1", "rows": [["1", "0", "0"]] * 3}},
+        {"slice": {"scale": "1", "rows": [["1", "0", "0"], ["0", "1", "0"]], "more": 0}},
+        {"constraints": None}, {"constraints": []}, {"constraints": {}}, {"constraints": [[]]},
+        {"constraints": [["1", "0"]]}, {"constraints": [[1, 0, 0]]}, {"constraints": ["101"]},
+        {"constraints": [["1", "0", "x"]]}, {"constraints": [["1", "0", "1_0"]]},
+        {"constraints": [["1", "0", " 1"]]}, {"constraints": [["1", "0", "1\n"]]},
+        {"constraints": [["1", "0", "+1"]]}, {"constraints": [["1", "0", "01"]]},
+        {"constraints": [["1", "0", "-0"]]}, {"constraints": [["1", "0", "\u0661"]]},
+        {"constraints": [["1", "0", ""]]}, {"constraints": [["1", "0", "-"]]},
+        {"constraints": [["1", "0", "1.0"]]}, {"constraints": [["1", "0", "9" * 4950]]},
+        {"regions": 0}, {"regions": -1}, {"regions": 1 << 39}, {"regions": 1 << 64},
+        {"regions": "9"}, {"regions": None}, {"regions": True}, {"regions": [1]},
+        {"vertices": 0}, {"vertices": 1}, {"vertices": -1}, {"vertices": 1 << 39},
+        {"vertices": None}, {"vertices": {}},
+        {"domain_vertices": []}, {"domain_vertices": None}, {"domain_vertices": "0123"},
+        {"domain_vertices": [0, 1, 2, -1]}, {"domain_vertices": [0, 1, 2, 1 << 50]},
+        {"domain_vertices": [0, 0, 0, 0]}, {"domain_vertices": [0, 1, 2, "3"]},
+        {"domain_vertices": [0, 1, 2, 1 << 30]}, {"domain_vertices": [False, True, 2, 3]},
+        {"surplus": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_malformed_header_is_rejected(honest, edit):
+    _, net, proof = honest["box"]
+    other = proof.copy()
+    other.header.update(edit)
+    assert rejected(other, net)
+
+
+def test_missing_keys_are_rejected(honest):
+    _, net, proof = honest["box"]
+    for key in proof.header:
+        other = proof.copy()
+        del other.header[key]
+        assert rejected(other, net)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"null", b"[]", b"1", b'"region_list"', b"{", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b"{}",
+        b"[" * 200_000, b'{"a":' * 200_000, b'{"claim": NaN}', b'{"claim": 1e999}', b"{} {}",
+        b'{"claim": "region_list", "claim": "region_list"}', b'{"dim": ' + b"9" * 100_000 + b"}",
+        b'{"claim": {"a": 1, "a": 2}}', b'{"claim": 2.0}', b'{"claim": "\\ud800"}',
+    ],
+    ids=lambda text: repr(text[:20]),
+)  # fmt: skip
+def test_header_that_is_not_the_json_expected_is_rejected(honest, text):
+    _, net, proof = honest["box"]
+    assert rejected(tools.pack(text, zlib.compress(proof.body())), net)
+
+
+def test_repeated_key_and_float_counts_are_rejected(honest):
+    _, net, proof = honest["box"]
+    good = json.dumps(proof.header)
+    count = len(proof.regions)
+    assert f'"regions": {count}' in good
+    stream = zlib.compress(proof.body())
+    for new in (
+        f'"regions": {count}.0',
+        f'"regions": 1, "regions": {count}',
+        f'"regions": {count}e0',
+    ):
+        text = good.replace(f'"regions": {count}', new).encode()
+        assert rejected(tools.pack(text, stream), net)
+
+
+def test_header_lengths_that_lie_are_rejected(honest):
+    _, net, proof = honest["box"]
+    data = proof.to_bytes()
+    start = len(checker.MAGIC)
+    for size in (0, 1, 10, len(data), (1 << 25) + 1, (1 << 32) - 1):
+        assert rejected(data[:start] + struct.pack("<I", size) + data[start + 4 :], net)
+
+
+def test_magic_is_required(honest):
+    _, net, proof = honest["box"]
+    data = proof.to_bytes()
+    assert rejected(b"", net, "not a proof file")
+    assert rejected(b"PLPROOF\x002\n" + data[len(checker.MAGIC) :], net, "not a proof file")
+    assert check(bytearray(data), net)
+
+
+def raw(proof, net, vertex=None, region=None):
+    """Replace the bytes of the first vertex or the last region, and check."""
+    other = proof.copy()
+    body = other.body()
+    if vertex is not None:
+        other.vertices = other.vertices[:1]
+        other.regions = []
+        body = vertex + body[len(other.body()) :]
+    if region is not None:
+        last = other.regions.pop()
+        assert body == other.body() + body[len(other.body()) :]
+        assert last
+        body = other.body() + region
+    return check(tools.pack(json.dumps(proof.header).encode(), zlib.compress(body)), net)
+
+
+def test_malformed_vertices_and_regions_are_rejected(honest):
+    layers, net, _ = honest["one unit"]
+    proof = prove(layers, 2, SQUARE)
+    p, _, w = proof.vertices[0]
+    number = tools.big
+    good = b"\0" + number(p[0]) + number(p[1]) + number(w)
+    assert raw(proof, net, vertex=good)
+    long_zero = b"\xff\xff\xff\xff\xff\xff\xff\xff\x00"  # a length of 2**56 - 1
+    for bad, why in [
+        (b"\2" + good[1:], "unknown vertex kind"),
+        (b"\xff" + good[1:], "unknown vertex kind"),
+        (b"\0" + number(p[0]) + number(p[1]) + number(0), "denominator"),
+        (b"\0" + number(-p[0]) + number(-p[1]) + number(-w), "denominator"),
+        (b"\0" + number(2 * p[0]) + number(2 * p[1]) + number(2 * w), "lowest terms"),
+        (b"\1" + number(p[0]) + number(p[1]) + b"\0\0" + number(w), "finite"),
+        (b"\0" + long_zero, "too long"),
+        (b"\0" + tools.var(checker.MAX_NUMBER + 1), "too long"),
+        (b"\0" + b"\xff" * 9 + b"\1", "too long"),
+        (b"\1" + number(p[0]) + number(p[1]) + number(1) + number(0) + number(w), "outside"),
+    ]:
+        verdict = raw(proof, net, vertex=bad)
+        assert not verdict
+        assert why in verdict.reason
+    pattern, loop = proof.regions[-1]
+    good = bytes([pattern, len(loop), *loop])
+    assert raw(proof, net, region=good)
+    for bad in [
+        bytes([pattern, 0]), bytes([pattern, 1, loop[0]]), bytes([pattern, 2, *loop[:2]]),
+        bytes([pattern, 200, 200, 200, 1, *loop]), bytes([pattern, len(loop), *loop[:-1], 99]),
+        bytes([pattern | 2, len(loop), *loop]), b"", bytes([pattern, 255, 255, 255, 255, 255]),
+        bytes([pattern, len(loop), *loop[:-1]]) + b"\xff" * 12,
+        bytes([pattern, len(loop), *loop]) + b"\0",
+    ]:  # fmt: skip
+        assert not raw(proof, net, region=bad)
+
+
+def test_bombs_are_rejected_in_little_memory(honest, monkeypatch):
+    _, net, proof = honest["box"]
+    other = proof.copy()
+    other.header["vertices"] = other.header["regions"] = (1 << 40) - 1
+    header = json.dumps(other.header).encode()
+    packer = zlib.compressobj()
+    zeros = b"".join([packer.compress(bytes(1 << 20)) for _ in range(64)] + [packer.flush()])
+    zero, one = tools.big(0), tools.big(1)
+    vertices = b"".join(b"\0" + zero + tools.big(k << 900_000 | 1) + one for k in range(1, 30))
+    wide = prove(CASES["box"][0], 2, box((-1, 1), (-1, None)))  # large vertices lie in the domain
+    wide.header["vertices"] = 1 << 30
+    tracemalloc.start()
+    assert rejected(tools.pack(header, zeros), net)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    honest_part = proof.body() + bytes(1 << 24)
+    tracemalloc.reset_peak()
+    stream = zlib.compress(honest_part)
+    tracemalloc.reset_peak()
+    assert rejected(tools.pack(json.dumps(proof.header).encode(), stream), net, "last region")
+    assert tracemalloc.get_traced_memory()[1] < len(honest_part) + (4 << 20)
+    tracemalloc.stop()
+    monkeypatch.setattr(checker, "MAX_BODY", 1 << 20)
+    stream = zlib.compress(vertices)
+    assert rejected(tools.pack(json.dumps(wide.header).encode(), stream), net, "counts allow")
+
+
+def test_random_bytes_are_rejected(honest):
+    _, net, proof = honest["box"]
+    rng = random.Random(41)
+    header = json.dumps(proof.header).encode()
+    for size in [*range(40), *(rng.randrange(4000) for _ in range(60))]:
+        noise = rng.randbytes(size)
+        assert rejected(noise, net)
+        assert rejected(checker.MAGIC + noise, net)
+        assert rejected(tools.pack(noise, zlib.compress(proof.body())), net)
+        assert rejected(tools.pack(header, noise), net)
+        assert rejected(tools.pack(header, zlib.compress(noise)), net)
+
+
+def test_text_of_the_header_cannot_reach_the_terminal(honest):
+    _, net, proof = honest["box"]
+    other = proof.copy()
+    other.header["definitions"] = "a\x1b[2Jb\u202ec\ud800"
+    verdict = check(other.to_bytes(), net)
+    assert verdict
+    assert verdict.stats["definitions"] == "a?[2Jb?c?"
+    assert "a?" not in verdict.claim
+    other.header["claim"] = "\x1b[2J"
+    assert check(other.to_bytes(), net).reason.isprintable()
+
+
+# ------------------------------------------------------------------------------------ independence
+
+
+def test_checker_uses_no_float_and_nothing_but_exact_net():
+    tree = ast.parse(inspect.getsource(checker))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, (float, complex))
+        if isinstance(node, ast.Name):
+            assert node.id not in ("float", "complex", "round", "sqrt", "eval", "exec")
+        assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
+        if isinstance(node, ast.Import):
+            assert not any(name.name.startswith("plverify") for name in node.names)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plverify"):
+            assert node.module == "plverify.exact_net"
