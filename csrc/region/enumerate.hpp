@@ -67,12 +67,13 @@ struct RegionBatch {
     std::vector<double> map_error;       // count: bound of every entry of the local map's rows, summed over their columns
 };
 
-// Where two outputs tie for the maximum: a segment of a region on which outputs i < j are equal and no other is larger.
+// Where two outputs tie for the maximum: an edge of a cell on which outputs i < j are equal and no other is larger. With
+// `open_set` they are equal on the whole cell, of which this is an edge.
 template <int D>
 struct TieSegment {
     ExactPoint<D> from, to;  // the user's coordinates
     int32_t i, j;
-    bool open_set = false;  // the outputs tie on the whole cell of which this is an edge
+    bool open_set = false;
 };
 
 // What a run is for. `regions` and `ties` are called from worker threads, one call at a time.

@@ -756,20 +756,24 @@ void Walker<D>::ties(Cell cell) {
 template <int D>
 void Walker<D>::emit_ties(Cell cell, int outputs, const std::vector<uint8_t>& wins) {
     auto win = [&](int k, int i) { return wins[static_cast<size_t>(k) * outputs + i] != 0; };
-    int on_cell = 0;
+    std::vector<uint8_t> on_cell(static_cast<size_t>(outputs), 1);  // outputs that attain the maximum all over the cell
+    int lead = -1, tied_on_cell = 0;
     for (int i = 0; i < outputs; ++i) {
-        bool everywhere = true;
-        for (int k = 0; k < cell.n; ++k) everywhere &= win(k, i);
-        on_cell += everywhere;
+        for (int k = 0; k < cell.n; ++k) on_cell[i] &= static_cast<uint8_t>(win(k, i));
+        if (on_cell[i] && tied_on_cell++ == 0) lead = i;
     }
     for (int k = 0; k < cell.n; ++k) {
         const int next = D == 1 ? k : (k + 1 == cell.n ? 0 : k + 1);
-        int tied[2] = {-1, -1}, n = 0;
-        for (int i = 0; i < outputs && n < 2; ++i)
-            if (win(k, i) && win(next, i)) tied[n++] = i;
-        if (n < 2) continue;
+        int other = -1;  // ties on the edge with the outputs that lead on the cell
+        for (int i = 0; i < outputs && other < 0; ++i)
+            if (!on_cell[i] && win(k, i) && win(next, i)) other = i;
+        const bool open_set = other < 0;
+        if (open_set && tied_on_cell < 2) continue;
+        for (int i = lead + 1; open_set && other < 0; ++i)
+            if (on_cell[i]) other = i;
         tie_batch_.push_back({problem_.frame.to_user(points_.point(intern(cell, k))),
-                              problem_.frame.to_user(points_.point(intern(cell, next))), tied[0], tied[1], on_cell > 1});
+                              problem_.frame.to_user(points_.point(intern(cell, next))), std::min(lead, other),
+                              std::max(lead, other), open_set});
     }
 }
 
