@@ -52,8 +52,8 @@ from plverify.exact_net import Affine, ExactNet, Units, pack_ints
 MAGIC = b"PLPROOF\x001\n"
 MAX_HEADER = 1 << 25
 """Longest accepted header in bytes."""
-MAX_BODY = 1 << 30
-"""Most bytes a body may decompress to, whatever the header declares."""
+MAX_BODY = 1 << 28
+"""Most bytes a body may decompress to, whatever the header declares: some million regions."""
 MAX_NUMBER = 125_000
 """Longest accepted integer of the body in bytes (a million bits)."""
 MAX_DIGITS = 5000

@@ -50,7 +50,19 @@ def device_count() -> int:
 
 
 def activation_signs(net: ExactNet, points: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Exact sign of every unit's pre-activation at every point.
+    """Exact sign (-1, 0 or 1) of every unit's pre-activation at every point.
+
+    Arguments and errors are those of `claimed_signs`.
+    """
+    signs = claimed_signs(net, points)
+    for k in np.flatnonzero((signs == 0).any(axis=1)):
+        nums, den = common_denominator(points[k].tolist())
+        signs[k] = [sign for layer in net.forward([nums], den).signs for sign in layer]
+    return signs
+
+
+def claimed_signs(net: ExactNet, points: NDArray[np.float64]) -> NDArray[np.int8]:
+    """The signs that the device can decide; 0 for a sign that it cannot.
 
     Parameters
     ----------
@@ -61,7 +73,7 @@ def activation_signs(net: ExactNet, points: NDArray[np.float64]) -> NDArray[np.i
     Returns
     -------
     array of int8, shape (count, net.unit_count)
-        -1, 0 or 1, units layer after layer.
+        Units layer after layer.
 
     Raises
     ------
@@ -87,8 +99,6 @@ def activation_signs(net: ExactNet, points: NDArray[np.float64]) -> NDArray[np.i
         biases.append(entries[:, -1])
         slopes.append(np.array([_doubles([n], 1 << s, layer)[0] for n, s in units.slopes]))
     signs: NDArray[np.int8] = cuda.activation_signs(weights, biases, slopes, points)
-    for k in np.flatnonzero((signs == 0).any(axis=1)):
-        signs[k] = _exact_signs(net, points[k].tolist())
     return signs
 
 
@@ -102,8 +112,3 @@ def _doubles(nums: Sequence[int], den: int, layer: int) -> list[float]:
         if num and not float_info.min <= abs(value) <= float_info.max:
             raise InputError(f"layer {layer} holds a number outside float64's normal range")
     return values
-
-
-def _exact_signs(net: ExactNet, point: Sequence[float]) -> list[int]:
-    nums, den = common_denominator(point)
-    return [sign for layer in net.forward([nums], den).signs for sign in layer]

@@ -111,6 +111,8 @@ class ExactArray:
             values = np.asarray(values)
         if isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.itemsize <= 8:
             self.data: NDArray[Any] = np.array(values, dtype=np.float64)
+        elif isinstance(values, np.ndarray) and _small_integers(values):
+            self.data = values.astype(np.float64)
         else:
             self.data = self._parse(values, allow_inf)
         if self.data.dtype != object:
@@ -129,7 +131,11 @@ class ExactArray:
         flat = table.ravel()
         if any(isinstance(v, (list, tuple)) for v in flat):
             raise InputError(f"{self.name} is not a rectangular array of numbers")
-        if all(isinstance(v, (float, np.float32, np.float16)) for v in flat):
+        if all(
+            isinstance(v, (float, np.float32, np.float16))
+            or (isinstance(v, (int, np.integer)) and abs(int(v)) <= 1 << 53)
+            for v in flat
+        ):
             return table.astype(np.float64)
         out = np.empty(table.shape, dtype=object)
         for index in np.ndindex(table.shape):
@@ -465,6 +471,13 @@ def _limbs(a: IntArray, width: int) -> list[FloatArray]:
         rest = rest >> width
         if not rest.any():
             return out
+
+
+def _small_integers(a: NDArray[Any]) -> bool:
+    """Whether an array holds integers that float64 holds exactly."""
+    if a.dtype.kind not in "iub":
+        return False
+    return a.itemsize <= 4 or a.size == 0 or max(-int(a.min()), int(a.max())) <= 1 << 53
 
 
 def _object_array(values: Sequence[Any]) -> NDArray[Any]:

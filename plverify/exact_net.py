@@ -675,6 +675,15 @@ def pack_ints(values: Sequence[int]) -> bytes:
     return bytes([words]) + b"".join(v.to_bytes(8 * words, "little", signed=True) for v in values)
 
 
+def unpack_ints(data: bytes, count: int) -> tuple[int, ...]:
+    """The integers of ``INTS(count)`` at the start of ``data``.
+
+    >>> unpack_ints(pack_ints((1, -2)), 2)
+    (1, -2)
+    """
+    return _Reader(data).ints(count, "integers")
+
+
 class _Reader:
     """Bounds-checked reader of little-endian fields."""
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plverify import _core
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
 from plverify.exact_net import MAGIC, Affine, ExactNet, pack_ints
@@ -236,6 +237,11 @@ class Network:
         return ExactNet.from_bytes(self.canonical)
 
     @cached_property
+    def core(self) -> _core.Net:
+        """The network in the compiled engine's form, read from the canonical bytes."""
+        return _core.Net(self.canonical)
+
+    @cached_property
     def float_layers(self) -> tuple[tuple[FloatArray, FloatArray], ...]:
         """``(W, b)`` per affine map in float64; relative error 2**-53, plus 2**-1074, per entry."""
         out = []
@@ -295,7 +301,8 @@ class Network:
         The region, `AffineMap.pattern` and `AffineMap.on_boundary` are always exact. ``J`` and
         ``c`` are float64 products of the layers' matrices: the error of an entry is at most
         ``2 (N + L) 2**-53`` times that entry of the same product of the absolute values, for ``L``
-        layers and ``N`` the sum of their input sizes. With ``exact`` they are Fractions.
+        layers and ``N`` the sum of their input sizes (NaN where float64 overflows). With ``exact``
+        they are Fractions.
 
         >>> net = Network.from_arrays([[[1.0], [-1.0]], [[1.0, 1.0]]])
         >>> J, c = net.affine_map([2.0])
@@ -323,16 +330,16 @@ class Network:
     def _float_maps(self, bits: NDArray[np.bool_]) -> Iterator[tuple[FloatArray, FloatArray]]:
         start = 0
         for k, (weight, bias) in enumerate(self.float_layers):
-            if k == 0:
-                matrix, offset = weight, bias
-            else:
-                matrix, offset = weight @ matrix, weight @ offset + bias
+            with np.errstate(all="ignore"):
+                if k == 0:
+                    matrix, offset = weight, bias
+                else:
+                    width = self.widths[k - 1]
+                    factor = np.where(bits[start : start + width], 1.0, self.float_slopes[k - 1])
+                    start += width
+                    matrix = weight @ (factor[:, None] * matrix)
+                    offset = weight @ (factor * offset) + bias
             yield matrix, offset
-            if k < len(self._slopes):
-                width = self.widths[k]
-                factor = np.where(bits[start : start + width], 1.0, self.float_slopes[k])
-                matrix, offset = factor[:, None] * matrix, factor * offset
-                start += width
 
     # ----------------------------------------------------------------- filter
 
@@ -360,7 +367,8 @@ class Network:
         With ``|a - a~| <= e`` entrywise and ``n`` columns, any order of summation and rounded
         weights (relative error ``u``), ``|z - z~| <= |W| (e + K |a~|) + K |b|`` for
         ``K = 4 (n + 10) u``; that leaves half of ``K`` for the rounding of the bound itself.
-        Products that underflow add less than ``_TINY`` times the magnitudes in sight.
+        What underflows (a product, a weight, ``K |a~|`` itself) loses less than ``2**-1074`` each
+        time; ``_TINY`` before and after the product covers it.
         """
         bits, decided = [], np.ones(len(values), np.bool_)
         with np.errstate(all="ignore"):
@@ -369,9 +377,9 @@ class Network:
                 grow = 4 * (weight.shape[1] + 10) * _U
                 size = np.abs(values)
                 z = values @ weight.T + bias
-                error = (error + grow * size) @ np.abs(weight).T + grow * np.abs(bias)
-                total = size.sum(axis=1, keepdims=True)
-                error = error * (1 + grow) + _TINY * (1 + total) * (1 + total)
+                total = 1 + (size + error).sum(axis=1, keepdims=True)
+                error = (error + grow * size + _TINY) @ np.abs(weight).T + grow * np.abs(bias)
+                error = error * (1 + grow) + _TINY * total * total
                 positive = z > 0
                 single = self._single[k]
                 sure = (np.abs(z) > error) & np.isfinite(z) & np.isfinite(error)

@@ -22,6 +22,7 @@ import pytest
 from proof_tools import Proof, box, make_layers, prove
 
 from plverify import checker
+from plverify import domain as domains
 from plverify.checker import check, check_region_list
 from plverify.exact_net import ExactNet
 
@@ -253,6 +254,23 @@ def test_domain_identity_is_that_of_the_domain_bytes(honest):
     verdict = check(proof.to_bytes(), net)
     assert verdict.stats["domain_sha256"] == hashlib.sha256(data).hexdigest()
     assert verdict.stats["domain_sha256"] in verdict.claim
+
+
+@pytest.mark.parametrize("name", ["box", "quadrant", "plane", "line", "slice", "slice line"])
+def test_domain_identity_is_that_of_plverify_domain(honest, name):
+    _, net, proof = honest[name]
+    dim = proof.header["dim"]
+    inner = domains.Space(dim)
+    if name in ("box", "slice"):
+        inner = domains.Box([-1, -1], [1, 1])
+    elif name == "quadrant":
+        inner = domains.Box([0, float("-inf")], [float("inf"), 1])
+    if name.startswith("slice"):
+        scale, rows = CASES[name][3]
+        exact = [[Fraction(v, scale) for v in row] for row in rows]
+        inner = domains.Slice([r[-1] for r in exact], [r[:-1] for r in exact], inner)
+    expected = hashlib.sha256(inner.to_bytes()).hexdigest()
+    assert check(proof.to_bytes(), net).stats["domain_sha256"] == expected
 
 
 def test_check_reads_files(honest, tmp_path):

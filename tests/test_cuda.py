@@ -43,6 +43,14 @@ def exact_signs(net, points):
     return np.array(out, dtype=np.int8)
 
 
+def assert_exact(net, points):
+    """No claim of the device is wrong, and the exact re-check completes them."""
+    exact = exact_signs(net, points)
+    claimed = cuda.claimed_signs(net, points)
+    assert ((claimed == exact) | (claimed == 0)).all()
+    np.testing.assert_array_equal(cuda.activation_signs(net, points), exact)
+
+
 def test_without_the_extension_the_error_says_how_to_build_it(monkeypatch):
     monkeypatch.setattr(cuda, "find_spec", lambda name: None)
     assert cuda.device_count() == 0
@@ -125,7 +133,7 @@ def test_signs_agree_with_exact_integers(widths, bits, slope):
     points = np.random.default_rng(2).normal(size=(37, widths[0]))
     points[:8] = np.round(points[:8])  # integer points make exact zeros of small weights
     points[8] = 0.0
-    np.testing.assert_array_equal(cuda.activation_signs(net, points), exact_signs(net, points))
+    assert_exact(net, points)
 
 
 @built
@@ -149,18 +157,16 @@ def test_the_device_never_claims_a_wrong_sign_next_to_a_hyperplane():
             np.stack([np.nextafter(x, 3), x], 1),
         ]
     )
-    exact = exact_signs(net, points)
-    np.testing.assert_array_equal(cuda.activation_signs(net, points), exact)
+    assert_exact(net, points)
 
 
 @built
 @on_device
 @pytest.mark.parametrize("bits", [53, 80])
-def test_the_device_decides_every_sign_of_generic_points_by_itself(bits, monkeypatch):
+def test_the_device_decides_every_sign_of_generic_points_by_itself(bits):
     net = chain([4, 48, 48, 48, 20], 5, bits=bits)
     points = np.random.default_rng(6).normal(size=(100, 4))
-    monkeypatch.setattr(cuda, "_exact_signs", lambda net, point: pytest.fail(f"undecided: {point}"))
-    np.testing.assert_array_equal(cuda.activation_signs(net, points), exact_signs(net, points))
+    np.testing.assert_array_equal(cuda.claimed_signs(net, points), exact_signs(net, points))
 
 
 @built
@@ -178,7 +184,8 @@ def test_rounded_weights_do_not_flip_a_sign():
         ),
     )
     assert sum(map(float, row)) == -(2.0**27)
-    assert cuda.activation_signs(net, np.ones((1, 5))).tolist() == [[1]]
+    assert exact_signs(net, np.ones((1, 5))).tolist() == [[1]]
+    assert_exact(net, np.ones((1, 5)))
 
 
 @built
@@ -195,7 +202,8 @@ def test_rounded_activations_do_not_flip_a_sign():
             Affine(4, 1, ((1, 0),), (0,), (1,)),
         ),
     )
-    assert cuda.activation_signs(net, np.ones((1, 1))).tolist() == [[1, 0]]
+    assert exact_signs(net, np.ones((1, 1))).tolist() == [[1, 0]]
+    assert_exact(net, np.ones((1, 1)))
 
 
 @built
@@ -222,7 +230,7 @@ def test_a_long_sum_and_the_unit_after_it_stay_enclosed(side, slope):
     points = np.ones((3, terms + 2))
     exact = [side, 1 if side > 0 or slope != (0, 0) else -1]
     assert exact_signs(net, points).tolist() == [exact] * 3
-    assert cuda.activation_signs(net, points).tolist() == [exact] * 3
+    assert_exact(net, points)
 
 
 @built

@@ -9,12 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plverify.domain import Box, Domain, Polytope, Slice, Space
 from plverify.errors import InputError
 
+QUIET = settings(deadline=None)
 TENTH = Fraction(1, 10)
 numbers = st.one_of(
     st.fractions(min_value=-5, max_value=5, max_denominator=30),
@@ -73,6 +74,7 @@ def test_slice_bytes_give_the_map_over_one_scale():
     assert plane.slice_map() == (scale, table)
 
 
+@QUIET
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=4), st.data())
 def test_box_bytes_and_contains_agree_with_fractions(pairs, data):
     exact = [sorted(map(Fraction, p)) for p in pairs]
@@ -103,6 +105,7 @@ def independent(basis):
     return True
 
 
+@QUIET
 @given(st.integers(1, 3), st.integers(0, 3), st.data())
 def test_slice_contains_exactly_the_images_of_its_inner_points(dim, extra, data):
     n = dim + extra

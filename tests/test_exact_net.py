@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import pairwise, product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plverify.exact_net import (
@@ -25,6 +25,7 @@ from plverify.exact_net import (
     unpack_bits,
 )
 
+QUIET = settings(deadline=None)
 MODULE_FILE = sys.modules[ExactNet.__module__].__file__
 SLOPES = [(0, 0), (0, 0), (1, 3), (-1, 1), (1, 0), (2, 0), (-1, 0)]
 
@@ -75,6 +76,7 @@ def cases(draw):
     return rng, net, x
 
 
+@QUIET
 @given(cases())
 def test_evaluation_and_affine_maps_agree_with_naive_fractions(case):
     _, net, x = case
@@ -91,6 +93,7 @@ def test_evaluation_and_affine_maps_agree_with_naive_fractions(case):
     assert net.affine_map(bits) == maps[-1]
 
 
+@QUIET
 @given(cases())
 def test_slices_agree_with_the_points_they_map_to(case):
     rng, net, _ = case
@@ -108,6 +111,7 @@ def test_slices_agree_with_the_points_they_map_to(case):
         assert [Fraction(v, one) for v in row] == [Fraction(v, den) for v in table[0]]
 
 
+@QUIET
 @given(cases())
 def test_pattern_at_is_a_full_dimensional_region_whose_closure_holds_the_point(case):
     _, net, x = case
@@ -174,6 +178,7 @@ def test_pattern_at_a_point_with_a_dead_layer_is_canonical_and_off_the_boundary(
     assert net.pattern_at([5]).packed == b"\0"
 
 
+@QUIET
 @given(cases())
 def test_germs_have_the_signs_of_points_nearby(case):
     rng, net, x = case
@@ -201,6 +206,7 @@ def test_germs_have_the_signs_of_points_nearby(case):
 # --------------------------------------------------------------------------------------- the bytes
 
 
+@QUIET
 @given(cases())
 def test_bytes_round_trip_and_identify(case):
     _, net, _ = case
@@ -211,6 +217,7 @@ def test_bytes_round_trip_and_identify(case):
     assert len(net.digest()) == 64
 
 
+@QUIET
 @given(cases(), st.data())
 def test_truncated_padded_and_flipped_bytes_are_refused_or_another_network(case, data):
     _, net, _ = case
@@ -287,6 +294,7 @@ def test_bytes_that_are_no_canonical_network_are_refused_with_the_reason(data, t
         ExactNet.from_bytes(data)
 
 
+@QUIET
 @given(st.lists(st.integers(-(2**130), 2**130), max_size=5))
 def test_pack_ints_uses_the_least_words(values):
     data = pack_ints(values)

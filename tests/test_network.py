@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plverify.errors import InputError
@@ -19,6 +19,7 @@ from plverify.exact_array import ExactArray, ExactRows, int_matmul
 from plverify.exact_net import ExactNet, canonicalise_row
 from plverify.network import Network, load
 
+QUIET = settings(deadline=None)
 DATA = Path(__file__).parents[2] / "shared" / "data"
 STYLES = {
     "normal": lambda rng: rng.gauss(0, 1),
@@ -72,6 +73,7 @@ def by_definition(weights, biases, slopes):
     return ExactNet(weights[0].shape[1], tuple(nodes))
 
 
+@QUIET
 @given(networks())
 def test_canonical_bytes_agree_with_the_definition(case):
     _, weights, biases, slopes = case
@@ -86,6 +88,7 @@ def test_canonical_bytes_agree_with_the_definition(case):
     assert net.unit_count == reference.unit_count
 
 
+@QUIET
 @given(networks())
 def test_pattern_is_that_of_the_exact_net_on_and_off_kinks(case):
     rng, weights, biases, slopes = case
@@ -125,11 +128,25 @@ def test_filter_is_right_where_float64_is_wrong():
     assert net.exact([0.25]) == [Fraction(1, 4)]
 
 
+def test_filter_bound_survives_underflow():
+    # Subnormal inputs, huge weights and a cancellation: K |x| underflows, the rounding does not.
+    rng, wrong = random.Random(0), 0
+    for _ in range(300):
+        x = [rng.randint(1, 2**12) * 2.0**-1074 for _ in range(3)]
+        w = [rng.gauss(0, 1) * 2.0**990 for _ in range(2)]
+        rest = sum(Fraction(a) * Fraction(b) for a, b in zip(w, x, strict=False))
+        net = Network.from_arrays([[[*w, float(-rest / Fraction(x[2]))]], [[1.0]]])
+        bits, decided = net._filter(np.array([x]), np.zeros((1, 3)))
+        wrong += decided[0] and tuple(bits[0].astype(int)) != net.exact_net.pattern_at(x).bits
+    assert wrong == 0
+
+
 def test_infinities_inside_the_filter_mean_undecided():
     net = Network.from_arrays([[[1e300]], [[1e300], [-1e300]], [[1.0, 1.0]]])
     assert net.pattern([1e300]).tolist() == [True, True, False]
 
 
+@QUIET
 @given(networks(["normal", "float32", "integer", "wide"]))
 def test_affine_map_agrees_with_the_exact_one(case):
     rng, weights, biases, slopes = case
@@ -156,6 +173,7 @@ def test_affine_map_agrees_with_the_exact_one(case):
         assert a.shape == b.shape
 
 
+@QUIET
 @given(networks(["normal", "float32", "integer"]))
 def test_call_is_near_the_exact_value(case):
     rng, weights, biases, slopes = case
@@ -176,6 +194,10 @@ def test_exact_numbers_of_every_kind_are_taken_as_written():
     ints = Network.from_arrays([np.array([[2**62 + 1]])])
     assert ints.exact([1]) == [2**62 + 1]
     assert Network.from_arrays([[[np.int64(3), True]]]).exact([1, 1]) == [4]
+    assert Network.from_arrays([[[2**60 + 1, 0.5]]]).exact([1, 0]) == [2**60 + 1]
+    assert single.exact(np.array([255], np.uint8)) == [255 * single.exact([1])[0]]
+    assert ExactArray(np.array([-(2**63)])).fractions()[0] == -(2**63)
+    assert ExactArray(np.array([2**64 - 1], np.uint64)).fractions()[0] == 2**64 - 1
 
 
 def test_slopes_per_network_layer_and_unit():
@@ -251,6 +273,7 @@ def test_load_passes_networks_and_pairs_through():
 # ------------------------------------------------------------------------------------ exact arrays
 
 
+@QUIET
 @given(networks(), st.integers(0, 3))
 def test_composition_shift_and_scaling_are_exact(case, seed):
     rng, weights, biases, _ = case
@@ -273,6 +296,7 @@ def test_composition_shift_and_scaling_are_exact(case, seed):
     assert scaled.exact(x) == [v * Fraction(2, 3) for v in net.exact(x)]
 
 
+@QUIET
 @given(networks())
 def test_bias_added_later_gives_the_same_bytes(case):
     _, weights, biases, _ = case
@@ -284,6 +308,7 @@ def test_bias_added_later_gives_the_same_bytes(case):
         assert twice.canonical == Network.from_arrays([w]).canonical
 
 
+@QUIET
 @given(st.integers(0, 2**32), st.sampled_from([1, 20, 62, 200]))
 def test_int_matmul_agrees_with_python(seed, bits):
     rng = random.Random(seed)

@@ -100,7 +100,7 @@ def _read_array(member: IO[bytes], name: str, size: int) -> NDArray[Any]:
             raise InputError(f"{name} has npy version {version}, expected 1.0 or 2.0")
     except InputError:
         raise
-    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+    except Exception as error:  # numpy parses the header as Python: any parser error is possible
         raise InputError(f"{name} has no usable npy header: {error}") from error
     if dtype.kind not in "fiu":
         raise InputError(f"{name} has element type {dtype}, expected numbers")

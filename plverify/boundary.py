@@ -1,0 +1,329 @@
+"""Distances to region boundaries, and the decision boundary as exact polylines."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plverify.domain import Domain
+from plverify.errors import InputError
+from plverify.exact_net import Affine, ExactNet
+from plverify.network import Network
+from plverify.partition import ExactVertex, Point, Unit
+from plverify.question import Progress, as_domain, enumerate_regions, status_of
+from plverify.result import Result, Status
+
+Array = NDArray[Any]
+
+# ------------------------------------------------------------------------- distance to a boundary
+
+
+@dataclass(frozen=True)
+class BoundaryDistance(Result):
+    """The distance from a point to the nearest boundary of an activation region.
+
+    Attributes
+    ----------
+    lower, upper : float
+        Proven bounds; ``upper <= nextafter(lower)``. Both are ``inf`` where no unit has a boundary.
+    exact : Fraction or None
+        The distance itself in l1 and linf, its *square* in l2; None if infinite.
+    unit : (layer, unit) or None
+        A unit whose boundary is nearest.
+    norm : str
+    """
+
+    lower: float
+    upper: float
+    exact: Fraction | None
+    unit: Unit | None
+    norm: str
+
+
+def _dual_float(norm: str, rows: Array) -> Array:
+    if norm == "l2":
+        return np.linalg.norm(rows, axis=1)
+    size = np.abs(rows)
+    return size.max(axis=1, initial=0) if norm == "l1" else size.sum(axis=1)
+
+
+def _exact_distance(norm: str, value: Fraction, row: list[Fraction]) -> Fraction:
+    """The exact distance to ``row . x + .. = 0`` given the value there; squared in l2."""
+    if norm == "l2":
+        return value * value / sum((a * a for a in row), Fraction(0))
+    size = [abs(a) for a in row]
+    return abs(value) / (max(size) if norm == "l1" else sum(size, Fraction(0)))
+
+
+def enclose(value: Fraction, root: bool = False) -> tuple[float, float]:
+    """The tightest doubles ``lower <= value <= upper``, of the square root where ``root``.
+
+    >>> enclose(Fraction(1, 4), root=True)
+    (0.5, 0.5)
+    >>> low, high = enclose(Fraction(2), root=True); low < high == math.nextafter(low, 9)
+    True
+    """
+
+    def over(x: float) -> int:
+        """Sign of ``x - value`` (of ``x^2 - value`` where ``root``), ``x >= 0``."""
+        if math.isinf(x):
+            return 1
+        difference = Fraction(x) ** (2 if root else 1) - value
+        return (difference > 0) - (difference < 0)
+
+    try:
+        if root:
+            shift = 2 * max(0, 64 - value.numerator.bit_length() + value.denominator.bit_length())
+            guess = math.ldexp(math.isqrt((value.numerator << shift) // value.denominator), -(shift // 2))
+        else:
+            guess = value.numerator / value.denominator
+    except OverflowError:
+        guess = math.inf
+    while over(guess) > 0:
+        guess = math.nextafter(guess, 0.0)
+    while over(math.nextafter(guess, math.inf)) <= 0:
+        guess = math.nextafter(guess, math.inf)
+    return guess, guess if over(guess) == 0 else math.nextafter(guess, math.inf)
+
+
+def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistance:
+    """The exact distance from ``x`` to the nearest boundary between activation regions.
+
+    On the region of ``x`` every pre-activation is affine, ``z_i = a_i . x + c_i``, and the distance
+    to the region's boundary is the least ``|z_i(x)| / ||a_i||_*`` with the dual norm: a redundant
+    hyperplane is never nearer than the boundary. Floating point with a rigorous error bound finds
+    the candidates, exact arithmetic decides among them.
+
+    Parameters
+    ----------
+    net : Network
+    x : (n,) exact numbers
+        A point of input space, in any dimension.
+    norm : "l2", "l1" or "linf"
+
+    Raises
+    ------
+    InputError
+        On another norm or a wrong shape.
+
+    >>> net = Network.from_arrays([[[3, 4]], [[1]]], [[-5], [0]])
+    >>> boundary_distance(net, [0, 0]).lower, boundary_distance(net, [0, 0], "linf").exact
+    (1.0, Fraction(5, 7))
+    """
+    if norm not in ("l1", "l2", "linf"):
+        raise InputError(f"norm is {norm!r}, expected 'l1', 'l2' or 'linf'")
+    at = net.affine_map(x)
+    exact, bits = net.exact_net, at.pattern.tolist()
+    point = [Fraction(v) for v in net._point(x).data.tolist()]
+    layer_of = np.repeat(np.arange(len(net.widths)), net.widths)
+    start = np.concatenate([[0], np.cumsum(net.widths)])
+    bends = np.concatenate([np.zeros(0, bool), *(~single for single in net._single)])
+
+    low, high = _float_distances(net, at.pattern, np.array([float(v) for v in point]), norm)
+    low, high = np.where(bends, low, np.inf), np.where(bends, high, np.inf)
+    best: tuple[Fraction, Unit] | None = None
+    if at.on_boundary:
+        low = np.where(bends, 0.0, np.inf)
+    for flat in np.argsort(low, kind="stable").tolist():
+        if not bends[flat]:
+            break
+        if best is not None:
+            reached = enclose(best[0], norm == "l2")[1]
+            if low[flat] > reached or best[0] == 0:
+                break
+        layer, unit = int(layer_of[flat]), int(flat - start[layer_of[flat]])
+        row, den = exact.unit_row(layer, unit, bits)
+        if not any(row[:-1]):
+            continue
+        gradient = [Fraction(v, den) for v in row[:-1]]
+        value = sum((a * v for a, v in zip(gradient, point, strict=True)), Fraction(row[-1], den))
+        distance = _exact_distance(norm, value, gradient)
+        if best is None or distance < best[0]:
+            best = distance, (layer, unit)
+    if best is None:
+        return BoundaryDistance(math.inf, math.inf, None, None, norm)
+    lower, upper = enclose(best[0], norm == "l2")
+    return BoundaryDistance(lower, upper, best[0], best[1], norm)
+
+
+def _float_distances(net: Network, bits: Array, x: Array, norm: str) -> tuple[Array, Array]:
+    """Rigorous lower and upper bounds of every unit's distance, in float64.
+
+    Beside every product ``P`` runs the product ``|P|`` of the absolute values; the entries of ``P``
+    are off by at most ``2 (N + L + 2) 2**-53`` times those of ``|P|`` (Higham, "Accuracy and
+    Stability of Numerical Algorithms", section 3), which is doubled here for the rounding of the
+    bound itself. What overflows or underflows gives the trivial bound 0.
+    """
+    lows, highs = [], []
+    unit_roundoff = 2.0**-53
+    total = net.input_size + sum(net.widths) + 2 * len(net.widths) + 8
+    grow = 4 * total * unit_roundoff
+    matrix = size = np.zeros((0, 0))
+    offset = weight_of_offset = np.zeros(0)
+    begin = 0
+    with np.errstate(all="ignore"):
+        for k in range(len(net.widths)):
+            weight, bias = net.float_layers[k]
+            if k == 0:
+                matrix, offset = weight, bias
+                size, weight_of_offset = np.abs(weight), np.abs(bias)
+            else:
+                width = net.widths[k - 1]
+                factor = np.where(bits[begin : begin + width], 1.0, net.float_slopes[k - 1])
+                begin += width
+                matrix, offset = weight @ (factor[:, None] * matrix), weight @ (factor * offset) + bias
+                weight_up, scale = np.abs(weight), np.abs(factor)
+                size = weight_up @ (scale[:, None] * size)
+                weight_of_offset = weight_up @ (scale * weight_of_offset) + np.abs(bias)
+            value = matrix @ x + offset
+            value_error = grow * (size @ np.abs(x) + weight_of_offset) + 1e-280
+            length, length_error = _dual_float(norm, matrix), grow * _dual_float(norm, size) + 1e-280
+            low = np.maximum(np.abs(value) - value_error, 0) / (length + length_error) * (1 - 1e-14)
+            high = (np.abs(value) + value_error) / (length - length_error) * (1 + 1e-14)
+            regular = np.isfinite(low) & np.isfinite(high) & (length > length_error)
+            regular &= (length > 1e-150) & (length < 1e150) & (value_error < 1e150)
+            lows.append(np.where(regular, low, 0.0))
+            highs.append(np.where(regular, high, np.inf))
+    return np.concatenate([np.zeros(0), *lows]), np.concatenate([np.zeros(0), *highs])
+
+
+# ------------------------------------------------------------------------------- decision boundary
+
+
+@dataclass(frozen=True)
+class TieSegment:
+    """A segment on which the outputs ``i < j`` are equal and no other is larger.
+
+    ``open_set`` says that they are equal on a whole cell, of whose outline the segment is part.
+    """
+
+    start: ExactVertex
+    end: ExactVertex
+    i: int
+    j: int
+    open_set: bool
+
+
+@dataclass(frozen=True)
+class DecisionBoundary(Result):
+    """Where the label changes: all points at which two outputs tie for the maximum.
+
+    For a network with one output, where the output is 0.
+
+    Attributes
+    ----------
+    segments : tuple of TieSegment
+        One per cell that it crosses, exact; in one dimension single points.
+    exact : tuple of tuples of ExactVertex
+        The segments joined into polylines; a closed one ends where it begins.
+    complete : bool
+    status : Status
+    """
+
+    segments: tuple[TieSegment, ...] = field(repr=False)
+    exact: tuple[tuple[ExactVertex, ...], ...] = field(repr=False)
+    complete: bool
+    status: Status
+
+    @property
+    def polylines(self) -> list[Array]:
+        """The polylines as (k, dim) float64 arrays; ends at infinity are left out."""
+        lines = [[[float(c) for c in v.p] for v in line if not v.at_infinity] for line in self.exact]
+        return [np.array(line) for line in lines if line]
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+
+def decision_boundary(
+    net: Network,
+    domain: Domain,
+    *,
+    threads: int = 1,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+) -> DecisionBoundary:
+    """The decision boundary on a domain of one or two dimensions, as exact polylines.
+
+    Raises
+    ------
+    InputError
+        As `plverify.count_regions`.
+
+    >>> from plverify.domain import Box
+    >>> net = Network.from_arrays([[[1, 1], [1, -1]], [[1, 0], [0, 1]]])
+    >>> [[float(c) for c in v.p] for v in decision_boundary(net, Box(0, 1, 2)).exact[0]]
+    [[0.0, 0.0], [1.0, 0.0]]
+    """
+    domain = as_domain(domain, net)
+    asked = _with_zero_output(net) if net.output_size == 1 else net
+    answer = enumerate_regions(
+        asked, domain, "ties", threads=threads, timeout=timeout, progress=progress
+    )
+    segments: dict[Any, TieSegment] = {}
+    for start, end, i, j, open_set in answer["segments"]:
+        a, b = ExactVertex.of(start), ExactVertex.of(end)
+        key = (frozenset((a, b)), i, j)
+        if key not in segments or segments[key].open_set:
+            segments[key] = TieSegment(a, b, i, j, open_set)
+    found = tuple(segments.values())
+    return DecisionBoundary(found, _join(found), answer["complete"], status_of(answer))
+
+
+def _with_zero_output(net: Network) -> Network:
+    """The network with a second output that is 0, so that a tie is a zero of the first."""
+    exact = net.exact_net
+    last = exact.final
+    zero = (0,) * (last.cols + 1)
+    final = Affine(last.source, last.cols, (*last.rows, zero), (*last.shifts, 0), (*last.dens, 1))
+    return Network.from_exact(ExactNet(exact.input_size, (*exact.nodes[:-1], final)))
+
+
+def _join(segments: tuple[TieSegment, ...]) -> tuple[tuple[ExactVertex, ...], ...]:
+    """Join segments with common ends into polylines, broken only where three or more meet."""
+    at: dict[ExactVertex, list[int]] = defaultdict(list)
+    ends: list[tuple[ExactVertex, ExactVertex]] = []
+    seen: set[frozenset[ExactVertex]] = set()
+    for segment in segments:
+        pair = frozenset((segment.start, segment.end))
+        if pair in seen:
+            continue
+        seen.add(pair)
+        for vertex in pair:
+            at[vertex].append(len(ends))
+        ends.append((segment.start, segment.end))
+    used = [False] * len(ends)
+    lines: list[tuple[ExactVertex, ...]] = []
+
+    def walk(vertex: ExactVertex, edge: int) -> None:
+        line = [vertex]
+        while True:
+            used[edge] = True
+            a, b = ends[edge]
+            vertex = b if a == vertex else a
+            line.append(vertex)
+            onward = [e for e in at[vertex] if not used[e]]
+            if len(at[vertex]) != 2 or not onward:
+                break
+            edge = onward[0]
+        lines.append(tuple(line))
+
+    for edge, (a, b) in enumerate(ends):
+        if a == b:  # one dimension
+            used[edge] = True
+            lines.append((a,))
+    for vertex, edges in at.items():
+        if len(edges) != 2:
+            for edge in edges:
+                if not used[edge]:
+                    walk(vertex, edge)
+    for edge, (a, _) in enumerate(ends):
+        if not used[edge]:
+            walk(a, edge)
+    return tuple(lines)

@@ -1,0 +1,78 @@
+"""Writing proof files (`docs/proof_format.md`): a header that states the claim, and the body.
+
+A proof appears under its name only when it is complete: it is written beside it first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+from plverify.domain import Domain
+from plverify.errors import InputError
+from plverify.exact_net import unpack_ints
+from plverify.network import Network
+
+MAGIC = b"PLPROOF\x001\n"
+
+
+def constraint_rows(domain: Domain) -> list[tuple[int, ...]]:
+    """Integer rows ``(a, c)`` of the constraints ``a . t + c >= 0``, in the domain's order."""
+    data = domain.constraint_bytes()
+    (count,) = struct.unpack_from("<I", data)
+    width = domain.dim + 1
+    flat = unpack_ints(data[4:], count * width)
+    return [tuple(flat[k : k + width]) for k in range(0, count * width, width)]
+
+
+def region_list_header(
+    net: Network, domain: Domain, regions: int, vertices: int, domain_vertices: list[int]
+) -> dict[str, Any]:
+    """The header of a region-list proof."""
+    affine = domain.slice_map()
+    placed = None
+    if affine is not None:
+        scale, rows = affine
+        placed = {"scale": str(scale), "rows": [[str(v) for v in row] for row in rows]}
+    return {
+        "claim": "region_list",
+        "network": net.digest,
+        "definitions": " ".join(net.definitions),
+        "dim": domain.dim,
+        "slice": placed,
+        "constraints": [[str(v) for v in row] for row in constraint_rows(domain)],
+        "regions": regions,
+        "vertices": vertices,
+        "domain_vertices": domain_vertices,
+    }
+
+
+def encode(header: dict[str, Any], body: bytes) -> bytes:
+    """The bytes of a proof file."""
+    head = json.dumps(header).encode()
+    return MAGIC + struct.pack("<I", len(head)) + head + zlib.compress(body, 6)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file so that it is there in full or not at all.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written (no such folder, no permission, disk full); nothing is left behind.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
