@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plverify import _core
+import plverify._core as _core
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
 from plverify.exact_net import MAGIC, Affine, ExactNet, pack_ints

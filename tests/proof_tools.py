@@ -1,10 +1,10 @@
 """A slow, independent writer of region-list proofs, for the tests of the checker.
 
-Everything is `fractions.Fraction` and follows ``docs/developer.md`` and ``docs/proof_format.md`` word
-by word; nothing of plverify is imported. Numbers of the plane cut by ``|t_i| <= R`` are germs
-``(lead, rest)`` standing for ``lead R + rest``. A cell is a convex polygon that remembers the line of
-every edge, so that a new corner is the intersection of two lines (Cramer's rule) and stays affine in
-``R``; its sign under an affine form is Python's order on pairs.
+Everything is `fractions.Fraction` and follows ``docs/developer.md`` and ``docs/proof_format.md``
+word by word; nothing of plverify is imported. Numbers of the plane cut by ``|t_i| <= R`` are germs
+``(lead, rest)`` standing for ``lead R + rest``. A cell is a convex polygon that remembers the line
+of every edge, so that a new corner is the intersection of two lines (Cramer's rule) and stays
+affine in ``R``; its sign under an affine form is Python's order on pairs.
 
 `Proof` is the proof taken apart: tests change it and write it again.
 """
@@ -25,14 +25,12 @@ from typing import Any
 Germ = tuple[Fraction, Fraction]
 Vertex = tuple[Germ, ...]
 Line = tuple[Fraction, ...]  # (a, c, r) in 1-D, (a, b, c, r) in 2-D: a . t + c + r R = 0
-Cell = list[
-    tuple[Vertex, Line]
-]  # a corner and the line of the edge that leaves it (counter-clockwise)
+Cell = list[tuple[Vertex, Line]]  # corners, each with the line of the edge that leaves it
 
 
 @dataclass
 class Layer:
-    """An affine map ``x -> weights x + bias``, then units of the given slopes (None: output layer)."""
+    """An affine map ``x -> weights x + bias``, then units of the given slopes (None: outputs)."""
 
     weights: list[list[Fraction]]
     bias: list[Fraction]
@@ -40,7 +38,7 @@ class Layer:
 
 
 def make_layers(weights, biases, slopes=None) -> list[Layer]:
-    """Layers of a network; `slopes` per hidden layer, or one number for all units (default ReLU)."""
+    """Layers of a network; `slopes` per hidden layer, or one number for all (default ReLU)."""
     layers = []
     for k, (matrix, bias) in enumerate(zip(weights, biases, strict=True)):
         rows = [[Fraction(v) for v in row] for row in matrix]
@@ -119,7 +117,7 @@ def _meet(one: Line, two: Line) -> Vertex:
 
 
 def _clip(cell: Cell, form: Line) -> Cell:
-    """The part of a cell where the form is >= 0; the cell must have corners strictly on both sides."""
+    """The part of a cell where the form is >= 0; it must have corners strictly on both sides."""
     zero = (Fraction(0), Fraction(0))
     values = [_value(form, v) for v, _ in cell]
     if len(form) == 3:  # an interval: [lower end, upper end]
@@ -208,7 +206,7 @@ def enumerate_regions(
     return [v for v, _ in domain], found
 
 
-# ------------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------------------------------------ writing
 
 
 def var(value: int) -> bytes:

@@ -15,6 +15,7 @@ import struct
 import tracemalloc
 import zlib
 from fractions import Fraction
+from itertools import count, pairwise
 from math import comb, gcd
 
 import proof_tools as tools
@@ -33,7 +34,7 @@ def random_layers(rng, sizes, den=16, reach=24, slope=0, bias=True):
     def number():
         return Fraction(rng.randint(-reach, reach), den)
 
-    weights = [[[number() for _ in range(a)] for _ in range(b)] for a, b in zip(sizes, sizes[1:])]
+    weights = [[[number() for _ in range(a)] for _ in range(b)] for a, b in pairwise(sizes)]
     biases = [[number() * bias for _ in range(b)] for b in sizes[1:]]
     slopes = [[slope() if callable(slope) else slope for _ in range(b)] for b in sizes[1:-1]]
     return make_layers(weights, biases, slopes)
@@ -45,14 +46,13 @@ def float32(value):
 
 def float_layers(rng, sizes):
     weights = [
-        [[float32(rng.gauss(0, 1)) for _ in range(a)] for _ in range(b)]
-        for a, b in zip(sizes, sizes[1:])
+        [[float32(rng.gauss(0, 1)) for _ in range(a)] for _ in range(b)] for a, b in pairwise(sizes)
     ]
     return make_layers(weights, [[float32(rng.gauss(0, 0.5)) for _ in range(b)] for b in sizes[1:]])
 
 
 def duplicated(rng, sizes):
-    """Copies of the first unit of every layer: equal, scaled, negated; and units that are 0 or 1."""
+    """Copies of the first unit of every layer: equal, scaled, negated; and units that are 0, 1."""
     layers = random_layers(rng, sizes)
     for layer in layers[:-1]:
         row, bias = layer.weights[0], layer.bias[0]
@@ -73,9 +73,10 @@ def pick_slope(rng, *slopes):
 
 
 def make_cases():
-    def rng(seed=[100]):
-        seed[0] += 1
-        return random.Random(seed[0])
+    seeds = count(101)
+
+    def rng():
+        return random.Random(next(seeds))
 
     some, half = random_layers, Fraction(1, 2)
     mixed = (0, 1, half, -half, -1, 2, Fraction(3, 8), -3)
@@ -144,6 +145,11 @@ def honest():
     for name, (layers, *domain) in CASES.items():
         out[name] = layers, ExactNet.from_bytes(tools.net_bytes(layers)), prove(layers, *domain)
     return out
+
+
+def around(loop):
+    """The pairs of neighbours in a cycle."""
+    return list(pairwise([*loop, loop[0]]))
 
 
 def rejected(proof, net, contains=""):
@@ -290,7 +296,7 @@ def test_header_integers_of_any_accepted_length_are_read(honest):
         zeros = "0" * (digits - 1)
         proof.header["constraints"] = [["3" + zeros, "2" + zeros], ["-1" + zeros, "0"]]
         assert check(proof.to_bytes(), net).reason == ""
-        proof.header["constraints"] = [["3" + zeros, "2" + zeros], ["-1" + zeros, "-1"]]
+        proof.header["constraints"][1][1] = "-1"
         assert rejected(proof, net)
     proof.header["constraints"][0][1] = "2" + "0" * 5000
     assert rejected(proof, net, "no decimal integer")
@@ -300,7 +306,7 @@ def test_header_integers_of_any_accepted_length_are_read(honest):
 
 
 def square_halves():
-    """The square, cut in two by no unit: corners 0-3, then the middles of the lower and upper side."""
+    """The square, cut in two by no unit: corners 0 to 3, then the middles of two sides."""
     corners = [[-1, -1], [1, -1], [1, 1], [-1, 1], [0, -1], [0, 1]]
     return [[c, [0, 0], 1] for c in corners], [[0, 4, 5, 3], [4, 1, 2, 5]]
 
@@ -388,10 +394,8 @@ def test_polygons_must_turn_once():
     for k in range(4):
         assert checker._is_convex(square[k:] + square[:k])
     assert checker._is_convex(points((0, -10), (10, -3), (6, 8), (-6, 8), (-10, -3)))
-    assert all(
-        checker._cross(checker._step(a, b), checker._step(b, c)) > (0, 0, 0)
-        for a, b, c in zip(pentagram, pentagram[1:] + pentagram[:1], pentagram[2:] + pentagram[:2])
-    )
+    sides = [checker._step(a, b) for a, b in around(pentagram)]
+    assert all(checker._cross(d, e) > (0, 0, 0) for d, e in around(sides))
     assert not checker._is_convex(pentagram)
     for times in (2, 3):
         assert not checker._is_convex(square * times)
@@ -564,20 +568,18 @@ def merged_regions(proof, rng):
 def common_edge(dim, one, two):
     if dim == 1:
         return [(one[1], two[0])] if one[1] == two[0] else []
-    back = set(zip(two[1:] + two[:1], two))
-    return [edge for edge in zip(one, one[1:] + one[:1]) if edge in back]
+    return [(i, j) for i, j in around(one) if (j, i) in around(two)]
 
 
 def straightened(proof, loop):
     """The loop without corners on a straight line."""
-    points = [tuple(map(tuple, proof.vertices[i][:2])) + (proof.vertices[i][2],) for i in loop]
-    steps = [checker._step(a, b) for a, b in zip(points, points[1:] + points[:1])]
-    turns = [checker._cross(d, e) for d, e in zip(steps[-1:] + steps[:-1], steps)]
-    return [i for i, turn in zip(loop, turns, strict=True) if turn != (0, 0, 0)]
+    steps = [checker._step(*(proof.vertices[i] for i in edge)) for edge in around(loop)]
+    turns = [checker._cross(d, e) for d, e in around(steps)]
+    return [i for i, turn in zip(loop[1:] + loop[:1], turns, strict=True) if turn != (0, 0, 0)]
 
 
 def split_region(proof, rng):
-    """One region becomes two along a chord; either half gets the pattern, maybe with a bit flipped."""
+    """One region becomes two along a chord; a half gets the pattern, one maybe a flipped bit."""
     k = rng.randrange(len(proof.regions))
     pattern, loop = proof.regions[k]
     if proof.header["dim"] == 1:
@@ -586,13 +588,13 @@ def split_region(proof, rng):
     elif len(loop) > 3 and rng.random() < 0.5:
         j = rng.randrange(2, len(loop) - 1)
         halves = loop[: j + 1], [*loop[j:], loop[0]]
-    else:  # from a corner to the middle of an edge; the neighbour there learns of the new vertex, or not
+    else:  # from a corner to the middle of an edge; the neighbour learns of the new vertex, or not
         j = rng.randrange(1, len(loop) - 1)
         new, edge = len(proof.vertices), (loop[j + 1], loop[j])
         proof.vertices.append(middle(proof, *edge))
         halves = [*loop[: j + 1], new], [new, *loop[j + 1 :], loop[0]]
         for _, other in proof.regions:
-            if edge in zip(other, other[1:] + other[:1]) and rng.random() < 0.5:
+            if edge in around(other) and rng.random() < 0.5:
                 other.insert(other.index(edge[0]) + 1, new)
     bit = rng.choice([0, random_bit(proof, rng)])
     patterns = [pattern, pattern ^ bit]
@@ -882,6 +884,29 @@ def test_repeated_key_and_float_counts_are_rejected(honest):
     ):
         text = good.replace(f'"regions": {count}', new).encode()
         assert rejected(tools.pack(text, stream), net)
+
+
+@pytest.mark.parametrize("dim", [0, 3])
+def test_other_dimensions_are_rejected(dim):
+    layers = make_layers([[[1, 2, 3]], [[1]]], [[1], [0]])
+    net = ExactNet.from_bytes(tools.net_bytes(layers))
+    part = None if dim == 3 else {"scale": "1", "rows": [["1"]] * 3}
+    proof = prove(layers, 2, SQUARE, (1, [[1, 0, 0], [0, 1, 0], [0, 0, 1]]))
+    assert check(proof.to_bytes(), net)
+    proof.header.update(dim=dim, slice=part, constraints=[["0"] * dim + ["1"]])
+    assert rejected(proof, net, "dimension 1 and 2")
+
+
+def test_headers_and_bodies_have_a_limit(honest, monkeypatch):
+    _, net, proof = honest["box"]
+    data = proof.to_bytes()
+    sizes = {"MAX_HEADER": len(json.dumps(proof.header)), "MAX_BODY": len(proof.body())}
+    for name, size in sizes.items():
+        monkeypatch.setattr(checker, name, size)
+        assert check(data, net)
+        monkeypatch.setattr(checker, name, size - 1)
+        assert rejected(data, net, "long")
+        monkeypatch.undo()
 
 
 def test_header_lengths_that_lie_are_rejected(honest):

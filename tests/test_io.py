@@ -724,6 +724,7 @@ def test_scikit_learn_models_agree_with_their_own_outputs(activation, classes):
     assert net.exact(x[0]) == list(value)
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 def test_other_scikit_learn_models_are_refused_by_name():
     neural = pytest.importorskip("sklearn.neural_network")
     from sklearn.linear_model import LinearRegression
@@ -793,7 +794,7 @@ def test_optional_packages_are_imported_only_when_needed(tmp_path):
     code = (
         "import json, sys, plverify.network as n, plverify.domain, plverify.io;"
         f"n.load({str(path)!r}).pattern([1.0]);"
-        "names = ['onnx', 'onnxruntime', 'sklearn', 'torch', 'scipy', 'matplotlib'];"
+        "names = ['onnx', 'onnxruntime', 'sklearn', 'torch', 'matplotlib'];"
         "print(json.dumps([m for m in names if m in sys.modules]))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

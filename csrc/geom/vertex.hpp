@@ -36,6 +36,7 @@ struct Vertex {
 namespace detail {
 inline constexpr double kEval = 8 * 0x1p-53;  // bounds the rounding of a row's evaluation, relative to its terms
 inline constexpr double kUp = 1 + 0x1p-40;    // absorbs the rounding of the bounds themselves
+inline constexpr double kTiny = 1e-250;       // below this a determinant may be made of what underflowed
 
 template <int D>
 void finish_vertex(Vertex<D>& v) {
@@ -60,8 +61,8 @@ inline Vertex<1> meet(const RoundedLine<1>& u) {
     const double term = u.a[0] * v.x[0];
     const double residual =
         std::fabs(term + c) + detail::kEval * (std::fabs(term) + std::fabs(c)) + u.error * std::max(1.0, std::fabs(v.x[0]));
-    v.delta = residual / (std::fabs(u.a[0]) - u.error) * detail::kUp + 1e-300;
-    if (!(std::fabs(u.a[0]) > u.error)) v.delta = std::numeric_limits<double>::infinity();
+    const double low = std::fabs(u.a[0]) - u.error * detail::kUp;
+    v.delta = low > detail::kTiny ? residual / low * detail::kUp + 1e-300 : std::numeric_limits<double>::infinity();
     detail::finish_vertex(v);
     return v;
 }
@@ -88,7 +89,7 @@ inline Vertex<2> meet(const RoundedLine<2>& u, const RoundedLine<2>& w) {
     const double lost = detail::kEval * (std::fabs(p) + std::fabs(q)) + (u.error * (w0 + w1) + w.error * (u0 + u1));
     const double low = std::fabs(det) - lost * detail::kUp;
     const double num = std::max(w1 * ru + u1 * rw, w0 * ru + u0 * rw);
-    v.delta = low > 0.0 ? num / low * detail::kUp + 1e-300 : std::numeric_limits<double>::infinity();
+    v.delta = low > detail::kTiny ? (num + 1e-300) / low * detail::kUp : std::numeric_limits<double>::infinity();
     detail::finish_vertex(v);
     return v;
 }

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/aligned.hpp"
 #include "num/int.hpp"
 
 namespace plv {
@@ -54,8 +55,8 @@ struct ExactAffine {
 // The same map in doubles, by columns: entry (row, col) at w[col * stride + row].
 struct FloatAffine {
     int rows = 0, cols = 0, stride = 0;
-    std::vector<double> w, bias;
-    std::vector<double> row_norm;  // upper bound of the l2 norm of each exact row (bias left out)
+    AlignedVector<double> w, bias;
+    AlignedVector<double> row_norm;  // upper bound of the l2 norm of each exact row (bias left out)
 };
 
 struct Layer {

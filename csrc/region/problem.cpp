@@ -136,7 +136,7 @@ Frame<D> fit(const std::vector<DomainCorner<D>>& corners) {
             lo = std::min(lo, v);
             hi = std::max(hi, v);
         }
-        if (!std::isfinite(lo) || !std::isfinite(hi) || !std::isfinite(hi - lo))
+        if (!(std::fabs(lo) < 0x1p1000 && std::fabs(hi) < 0x1p1000))
             throw std::invalid_argument("the domain reaches beyond the range of double precision");
         frame.center[k] = lo / 2 + hi / 2;
         if (std::frexp(std::max({hi - frame.center[k], frame.center[k] - lo, 0x1p-1000}), &frame.exponent[k]) == 0.5)

@@ -42,8 +42,8 @@ struct Problem {
     std::vector<DomainCorner<D>> corners;  // counter-clockwise; 1-D: left, right
     std::unique_ptr<ExactNet<D>> exact;
     // First map of the network (the first hidden layer's, or the output's) over the local coordinates, rounded, by columns.
-    std::vector<double> first;
-    std::vector<double> first_error;  // E_r of each row
+    AlignedVector<double> first;
+    AlignedVector<double> first_error;  // E_r of each row
 
     // Throws std::invalid_argument when the domain is empty or not full-dimensional, or its ambient dimension is not the
     // network's input size.

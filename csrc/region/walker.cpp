@@ -9,12 +9,6 @@ namespace {
 // Interned points kept before those off the current path are forgotten.
 constexpr size_t kPointCap = 20000;
 
-inline bool bit(const std::vector<uint8_t>& bits, int i) { return bits[i >> 3] >> (i & 7) & 1; }
-inline void put(std::vector<uint8_t>& bits, int i, bool v) {
-    const auto m = static_cast<uint8_t>(1u << (i & 7));
-    bits[i >> 3] = static_cast<uint8_t>(v ? bits[i >> 3] | m : bits[i >> 3] & ~m);
-}
-
 }  // namespace
 
 template <int D>
@@ -33,7 +27,7 @@ Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, co
       points_(*problem.exact, &stop) {
     // Few enough subtrees that starting each from fresh maps costs nothing, enough to share out evenly.
     while (claim_depth_ < 10 && (1 << claim_depth_) < net_.unit_count) ++claim_depth_;
-    int max_blocks = 1;
+    int max_units = 1;
     for (int l = 0; l <= depth_; ++l) {
         Level level;
         level.weights = l < depth_ ? &net_.layers[l].dense : &net_.output;
@@ -53,19 +47,19 @@ Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, co
             level.rounding = (4.0 * (below.units + level.update_cap) + 16.0) * 0x1p-53 * detail::kUp;
             for (int r = 0; r < level.units; ++r)
                 level.base[r] = level.rounding * std::fabs(level.weights->bias[r]) * detail::kUp;
-            level.included.assign(static_cast<size_t>(padded(below.units) / kPad), 0);
+            level.included = Bits(below.units);
         }
-        level.on.assign(level.blocks, 0);
-        level.real.assign(level.blocks, 0);
-        level.positive = level.negative = level.crossing = level.ever_on = level.ever_off = level.on;
+        level.on = level.real = level.positive = level.negative = level.crossing = level.ever_on = level.ever_off =
+            Bits(level.units);
         if (l < depth_)
-            for (int i = 0; i < level.units; ++i) put(level.real, i, !net_.layers[l].one_piece[i]);
-        max_blocks = std::max(max_blocks, level.blocks);
+            for (int i = 0; i < level.units; ++i) level.real.put(i, !net_.layers[l].one_piece[i]);
+        max_units = std::max(max_units, level.units);
         levels_.push_back(std::move(level));
     }
-    zeros_.assign(static_cast<size_t>(max_blocks) * kPad, 0.0);
-    for (auto& mask : list_masks_) mask.assign(max_blocks, 0);
+    zeros_.assign(static_cast<size_t>(padded(max_units)), 0.0);
+    for (Bits& mask : list_masks_) mask = Bits(max_units);
     flat_.assign(static_cast<size_t>(net_.pattern_bytes()) + 1, 0);
+    for (int k = 0; k < D; ++k) size_[k] = std::ldexp(1.0, problem.frame.exponent[k]);
     stats_.unit_tests.assign(depth_, 0);
     stats_.undecided.assign(depth_, 0);
     stats_.exact_signs.assign(static_cast<size_t>(depth_) + 1, 0);
@@ -102,7 +96,7 @@ void Walker<D>::run() {
         detail::finish_vertex(v);
         v.point = options_.decide == Decide::filtered ? -1 : points_.intern(corner.at);
         v.line = corner.line;
-        vertices_.push_back(v);
+        vertices_.push(v);
     }
     try {
         if (depth_ > 0) {
@@ -151,11 +145,12 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
     if (stop_.poll()) throw Stopped{};
     if (options_.decide == Decide::filtered && points_.size() > kPointCap) forget_points();
     Level& s = levels_[l];
-    const SignMasks masks{s.positive.data(), s.negative.data(), s.crossing.data()};
+    const SignMasks masks{s.positive.bytes(), s.negative.bytes(), s.crossing.bytes()};
     const VertexBlock v = block(cell);
     if (options_.decide == Decide::exact_signs) {
-        std::fill(s.positive.begin(), s.positive.end(), uint8_t{0});
-        s.negative = s.crossing = s.positive;
+        s.positive.clear();
+        s.negative.clear();
+        s.crossing.clear();
     } else if (options_.unchecked) {
         kernels_.classify_unchecked(s.map.data(), s.stride, s.blocks, v, masks);
     } else {
@@ -165,56 +160,47 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
     }
     stats_.unit_tests[l] += static_cast<uint64_t>(s.units);
     s.zero_unit = l > 0 && levels_[l - 1].zero_unit;
-    int crossing = 0;
-    for (int b = 0; b < s.blocks; ++b) {
-        unsigned open = s.real[b] & ~(s.positive[b] | s.negative[b] | s.crossing[b]);
-        s.positive[b] &= s.real[b];
-        s.crossing[b] &= s.real[b];
-        for (; open; open &= open - 1) {
-            const int bit_index = std::countr_zero(open), unit = b * 8 + bit_index;
+    const size_t units_mark = row_units_.size();
+    for (size_t k = 0; k < s.on.words(); ++k) {
+        const uint64_t real = s.real.word(k);
+        uint64_t positive = s.positive.word(k) & real, crossing = s.crossing.word(k) & real;
+        const int base = static_cast<int>(64 * k);
+        for_each_bit(real & ~(positive | s.negative.word(k) | crossing), base, [&](int unit) {
             ++stats_.undecided[l];
             double row[NC];
             for (int c = 0; c < NC; ++c) row[c] = s.map[static_cast<size_t>(c) * s.stride + unit];
-            const double e = l == 0 ? s.base[unit]
-                                    : s.weights->row_norm[unit] * s.error_scale + s.base[unit] + s.error_extra;
             bool all_zero = false;
-            const int verdict = resolve(l, unit, row, e, cell, all_zero);
-            const auto m = static_cast<uint8_t>(1u << bit_index);
-            if (verdict == 1) s.positive[b] |= m;
-            if (verdict == 2) s.crossing[b] |= m;
+            const int verdict = resolve(l, unit, row, row_error(l, unit), cell, all_zero);
+            if (verdict == 1) positive |= uint64_t{1} << (unit - base);
+            if (verdict == 2) crossing |= uint64_t{1} << (unit - base);
             if (all_zero && l > 0) s.zero_unit = true;
-        }
-        s.on[b] = s.positive[b];
-        s.ever_on[b] |= s.positive[b] | s.crossing[b];
-        s.ever_off[b] |= static_cast<uint8_t>(~s.positive[b]);
-        crossing += std::popcount(s.crossing[b]);
+        });
+        s.on.word(k) = s.positive.word(k) = positive;
+        s.crossing.word(k) = crossing;
+        s.ever_on.word(k) |= positive | crossing;
+        s.ever_off.word(k) |= ~positive;
+        for_each_bit(crossing, base, [&](int unit) { row_units_.push(unit); });
     }
     levels_[l + 1].map_valid = false;
 
-    Conflicts list{rows_.size(), row_units_.size(), crossing, padded(crossing)};
-    rows_.resize(list.at + static_cast<size_t>(NC + 1) * list.stride, 0.0);
-    double* to = rows_.data() + list.at;
-    int n = 0;
-    for (int b = 0; b < s.blocks; ++b)
-        for (unsigned m = s.crossing[b]; m; m &= m - 1) {
-            const int unit = b * 8 + std::countr_zero(m);
-            row_units_.push_back(unit);
-            for (int c = 0; c < NC; ++c) to[c * list.stride + n] = s.map[static_cast<size_t>(c) * s.stride + unit];
-            to[NC * list.stride + n] =
-                l == 0 ? s.base[unit] : s.weights->row_norm[unit] * s.error_scale + s.base[unit] + s.error_extra;
-            ++n;
-        }
-    for (int c = 0; c <= NC; ++c)
-        for (int k = n; k < list.stride; ++k) to[c * list.stride + k] = 0.0;
+    const int crossing = static_cast<int>(row_units_.size() - units_mark);
+    const Conflicts list{rows_.size(), units_mark, crossing, padded(crossing)};
+    double* to = rows_.grow(static_cast<size_t>(NC + 1) * list.stride);
+    for (int c = 0; c <= NC; ++c, to += list.stride) {
+        const int* unit = row_units_.data() + units_mark;
+        const double* from = s.map.data() + static_cast<size_t>(c) * s.stride;
+        for (int n = 0; n < crossing; ++n) to[n] = c < NC ? from[unit[n]] : row_error(l, unit[n]);
+        std::fill(to + crossing, to + list.stride, 0.0);
+    }
     descend(l, cell, list, depth);
-    rows_.resize(list.at);
-    row_units_.resize(list.unit_at);
+    rows_.shrink(list.at);
+    row_units_.shrink(list.unit_at);
 }
 
 template <int D>
 void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
     const bool last = l + 1 == depth_;
-    if (!in_subtree_ && (depth >= claim_depth_ || (last && list.n <= 1))) {
+    if (!in_subtree_ && (depth >= claim_depth_ || (last && list.n <= 2))) {
         // The top of the tree is walked by every thread; this subtree by the one that claims it.
         if (!claim()) return;
         in_subtree_ = true;
@@ -225,11 +211,14 @@ void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
     }
     if (list.n == 0) {
         leaf(l, cell, depth);
-    } else if (last && counting_ && list.n == 1) {
-        count_ += 2;
-    } else {
-        split(l, cell, list, depth);
+        return;
     }
+    if (last && counting_ && list.n <= 2) {
+        const int cells = list.n == 1 ? 2 : count_two(cell, list);
+        count_ += cells;
+        if (cells > 0) return;
+    }
+    split(l, cell, list, depth);
 }
 
 template <int D>
@@ -243,6 +232,38 @@ void Walker<D>::leaf(int l, Cell cell, int depth) {
     enter_layer(l + 1, cell, depth);
 }
 
+// Number of cells that two crossing units cut the cell into, without building them: 4 if their lines cross inside it, else 3.
+// 0 if floating point cannot tell.
+template <int D>
+int Walker<D>::count_two(Cell cell, const Conflicts& list) {
+    if (options_.decide != Decide::filtered) return 0;
+    if constexpr (D == 1) return 0;
+    double row[2][NC], error[2];
+    for (int i = 0; i < 2; ++i) {
+        for (int c = 0; c < NC; ++c) row[i][c] = rows_[list.at + static_cast<size_t>(c) * list.stride + i];
+        error[i] = rows_[list.at + static_cast<size_t>(NC) * list.stride + i];
+    }
+    RoundedLine<D> line;
+    for (int k = 0; k < D; ++k) line.a[k] = row[0][k];
+    line.c = row[0][D];
+    line.error = error[0];
+    // The second unit's signs at the two ends of the first line's chord.
+    int product = 1, ends = 0;
+    int before = float_sign(row[0], error[0], vertices_[cell.at + cell.n - 1]);
+    for (int k = 0; k < cell.n; ++k) {
+        const int here = float_sign(row[0], error[0], vertices_[cell.at + k]);
+        if (here == 0) return 0;
+        if (here * before < 0) {
+            const int edge = vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line;
+            if constexpr (D == 2) product *= float_sign(row[1], error[1], meet(lines_[edge].rounded, line));
+            ++ends;
+        }
+        before = here;
+    }
+    if (ends != 2 || product == 0) return 0;
+    return product < 0 ? 4 : 3;
+}
+
 template <int D>
 void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
     if (stop_.poll()) throw Stopped{};
@@ -251,31 +272,29 @@ void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
     double row[NC];
     for (int c = 0; c < NC; ++c) row[c] = rows_[list.at + static_cast<size_t>(c) * list.stride];
     const double error = rows_[list.at + static_cast<size_t>(NC) * list.stride];
-    signs_.resize(static_cast<size_t>(cell.n));
-    for (int k = 0; k < cell.n; ++k) {
-        const int sign = sign_at(l, unit, -1, row, error, cell, k);
-        signs_[k] = static_cast<int8_t>(sign);
-    }
+    signs_.shrink(0);
+    signs_.grow(static_cast<size_t>(cell.n));
+    for (int k = 0; k < cell.n; ++k) signs_[k] = static_cast<int8_t>(sign_at(l, unit, -1, row, error, cell, k));
     // Which side first: in 1-D the left one, so that regions come out sorted; else the side of the map that is at hand.
     bool first = true;
     if constexpr (D == 1)
         first = signs_[0] > 0;
     else if (in_subtree_ && levels_[l + 1].map_valid)
-        first = bit(levels_[l + 1].included, unit);
+        first = levels_[l + 1].included.get(unit);
     const int32_t line = push_line(row, error, l, unit, -1);
     const size_t mark = vertices_.size();
     Cell children[2];
     build_children(cell, signs_.data(), line, children);
     for (const bool side : {first, !first}) {
         const Cell child = children[side ? 1 : 0];
-        put(s.on, unit, side);
+        s.on.put(unit, side);
         const size_t rows_mark = rows_.size(), units_mark = row_units_.size();
         const Conflicts rest = child_conflicts(l, child, list);
         descend(l, child, rest, depth + 1);
-        rows_.resize(rows_mark);
-        row_units_.resize(units_mark);
+        rows_.shrink(rows_mark);
+        row_units_.shrink(units_mark);
     }
-    vertices_.resize(mark);
+    vertices_.shrink(mark);
     lines_.pop_back();
 }
 
@@ -300,7 +319,7 @@ typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child, cons
     Level& s = levels_[l];
     Conflicts out{rows_.size(), row_units_.size(), 0, 0};
     if (parent.n == 1) return out;
-    const SignMasks masks{list_masks_[0].data(), list_masks_[1].data(), list_masks_[2].data()};
+    const SignMasks masks{list_masks_[0].bytes(), list_masks_[1].bytes(), list_masks_[2].bytes()};
     classify_list(parent, block(child), masks);
     stats_.unit_tests[l] += static_cast<uint64_t>(parent.n - 1);
     for (int i = 1; i < parent.n; ++i) {
@@ -317,16 +336,15 @@ typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child, cons
             PLV_CHECK(!all_zero || options_.unchecked);  // it crosses the parent, so it is not zero on an open set
         }
         if (verdict == 2)
-            row_units_.push_back(i);  // position in the parent's list, for now
+            row_units_.push(i);  // position in the parent's list, for now
         else
-            put(s.on, unit, verdict == 1);
+            s.on.put(unit, verdict == 1);
     }
     out.n = static_cast<int>(row_units_.size() - out.unit_at);
     if (out.n == 0) return out;
     out.stride = padded(out.n);
-    rows_.resize(out.at + static_cast<size_t>(NC + 1) * out.stride);
+    double* to = rows_.grow(static_cast<size_t>(NC + 1) * out.stride);
     const double* from = rows_.data() + parent.at;
-    double* to = rows_.data() + out.at;
     for (int c = 0; c <= NC; ++c, from += parent.stride, to += out.stride) {
         for (int k = 0; k < out.n; ++k) to[k] = from[row_units_[out.unit_at + k]];
         for (int k = out.n; k < out.stride; ++k) to[k] = 0.0;
@@ -345,7 +363,7 @@ void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cel
         const Vertex<1> cut = new_vertex(line, line);
         const Vertex<1> left = vertices_[cell.at], right = vertices_[cell.at + 1];
         const size_t at = vertices_.size();
-        vertices_.insert(vertices_.end(), {left, cut, cut, right});
+        for (const Vertex<1>& v : {left, cut, cut, right}) vertices_.push(v);
         const bool left_positive = signs[0] > 0;
         children[left_positive ? 1 : 0] = {at, 2};
         children[left_positive ? 0 : 1] = {at + 2, 2};
@@ -368,14 +386,14 @@ void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cel
             for (int k = 0; k < cell.n; ++k) {
                 const int next = k + 1 == cell.n ? 0 : k + 1;
                 if (signs[k] * want >= 0) {
-                    vertices_.push_back(Vertex<2>(vertices_[cell.at + k]));
+                    vertices_.push(vertices_[cell.at + k]);
                     if (signs[k] == 0 && signs[next] * want < 0) {
                         vertices_.back().line = line;
                         vertices_.back().coincident = 0;
                     }
                 }
                 if (cut < cut_count && cut_edge[cut] == k) {
-                    vertices_.push_back(cuts[cut]);
+                    vertices_.push(cuts[cut]);
                     const bool leaving = signs[k] * want > 0;
                     vertices_.back().line = leaving ? line : vertices_[cell.at + k].line;
                     vertices_.back().coincident = leaving ? 0 : vertices_[cell.at + k].coincident;
@@ -394,25 +412,25 @@ void Walker<D>::prepare_map(int l) {
     Level& s = levels_[l];
     const Level& below = levels_[l - 1];
     const Layer& units = net_.layers[l - 1];
+    columns_.shrink(0);
+    coefficients_.shrink(0);
     auto add_column = [&](int j, double factor) {
-        columns_.push_back(j);
-        for (int c = 0; c < NC; ++c)
-            coefficients_.push_back(factor * below.map[static_cast<size_t>(c) * below.stride + j]);
+        columns_.push(j);
+        double* to = coefficients_.grow(NC);
+        for (int c = 0; c < NC; ++c) to[c] = factor * below.map[static_cast<size_t>(c) * below.stride + j];
     };
-    columns_.clear();
-    coefficients_.clear();
+    const size_t words = below.on.words();
     if (s.map_valid) {
-        for (int b = 0; b < below.blocks; ++b)
-            for (unsigned m = static_cast<unsigned>(s.included[b] ^ below.on[b]); m; m &= m - 1) {
-                const int j = b * 8 + std::countr_zero(m);
+        for (size_t k = 0; k < words; ++k)
+            for_each_bit(s.included.word(k) ^ below.on.word(k), static_cast<int>(64 * k), [&](int j) {
                 const double gap = units.all_relu ? 1.0 : units.gap[j];
-                add_column(j, bit(below.on, j) ? gap : -gap);
-            }
+                add_column(j, below.on.get(j) ? gap : -gap);
+            });
         const int flips = static_cast<int>(columns_.size());
         if (s.updates + flips > s.update_cap) {
             s.map_valid = false;
-            columns_.clear();
-            coefficients_.clear();
+            columns_.shrink(0);
+            coefficients_.shrink(0);
         } else {
             s.updates += flips;
         }
@@ -422,12 +440,12 @@ void Walker<D>::prepare_map(int l) {
         s.updates = 0;
         std::fill(s.map.begin(), s.map.end() - s.stride, 0.0);
         std::copy(s.weights->bias.begin(), s.weights->bias.end(), s.map.end() - s.stride);
-        for (int b = 0; b < below.blocks; ++b) {
-            unsigned m = below.on[b];
-            if (!units.all_relu) m = b + 1 == below.blocks ? (1u << (below.units - 8 * b)) - 1 : 0xffu;
-            for (; m; m &= m - 1) {
-                const int j = b * 8 + std::countr_zero(m);
-                const double factor = bit(below.on, j) ? 1.0 : units.slope[j];
+        if (units.all_relu) {
+            for (size_t k = 0; k < words; ++k)
+                for_each_bit(below.on.word(k), static_cast<int>(64 * k), [&](int j) { add_column(j, 1.0); });
+        } else {
+            for (int j = 0; j < below.units; ++j) {
+                const double factor = below.on.get(j) ? 1.0 : units.slope[j];
                 if (factor != 0.0) add_column(j, factor);
             }
         }
@@ -435,37 +453,58 @@ void Walker<D>::prepare_map(int l) {
         if (!options_.unchecked) {
             RowError error = below.error();
             if (l == 1) error.norm = zeros_.data();
-            for (int b = 0; b < below.blocks; ++b)
-                list_masks_[0][b] = static_cast<uint8_t>(units.all_relu ? ~(below.positive[b] | below.crossing[b]) : 0);
-            const double sum =
-                kernels_.mass(below.map.data(), below.stride, below.blocks, error, s.rounding, list_masks_[0].data());
+            for (size_t k = 0; k < words; ++k)
+                list_masks_[0].word(k) = units.all_relu ? ~(below.positive.word(k) | below.crossing.word(k)) : 0;
+            const double sum = kernels_.mass(below.map.data(), below.stride, below.blocks, error, s.rounding,
+                                             list_masks_[0].bytes());
             const double up = (1.0 + (below.units + 64) * 0x1p-50) * detail::kUp;
-            s.error_scale = std::sqrt(sum) * units.max_slope * up + 1e-290;
+            // The floor stands for squares that underflow: below 1e-150 nothing is decided in floating point.
+            s.error_scale = std::sqrt(sum + below.units * 1e-300) * units.max_slope * up;
             s.error_extra = 1e-290 * (1.0 + below.units * (s.error_scale / s.rounding));
         }
     }
-    if (!columns_.empty())
+    if (columns_.size() > 0)
         kernels_.accumulate(s.map.data(), s.stride, s.weights->w.data(), columns_.data(), coefficients_.data(),
                             static_cast<int>(columns_.size()));
     s.included = below.on;
 }
 
+// Bound of the error of a row of the layer's map, summed over its columns.
+template <int D>
+double Walker<D>::row_error(int l, int row) const {
+    const Level& s = levels_[l];
+    return l == 0 ? s.base[row] : s.weights->row_norm[row] * s.error_scale + s.base[row] + s.error_extra;
+}
+
+// The same for the rounded difference of two outputs.
+template <int D>
+double Walker<D>::difference_error(int i, int j, const double* row) const {
+    double error = row_error(depth_, i) + row_error(depth_, j);
+    for (int c = 0; c < NC; ++c) error += 0x1p-52 * std::fabs(row[c]);
+    return error * detail::kUp;
+}
+
 // ----------------------------------------------------------------------------------------------------------------- signs
 
+// Sign of a row at a vertex where floating point is sure of it, else 0.
 template <int D>
-int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k) {
-    const Vertex<D>& v = vertices_[cell.at + k];
-    double z = row[D] * v.x[D], size = std::fabs(row[D]), gradient = 0.0;
+int Walker<D>::float_sign(const double* row, double error, const Vertex<D>& v) const {
+    double z = row[D] * v.x[D], gradient = 0.0;
     for (int c = 0; c < D; ++c) {
         z += row[c] * v.x[c];
         gradient += std::fabs(row[c]);
     }
-    size += gradient;
     if (options_.unchecked) return (z > 0) - (z < 0);
+    const double size = std::fabs(row[D]) + gradient;
+    const double t = ((error + detail::kEval * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
+    return (z > t) - (z < -t);
+}
+
+template <int D>
+int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k) {
     if (options_.decide != Decide::exact_signs) {
-        const double t = ((error + detail::kEval * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
-        if (z > t) return 1;
-        if (z < -t) return -1;
+        const int sure = float_sign(row, error, vertices_[cell.at + k]);
+        if (sure != 0 || options_.unchecked) return sure;
     }
     const int32_t id = intern(cell, k);
     ++stats_.exact_signs[layer];
@@ -475,7 +514,8 @@ int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double
 template <int D>
 int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero) {
     bool positive = false, negative = false, zero = false;
-    signs_.resize(static_cast<size_t>(cell.n));
+    signs_.shrink(0);
+    signs_.grow(static_cast<size_t>(cell.n));
     for (int k = 0; k < cell.n; ++k) {
         const int s = sign_at(l, unit, -1, row, error, cell, k);
         signs_[k] = static_cast<int8_t>(s);
@@ -570,8 +610,9 @@ void Walker<D>::assemble_pattern(uint8_t* out, int layers) const {
         const int offset = net_.unit_offset[l], shift = offset & 7;
         uint8_t* to = out + (offset >> 3);
         const Level& s = levels_[l];
+        const uint8_t* on = s.on.bytes();
         for (int b = 0; b < s.blocks; ++b) {
-            const unsigned v = static_cast<unsigned>(s.on[b]) << shift;
+            const unsigned v = static_cast<unsigned>(on[b]) << shift;
             to[b] = static_cast<uint8_t>(to[b] | v);
             if (v >> 8) to[b + 1] = static_cast<uint8_t>(to[b + 1] | v >> 8);
         }
@@ -591,8 +632,8 @@ void Walker<D>::ever(std::vector<uint8_t>& on, std::vector<uint8_t>& off) const 
     off.resize(static_cast<size_t>(net_.unit_count), 0);
     for (int l = 0; l < depth_; ++l)
         for (int i = 0; i < levels_[l].units; ++i) {
-            on[net_.unit_offset[l] + i] |= bit(levels_[l].ever_on, i);
-            off[net_.unit_offset[l] + i] |= bit(levels_[l].ever_off, i);
+            on[net_.unit_offset[l] + i] |= levels_[l].ever_on.get(i);
+            off[net_.unit_offset[l] + i] |= levels_[l].ever_off.get(i);
         }
 }
 
@@ -620,16 +661,20 @@ void Walker<D>::emit(Cell cell) {
     out.vertex_count.push_back(cell.n);
     const Frame<D>& frame = problem_.frame;
     const bool all_coincident = depth_ > 0 && levels_[depth_ - 1].zero_unit;
+    const size_t at = out.line_layer.size(), total = at + static_cast<size_t>(cell.n);
+    out.vertices.resize(total * D);
+    out.line_layer.resize(total);
+    out.line_unit.resize(total);
+    out.flags.resize(total);
     for (int k = 0; k < cell.n; ++k) {
         const Vertex<D>& v = vertices_[cell.at + k];
         const Line& line = lines_[v.line];
-        for (int c = 0; c < D; ++c) {
-            const double local = std::ldexp(v.x[c], frame.exponent[c]);
-            out.vertices.push_back(v.x[D] == 0.0 ? local : frame.center[c] + local);
-        }
-        out.line_layer.push_back(line.layer);
-        out.line_unit.push_back(line.unit);
-        out.flags.push_back(static_cast<uint8_t>((v.x[D] == 0.0) | (v.coincident || all_coincident) << 1));
+        const bool infinite = v.x[D] == 0.0;
+        for (int c = 0; c < D; ++c)
+            out.vertices[(at + k) * D + c] = (infinite ? 0.0 : frame.center[c]) + v.x[c] * size_[c];
+        out.line_layer[at + k] = line.layer;
+        out.line_unit[at + k] = line.unit;
+        out.flags[at + k] = static_cast<uint8_t>(infinite | (v.coincident || all_coincident) << 1);
         if (options_.decide != Decide::filtered) out.points.push_back(v.point);
     }
     if (depth_ > 0) prepare_map(depth_);
@@ -638,13 +683,12 @@ void Walker<D>::emit(Cell cell) {
     for (int r = 0; r < s.units; ++r) {
         double offset = s.map[static_cast<size_t>(D) * s.stride + r];
         for (int c = 0; c < D; ++c) {
-            const double j = std::ldexp(s.map[static_cast<size_t>(c) * s.stride + r], -frame.exponent[c]);
+            const double j = s.map[static_cast<size_t>(c) * s.stride + r] / size_[c];
             out.jacobian.push_back(j);
             offset -= j * frame.center[c];
         }
         out.offset.push_back(offset);
-        error = std::max(error, depth_ == 0 ? s.base[r]
-                                            : s.weights->row_norm[r] * s.error_scale + s.base[r] + s.error_extra);
+        error = std::max(error, row_error(depth_, r));
     }
     out.map_error.push_back(error);
     if (++out.count >= sink_.batch) flush();
@@ -685,9 +729,6 @@ template <int D>
 void Walker<D>::winners(Cell cell, int outputs, std::vector<uint8_t>& out) {
     const Level& s = levels_[depth_];
     out.assign(static_cast<size_t>(cell.n) * outputs, 0);
-    auto error_of = [&](int r) {
-        return depth_ == 0 ? s.base[r] : s.weights->row_norm[r] * s.error_scale + s.base[r] + s.error_extra;
-    };
     for (int k = 0; k < cell.n; ++k) {
         uint8_t* wins = out.data() + static_cast<size_t>(k) * outputs;
         int best = 0;
@@ -696,7 +737,7 @@ void Walker<D>::winners(Cell cell, int outputs, std::vector<uint8_t>& out) {
             double row[NC];
             for (int c = 0; c < NC; ++c)
                 row[c] = s.map[static_cast<size_t>(c) * s.stride + j] - s.map[static_cast<size_t>(c) * s.stride + best];
-            const int sign = sign_at(depth_, j, best, row, (error_of(j) + error_of(best)) * (1 + 0x1p-40), cell, k);
+            const int sign = sign_at(depth_, j, best, row, difference_error(j, best, row), cell, k);
             if (sign > 0) {
                 std::fill(wins, wins + j, uint8_t{0});
                 best = j;
@@ -736,11 +777,7 @@ void Walker<D>::ties(Cell cell) {
     for (int c = 0; c < NC; ++c)
         row[c] =
             s.map[static_cast<size_t>(c) * s.stride + split_i] - s.map[static_cast<size_t>(c) * s.stride + split_j];
-    double error = 0.0;
-    for (int r : {split_i, split_j})
-        error += depth_ == 0 ? s.base[r] : s.weights->row_norm[r] * s.error_scale + s.base[r] + s.error_extra;
-    error *= 1 + 0x1p-40;
-    for (int c = 0; c < NC; ++c) error += 0x1p-52 * std::fabs(row[c]);
+    const double error = difference_error(split_i, split_j, row);
     std::vector<int8_t> signs(static_cast<size_t>(cell.n));
     for (int k = 0; k < cell.n; ++k)
         signs[k] = static_cast<int8_t>(sign_at(depth_, split_i, split_j, row, error, cell, k));
@@ -749,7 +786,7 @@ void Walker<D>::ties(Cell cell) {
     Cell children[2];
     build_children(cell, signs.data(), line, children);
     for (const Cell& child : children) ties(child);
-    vertices_.resize(mark);
+    vertices_.shrink(mark);
     lines_.pop_back();
 }
 

@@ -1,6 +1,7 @@
 // One thread's walk over the split tree (see enumerate.hpp for the algorithm and the claims).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -10,11 +11,40 @@
 #include <vector>
 
 #include "base/contract.hpp"
+#include "base/stack.hpp"
 #include "geom/vertex.hpp"
 #include "region/enumerate.hpp"
 #include "region/kernels.hpp"
 
 namespace plv {
+
+// One bit per unit in 64-bit words; the vector kernels see the same bits as bytes (hence little-endian only).
+class Bits {
+    static_assert(std::endian::native == std::endian::little);
+
+public:
+    explicit Bits(int units = 0) : words_(static_cast<size_t>(units + 63) / 64, 0) {}
+    bool get(int i) const { return words_[i >> 6] >> (i & 63) & 1; }
+    void put(int i, bool v) {
+        const uint64_t m = uint64_t{1} << (i & 63);
+        words_[i >> 6] = v ? words_[i >> 6] | m : words_[i >> 6] & ~m;
+    }
+    uint64_t& word(size_t k) { return words_[k]; }
+    uint64_t word(size_t k) const { return words_[k]; }
+    size_t words() const { return words_.size(); }
+    uint8_t* bytes() { return reinterpret_cast<uint8_t*>(words_.data()); }
+    const uint8_t* bytes() const { return reinterpret_cast<const uint8_t*>(words_.data()); }
+    void clear() { std::fill(words_.begin(), words_.end(), 0); }
+
+private:
+    std::vector<uint64_t> words_;
+};
+
+// Calls f(i) for every set bit i of the word, which begins at unit `base`.
+template <class F>
+void for_each_bit(uint64_t word, int base, F&& f) {
+    for (; word; word &= word - 1) f(base + std::countr_zero(word));
+}
 
 template <int D>
 class Walker {
@@ -52,14 +82,14 @@ private:
     struct Level {
         const FloatAffine* weights;
         int units, blocks, stride;
-        std::vector<double> map;             // NC x stride
-        std::vector<double> base;            // static part of the rows' errors
+        AlignedVector<double> map;            // NC x stride
+        AlignedVector<double> base;           // static part of the rows' errors
         double error_scale = 0.0, error_extra = 0.0;
         bool map_valid = false;
         int updates = 0;
-        std::vector<uint8_t> included;       // pieces of the layer below that the map stands for
-        std::vector<uint8_t> on, real;       // pieces of the current cell; units with two pieces
-        std::vector<uint8_t> positive, negative, crossing, ever_on, ever_off;
+        Bits included;                       // pieces of the layer below that the map stands for
+        Bits on, real;                       // pieces of the current cell; units with two pieces
+        Bits positive, negative, crossing, ever_on, ever_off;
         bool zero_unit = false;              // here or below, some unit of the cell vanishes identically
         double rounding = 0.0;               // K of the map that the layer feeds
         int update_cap = 0;
@@ -70,6 +100,7 @@ private:
     void descend(int l, Cell cell, Conflicts list, int depth);
     void split(int l, Cell cell, Conflicts list, int depth);
     void leaf(int l, Cell cell, int depth);
+    int count_two(Cell cell, const Conflicts& list);
     Conflicts child_conflicts(int l, Cell child, const Conflicts& parent);
     void classify_list(const Conflicts& list, const VertexBlock& v, const SignMasks& masks);
     void build_children(Cell cell, const int8_t* signs, int32_t line, Cell out[2]);
@@ -84,6 +115,9 @@ private:
     bool claim();
     void leave_subtree(int l);
     VertexBlock block(Cell cell) const;
+    double row_error(int l, int row) const;
+    double difference_error(int i, int j, const double* row) const;
+    int float_sign(const double* row, double error, const Vertex<D>& v) const;
     int sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k);
     // +1 or -1: weakly on one side and somewhere strictly; 0: zero all over; 2: crosses. Marks edges on which it vanishes.
     int resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero);
@@ -105,21 +139,22 @@ private:
     const int depth_;  // hidden layers
     const bool counting_;
     int claim_depth_ = 0;
+    double size_[D];  // the frame's, as doubles
 
     int64_t node_ = 0, mine_ = -1, subtree_ = -1;
     bool in_subtree_ = false;
     int64_t count_ = 0, reported_ = 0;
 
     std::vector<Level> levels_;
-    std::vector<Vertex<D>> vertices_;
+    Stack<Vertex<D>> vertices_;
     std::vector<Line> lines_;
-    std::vector<double> rows_;
-    std::vector<int> row_units_;
-    std::vector<double> zeros_;
-    std::vector<int8_t> signs_;
-    std::vector<uint8_t> list_masks_[3];
-    std::vector<int> columns_;
-    std::vector<double> coefficients_;
+    Stack<double> rows_;
+    Stack<int> row_units_;
+    AlignedVector<double> zeros_;
+    Stack<int8_t> signs_;
+    Bits list_masks_[3];
+    Stack<int> columns_;
+    Stack<double> coefficients_;
     std::vector<uint8_t> flat_;  // scratch pattern
 
     PointTable<D> points_;

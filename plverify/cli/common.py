@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from plverify.errors import InputError, MissingExtra
+from plverify.errors import InputError
 
 if TYPE_CHECKING:
     from plverify.domain import Domain
@@ -39,7 +39,7 @@ def numbers(text: str, name: str, count: int | None = None) -> list[Number]:
 
     parts = [part.strip() for part in text.split(",")]
     if count is not None and len(parts) != count:
-        raise InputError(f"{name} has {len(parts)} numbers in {text!r:.60}, expected {count}")
+        raise InputError(f"{name} is {text!r:.60}, expected {count} numbers separated by commas")
     if any(not part for part in parts):
         raise InputError(f"{name} is {text!r:.60}, expected numbers separated by commas")
     return [exact_number(part, name, allow_inf=True) for part in parts]
@@ -127,17 +127,11 @@ def parse_box(text: str, dim: int) -> Domain:
     sides = [numbers(part, "--box", 2) for part in text.split(";")]
     if len(sides) not in (1, dim):
         raise InputError(f"--box has {len(sides)} pairs, expected 1 or {dim}")
-    for lo, hi in sides:
-        if lo > hi:
-            raise InputError(f"--box has lo > hi in {_pair(text, lo, hi)}")
     low, high = ([side[k] for side in sides * (dim if len(sides) == 1 else 1)] for k in (0, 1))
-    return Box(low, high)
-
-
-def _pair(text: str, lo: Number, hi: Number) -> str:
-    parts = text.split(";")
-    bad = [p for p in parts if numbers(p, "--box", 2) == [lo, hi]]
-    return repr(bad[0].strip())
+    try:
+        return Box(low, high)
+    except InputError as error:
+        raise InputError(f"--box: {error}") from None
 
 
 def _columns(basis: Any) -> int:
@@ -261,7 +255,7 @@ def convex_polygon(corners: Sequence[Any]) -> Domain:
 
     table = ExactArray(corners, "--polygon")
     if len(table.shape) != 2 or table.shape[1] != 2 or table.shape[0] < 3:
-        raise InputError(f"--polygon has shape {table.shape}, expected at least three points (x, y)")
+        raise InputError(f"--polygon has shape {table.shape}, expected three or more points (x, y)")
     ring: list[tuple[Fraction, Fraction]] = []
     for x, y in table.fractions().tolist():
         if not ring or ring[-1] != (x, y):
@@ -317,40 +311,6 @@ def check_output(path: str, option: str, suffixes: Sequence[str] = ()) -> None:
         raise InputError(f"{option} {path}: is {what}")
     if not os.access(folder, os.W_OK):
         raise InputError(f"{option} {path}: the folder {folder} is not writable")
-
-
-@contextlib.contextmanager
-def whole_file(path: str, option: str) -> Iterator[str]:
-    """A name beside ``path`` to write to; it becomes ``path`` only when all went well.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written; nothing is left behind.
-    """
-    folder, name = os.path.split(path)
-    stem, suffix = os.path.splitext(name)
-    partial = os.path.join(folder, f".{stem}.{os.getpid()}.part{suffix}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{option} {path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
-
-
-def require_package(package: str, purpose: str, extra: str) -> None:
-    """Raise `MissingExtra` if a package is not installed, without importing it."""
-    from importlib.util import find_spec
-
-    try:
-        found = find_spec(package) is not None
-    except (ImportError, ValueError):
-        found = False
-    if not found:
-        raise MissingExtra(package, purpose, extra)
 
 
 # --------------------------------------------------------------------------------- the screen

@@ -1,0 +1,833 @@
+"""Cases, oracles and shrinking for random differential tests of the region engine.
+
+A seed makes a small network and domain that are degenerate on purpose (`tests/strategies.py`, with
+a few twists of its own); every mode of the engine and the public functions must agree on it with
+`plverify.reference`, a slow enumerator in rationals that shares no code and no idea with the
+engine. What is too large for that is tested against itself: all ways to decide signs must find the
+same patterns, areas must sum to the domain's, and the independent checker must accept the proof.
+
+A check raises `Mismatch`, whose kind says what differs. `shrink` makes a failing case smaller while
+it still fails: fewer layers, units, outputs and constraints first, then zeros and small integers.
+`dev/fuzz` runs all this over many seeds; `tests/test_engine_vs_reference.py` calls the same checks.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from fractions import Fraction
+from functools import cached_property
+from itertools import combinations, pairwise
+from math import gcd, isfinite, lcm
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+REGRESSIONS = ROOT / "tests" / "regressions"
+if str(ROOT / "tests") not in sys.path:
+    sys.path.append(str(ROOT / "tests"))
+
+from strategies import (  # noqa: E402
+    Case,
+    float32,
+    random_degenerate_net,
+    to_reference,
+)
+
+import plverify as pv  # noqa: E402
+from plverify import _core, reference  # noqa: E402
+
+Options = dict[str, Any]
+Vector = tuple[Fraction, ...]
+Germ = tuple[Vector, Vector | None]
+"""A point p, or p + R q with R beyond every number."""
+
+MODES: dict[str, Options] = {
+    "filtered": {},
+    "two threads": {"threads": 2},
+    "portable kernels": {"portable": True},
+    "exact points": {"decide": 1, "threads": 2},
+    "exact signs": {"decide": 2},
+}
+ARRAYS = ("patterns", "vertex_count", "vertices", "line_layer", "line_unit", "flags", "jacobian")
+U = 2.0**-53
+
+
+class Mismatch(AssertionError):
+    """The engine disagrees with its oracle; `kind` is one word for what differs."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+
+
+def require(condition: Any, kind: str, *details: Any) -> None:
+    """Raise a `Mismatch` unless the condition holds."""
+    if not condition:
+        raise Mismatch(kind, ", ".join(str(detail)[:300] for detail in details))
+
+
+# ------------------------------------------------------------------------------- cases and oracles
+
+
+def engine_domain(description: dict[str, Any]) -> Any:
+    """The domain of a case as the package's object."""
+    kind = description["kind"]
+    if kind == "box":
+        low, high = description["lo"], description["hi"]
+        ends = [
+            [-np.inf if v is None else v for v in low],
+            [np.inf if v is None else v for v in high],
+        ]
+        domain = pv.Box(*ends)
+    elif kind == "space":
+        domain = pv.Space(description["dim"])
+    else:
+        domain = pv.Polytope(description["a"], description["b"])
+    if "basis" in description:
+        domain = pv.Slice(description["origin"], description["basis"], domain)
+    return domain
+
+
+class Subject:
+    """A case in the engine's terms."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.net = pv.Network.from_arrays(case["weights"], case["biases"], slope=case["slopes"])
+        self.domain = engine_domain(dict(case["domain"]))
+        self.core = _core.Net(self.net.canonical)
+        self.dim: int = case["domain"]["dim"]
+
+    def run(self, want: str = "count", **options: Any) -> dict[str, Any]:
+        """One complete run of the engine."""
+        out: dict[str, Any] = _core.enumerate(self.core, self.domain.to_bytes(), want, **options)
+        require(out["complete"] and out["reason"] == "", "incomplete", out["reason"])
+        return out
+
+    def patterns(self, packed: Any) -> list[tuple[int, ...]]:
+        """Unpacked patterns; the padding must be zero."""
+        bits = np.unpackbits(packed, axis=1, bitorder="little")
+        require(not bits[:, self.net.unit_count :].any(), "padding")
+        return [tuple(row) for row in bits[:, : self.net.unit_count].tolist()]
+
+
+class Oracle(Subject):
+    """A case and what the reference says about it."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self.reference_net, self.reference_domain = to_reference(case)
+        self.truth = reference.enumerate_regions(self.reference_net, self.reference_domain)
+        self.index = {region.pattern: i for i, region in enumerate(self.truth.regions)}
+        self.bounded = all(region.vertices is not None for region in self.truth.regions)
+        self._values: dict[Vector, Vector] = {}
+        self._ties: dict[Any, set[Any]] = {}
+
+    @cached_property
+    def ever(self) -> tuple[list[int], list[int]]:
+        """Per unit, whether it is ever on and ever off."""
+        columns = list(zip(*self.index, strict=True))
+        return [max(c) for c in columns], [1 - min(c) for c in columns]
+
+    @cached_property
+    def corners(self) -> set[Vector]:
+        """All finite vertices."""
+        facets = (f for region in self.truth.regions for f in region.facets)
+        return {end for f in facets for end in (f.start, f.end) if end is not None}
+
+    @cached_property
+    def slack(self) -> tuple[Any, Any]:
+        """Bounds of the rounding errors of J and c, from the same product of absolute values.
+
+        `Walker::prepare_map` adds at most ``n + (n + 32)`` columns to a map of ``n`` inputs.
+        """
+        place = np.array([[*row, o] for row, o in zip(*self._placement, strict=True)], dtype=object)
+        first = [np.array(m, dtype=object) for m in self.reference_net.weights[:1]]
+        table = first[0] @ place
+        table[:, -1] += np.array(self.reference_net.biases[0], dtype=object)
+        reach = [max((abs(v[k]) for v in self.corners), default=0) for k in range(self.dim)]
+        size = np.abs(table.astype(float))
+        if self.bounded:  # the engine works around the middle of the domain
+            size[:, -1] += 2 * size[:, :-1] @ np.array(reach, dtype=float)
+        growth = 16 * U
+        rest = zip(
+            self.reference_net.weights[1:],
+            self.reference_net.biases[1:],
+            self.reference_net.slopes,
+            strict=True,
+        )
+        for matrix, bias, slopes in rest:
+            factor = np.array([max(1, abs(s), abs(1 - s)) for s in slopes], dtype=float)
+            weight = np.abs(np.array(matrix, dtype=object).astype(float))
+            size = weight @ (factor[:, None] * size)
+            size[:, -1] += np.abs(np.array(bias, dtype=object).astype(float))
+            growth += (16 * len(slopes) + 300) * U
+        bound = 2 * growth * size
+        offset = bound[:, -1] + 2 * bound[:, :-1] @ np.array(reach, dtype=float)
+        return bound[:, :-1], offset
+
+    @property
+    def _placement(self) -> tuple[Any, Any]:
+        domain = self.reference_domain
+        if domain.basis is not None:
+            return domain.basis, domain.origin
+        unit = [[Fraction(int(i == j)) for j in range(self.dim)] for i in range(self.dim)]
+        return unit, [Fraction(0)] * self.dim
+
+    def outputs(self, t: Vector) -> Vector:
+        """The outputs at a point of the domain."""
+        if t not in self._values:
+            self._values[t] = self.reference_net.forward(self.reference_domain.embed(t))
+        return self._values[t]
+
+    @cached_property
+    def units(self) -> list[list[reference.LocalUnit]]:
+        """The units inside each region."""
+        inside = (self.reference_domain.embed(r.interior_point) for r in self.truth.regions)
+        return [self.reference_net.units_at(x) for x in inside]
+
+    def ties(self, reach: Fraction | None) -> set[Any]:
+        """The decision boundary as a set of points, within ``|t| <= reach`` if that is given."""
+        if reach not in self._ties:
+            partition, domain = self.truth, self.reference_domain
+            if reach is not None:
+                box = reference.Domain.box([-reach] * 2, [reach] * 2)
+                rows = domain.rows + box.rows
+                inside = reference.Domain(2, rows, domain.origin, domain.basis)
+                partition = reference.enumerate_regions(self.reference_net, inside)
+            segments = reference.decision_boundary(partition)
+            self._ties[reach] = point_set((tie.start, tie.end) for tie in segments)
+        return self._ties[reach]
+
+    @cached_property
+    def open_ties(self) -> list[list[Vector]]:
+        """Polygons on which two outputs agree and no other is larger, of a bounded plane domain."""
+        cells = []
+        for region in self.truth.regions:
+            rows = list(zip(region.J, region.c, strict=True))
+            for i, j in combinations(range(len(rows)), 2):
+                if rows[i] == rows[j]:
+                    cell = list(region.vertices or ())
+                    for slope, value in rows:
+                        form = [a - b for a, b in zip(rows[i][0], slope, strict=True)]
+                        cell = _clip(cell, (*form, rows[i][1] - value))
+                    cells += [cell] if len(cell) > 2 else []
+        return cells
+
+
+def random_case(seed: int) -> Case:
+    """The case of a seed: a degenerate net, at times with more outputs or stranger numbers."""
+    case = random_degenerate_net(seed)
+    rng = random.Random(f"twist {seed}")
+    twist = rng.choice(("none", "none", "none", "outputs", "outputs", "scales", "thirds", "grid"))
+    weights, biases = case["weights"], case["biases"]
+    if twist == "outputs":
+        for _ in range(rng.randint(2, 4)):
+            i = rng.randrange(len(weights[-1]))
+            weights[-1].append([w + rng.choice((0, 0, 1, -1)) for w in weights[-1][i]])
+            biases[-1].append(biases[-1][i] + rng.choice((0, 0, 1)))
+    elif twist == "scales":
+        layer = rng.randrange(len(weights))
+        for i in range(len(biases[layer])):
+            factor = 2.0 ** rng.choice((-900, -300, 300, 900))
+            weights[layer][i] = [w * factor for w in weights[layer][i]]
+            biases[layer][i] *= factor
+    elif twist == "thirds":
+        layer, third = rng.randrange(len(weights)), Fraction(1, rng.choice((3, 7, 49)))
+        weights[layer] = [[Fraction(w) * third for w in row] for row in weights[layer]]
+        biases[layer] = [Fraction(b) / 3 for b in biases[layer]]
+    elif twist == "grid" and case["domain"]["kind"] == "box":
+        domain, step = case["domain"], Fraction(1, rng.choice((3, 10, 2**40)))
+        for side in ("lo", "hi"):
+            domain[side] = [v if v is None else Fraction(v) * step for v in domain[side]]
+    return case
+
+
+# ------------------------------------------------------------------------------- the comparisons
+
+
+def germ(raw: tuple[Any, ...]) -> Germ:
+    """A point from the engine's integers."""
+    *rows, den = raw
+    points = [tuple(Fraction(v, den) for v in row) for row in rows]
+    return points[0], points[1] if len(points) > 1 else None
+
+
+def finite(vertex: Germ) -> Vector | None:
+    """The point, or None at infinity: as the reference names the end of a facet."""
+    return vertex[0] if vertex[1] is None else None
+
+
+def vanishes(row: Sequence[Any], vertex: Germ) -> bool:
+    """Whether an affine form (a, ..., c) is zero at the point."""
+    p, q = vertex
+    flat = q is None or not sum(a * v for a, v in zip(row[:-1], q, strict=True))
+    return flat and not sum((a * v for a, v in zip(row[:-1], p, strict=True)), Fraction(row[-1]))
+
+
+def check_count(oracle: Oracle, **options: Any) -> None:
+    """Count and units that are ever on or off."""
+    out = oracle.run(**options)
+    require(out["count"] == len(oracle.index), "count", options, out["count"], len(oracle.index))
+    found = (out["ever_on"].tolist(), out["ever_off"].tolist())
+    require(found == oracle.ever, "units", options, found, oracle.ever)
+
+
+def check_regions(oracle: Oracle, **options: Any) -> dict[str, Any]:
+    """Patterns, exact outlines, walls, neighbours, linear regions and maps of a listing."""
+    truth, dim = oracle.truth, oracle.dim
+    out = oracle.run("regions", **options)
+    found = oracle.patterns(out["patterns"])
+    require(out["count"] == len(found), "count", options)
+    require(len(set(found)) == len(found), "repeated", options)
+    missing, extra = set(oracle.index) - set(found), set(found) - set(oracle.index)
+    require(not missing and not extra, "patterns", options, f"{missing=}", f"{extra=}")
+    name = [oracle.index[pattern] for pattern in found]  # engine's number -> reference's
+    if dim == 1:
+        require(name == list(range(len(name))), "order", options, name)
+    complex_ = out["complex"]
+    neighbour = complex_.neighbours().tolist()
+    labels = complex_.linear_labels().tolist()
+    groups = {(a, truth.linear_labels[i]) for a, i in zip(labels, name, strict=True)}
+    require(len(groups) == truth.linear_regions == max(labels) + 1, "linear", options, groups)
+    start = np.concatenate([[0], np.cumsum(out["vertex_count"])]).tolist()
+    layer, unit = out["line_layer"].tolist(), out["line_unit"].tolist()
+    at_infinity = (out["flags"] & 1).tolist()
+    pairs = set()
+    for i, r in enumerate(name):
+        region, edges = truth.regions[r], range(start[i], start[i + 1])
+        ring = [germ(raw) for raw in complex_.exact_vertices(i)]
+        far = [at_infinity[k] for k in edges]
+        require([v[1] is not None for v in ring] == far, "infinity", options)
+        expected = Counter((f.start, f.end) for f in region.facets)
+        rows = {(f.start, f.end): f.row for f in region.facets}
+        seen: Counter[Any] = Counter()
+        for k, at in enumerate(edges):
+            ends = (ring[k], ring[k] if dim == 1 else ring[(k + 1) % len(ring)])
+            if layer[at] == -2:  # a side of the symbolic box
+                require(ends[0][1] is not None and ends[1][1] is not None, "side", options)
+                require(neighbour[at] == -1, "neighbours", options, "across infinity")
+                continue
+            key = (finite(ends[0]), finite(ends[1]))
+            seen[key] += 1
+            if key == (None, None):  # whole lines are told apart by their forms
+                lines = [f.row for f in region.facets if (f.start, f.end) == key]
+                match = [row for row in lines if all(vanishes(row, v) for v in ends)]
+                require(len(match) == 1, "outline", options, ends, lines)
+            else:
+                require(key in rows, "outline", options, found[i], key, sorted(expected, key=str))
+                require(all(vanishes(rows[key], v) for v in ends), "direction", options, ends)
+            require((neighbour[at] == -1) == (layer[at] == -1), "neighbours", options, "boundary")
+            require(neighbour[at] >= -1, "neighbours", options, "not found")
+            if neighbour[at] >= 0:
+                pairs.add((min(r, name[neighbour[at]]), max(r, name[neighbour[at]])))
+        require(seen == expected, "outline", options, found[i], seen, expected)
+        check_walls(oracle, r, ring, [(layer[k], unit[k]) for k in edges])
+        check_map(oracle, r, out["jacobian"][i], out["offset"][i])
+    require(pairs == set(truth.neighbours), "neighbours", options, pairs ^ set(truth.neighbours))
+    return out
+
+
+def check_walls(oracle: Oracle, r: int, ring: list[Germ], walls: list[tuple[int, int]]) -> None:
+    """Every edge lies on the line of the unit, or on the constraint, that is named for it."""
+    region, domain = oracle.truth.regions[r], oracle.reference_domain
+    widths = oracle.reference_net.widths
+    basis, _ = oracle._placement
+    for k, (layer, unit) in enumerate(walls):
+        if layer == -2:
+            continue
+        if layer == -1:
+            row = domain.rows[unit]
+        else:
+            z = oracle.units[r][sum(widths[:layer]) + unit]
+            slope = [
+                sum(a * b for a, b in zip(z.row, c, strict=True)) for c in zip(*basis, strict=True)
+            ]
+            shift = sum(a * t for a, t in zip(slope, region.interior_point, strict=True))
+            row = (*slope, z.value - shift)
+            require(z.bends and any(slope), "wall", layer, unit)
+        ends = (ring[k], ring[k] if oracle.dim == 1 else ring[(k + 1) % len(ring)])
+        require(all(vanishes(row, end) for end in ends), "wall", layer, unit, ends)
+
+
+def check_map(oracle: Oracle, r: int, jacobian: Any, offset: Any) -> None:
+    """J and c are within their rounding errors of the exact map."""
+    region = oracle.truth.regions[r]
+    slack_j, slack_c = oracle.slack
+    try:
+        exact = np.array([[float(v) for v in row] for row in region.J]).reshape(jacobian.shape)
+        constant = np.array([float(v) for v in region.c])
+    except OverflowError:
+        return
+    if not (np.isfinite(slack_j).all() and np.isfinite(slack_c).all()):
+        return  # beyond the range of doubles, where J and c promise nothing
+    for name, value, true, slack in (
+        ("J", jacobian, exact, slack_j),
+        ("c", offset, constant, slack_c),
+    ):
+        bad = ~(np.abs(value - true) <= slack + 1e-250)
+        require(not bad.any(), name, value.tolist(), true.tolist(), slack.tolist())
+
+
+def check_threads(subject: Subject, **options: Any) -> None:
+    """The arrays of a listing are the same to the last bit for any number of threads."""
+    one, more = (subject.run("regions", threads=n, **options) for n in (1, 3))
+    for name in (*ARRAYS, "offset"):
+        same = one[name].tobytes() == more[name].tobytes() and one[name].shape == more[name].shape
+        require(same, "threads", options, name)
+
+
+def check_stream(subject: Subject, batch: int = 3, threads: int = 1) -> None:
+    """A stream hands out the regions of the list, in its order with one thread."""
+    listed = subject.run("regions")
+    stream = _core.stream(subject.core, subject.domain.to_bytes(), threads=threads, batch=batch)
+    parts = list(iter(stream.next, None))
+    require(stream.result()["complete"], "stream", "not complete")
+    require(stream.result()["count"] == listed["count"], "stream", "count")
+    require(all(1 <= part["count"] <= batch for part in parts), "stream", "size of a batch")
+    rows = [row.tobytes() for part in parts for row in part["patterns"]]
+    expected = [row.tobytes() for row in listed["patterns"]]
+    order = rows == expected if threads == 1 else sorted(rows) == sorted(expected)
+    require(order, "stream", "patterns")
+    total = sum(len(part["vertices"]) for part in parts)
+    require(total == len(listed["vertices"]), "stream", "vertices")
+
+
+def check_proof(subject: Subject, threads: int = 1) -> None:
+    """The independent checker accepts the engine's proof."""
+    verdict = pv.check(
+        pv.regions(subject.net, subject.domain, exact=True, threads=threads).proof(), subject.net
+    )
+    require(verdict.accepted, "proof", verdict.reason)
+
+
+# ----------------------------------------------------------------------------- decision boundaries
+
+
+def form_through(u: Vector, v: Vector) -> tuple[int, ...]:
+    """The line through two points: the same primitive integers for the same line."""
+    row = (v[1] - u[1], u[0] - v[0], v[0] * u[1] - u[0] * v[1])
+    scale = lcm(*(entry.denominator for entry in row))
+    entries = [int(entry * scale) for entry in row]
+    entries = [entry // gcd(*entries) for entry in entries]
+    return max(tuple(entries), tuple(-entry for entry in entries))
+
+
+def point_set(segments: Iterable[tuple[Vector, Vector]]) -> set[Any]:
+    """The union of segments, however they are cut: the maximal intervals on each line."""
+    lines: dict[tuple[int, ...], list[tuple[Vector, Vector]]] = {}
+    for u, v in segments:
+        if u != v:
+            lines.setdefault(form_through(u, v), []).append((min(u, v), max(u, v)))
+    union = set()
+    for line, parts in lines.items():
+        parts.sort()
+        low, high = parts[0]
+        for a, b in parts[1:]:
+            if a > high:
+                union.add((line, low, high))
+                low, high = a, b
+            high = max(high, b)
+        union.add((line, low, high))
+    return union
+
+
+def along(u: Germ, v: Germ, reach: Fraction) -> tuple[Vector, Vector]:
+    """An edge inside the box ``|t| <= reach``, which holds all finite vertices in its interior."""
+
+    def cut(vertex: Germ, other: Germ) -> Vector:
+        p, q = vertex
+        if q is None:
+            return p
+        base = other[0] if other[1] is None else p  # a point of the line inside the box
+        steps = [(reach - (b if d > 0 else -b)) / abs(d) for b, d in zip(base, q, strict=True) if d]
+        return tuple(b + min(steps) * d for b, d in zip(base, q, strict=True))
+
+    return cut(u, v), cut(v, u)
+
+
+def check_ties(oracle: Oracle, segments: set[Any]) -> None:
+    """The decision boundary as a set of points; every segment's pair of outputs ties there.
+
+    An unbounded domain is compared inside a box that holds all vertices.
+    """
+    edges = [(germ(a), germ(b), *rest) for a, b, *rest in segments]
+    far = Fraction(10) ** 1500  # beyond every number of a case, as R is
+    for a, b, i, j, _ in edges:
+        require(i < j, "tie pair", i, j)
+        for p, q in (a, b):
+            t = p if q is None else tuple(x + far * y for x, y in zip(p, q, strict=True))
+            values = oracle.outputs(t)
+            require(values[i] == values[j] == max(values), "tie", i, j, p, q)
+    if oracle.dim == 1:
+        found = {a[0] for a, b, _, _, open_set in edges if not open_set and a == b}
+        require(found == _tie_points(oracle), "tie points", found)
+        return
+    reach = None
+    parts = [(a[0], b[0]) for a, b, *_ in edges]
+    if not oracle.bounded:
+        ends = [abs(x) for v in oracle.corners for x in v]
+        ends += [abs(x) for region in oracle.truth.regions for x in region.interior_point]
+        ends += [abs(x) for edge in edges for p, _ in edge[:2] for x in p]
+        reach = 2 * max(ends, default=Fraction(0)) + 7
+        parts = [along(a, b, reach) for a, b, *_ in edges]
+    mine = point_set(part for part, edge in zip(parts, edges, strict=True) if not edge[4])
+    theirs = oracle.ties(reach)
+    require(mine == theirs, "ties", f"missing {theirs - mine}", f"extra {mine - theirs}")
+    if oracle.bounded:
+        shown = [part for part, edge in zip(parts, edges, strict=True) if edge[4]]
+        _check_open_ties(oracle.open_ties, shown, point_set(parts))
+
+
+def _tie_points(oracle: Oracle) -> set[Vector]:
+    points = set()
+    for region in oracle.truth.regions:
+        for i, j in combinations(range(len(region.c)), 2):
+            slope, value = region.J[i][0] - region.J[j][0], region.c[i] - region.c[j]
+            if slope:
+                t = (-value / slope,)
+                values = region.value(t)
+                if region.contains(t) and values[i] == max(values):
+                    points.add(t)
+    return points
+
+
+def _check_open_ties(cells: list[list[Vector]], shown: list[Any], everything: set[Any]) -> None:
+    """Where two outputs tie on an open set, its outline is shown; nothing else is shown as open."""
+    require(bool(cells) == bool(shown), "open ties", len(cells), len(shown))
+    for cell in cells:
+        for u, v in pairwise([*cell, cell[0]]):
+            low, high, line = min(u, v), max(u, v), form_through(u, v)
+            drawn = any(k == line and a <= low and high <= b for k, a, b in everything)
+            require(drawn, "open ties", "outline", u, v)
+    for u, v in shown:
+        middle = tuple((a + b) / 2 for a, b in zip(u, v, strict=True))
+        require(any(_holds(cell, middle) for cell in cells), "open ties", "not open", u, v)
+
+
+def _clip(cell: list[Vector], row: tuple[Fraction, ...]) -> list[Vector]:
+    """The part of a polygon where the form is not negative; [] where it has no interior."""
+    values = [row[0] * x + row[1] * y + row[2] for x, y in cell]
+    if all(v < 0 or (v == 0 and any(row)) for v in values):
+        return []
+    out = []
+    for (u, a), (v, b) in pairwise([*zip(cell, values, strict=True), (cell[0], values[0])]):
+        if a >= 0:
+            out.append(u)
+        if a * b < 0:
+            out.append(tuple(p + (q - p) * a / (a - b) for p, q in zip(u, v, strict=True)))
+    return out
+
+
+def _holds(cell: list[Vector], t: Vector) -> bool:
+    edges = pairwise([*cell, cell[0]])
+    return all((v[0] - u[0]) * (t[1] - u[1]) >= (v[1] - u[1]) * (t[0] - u[0]) for u, v in edges)
+
+
+# ------------------------------------------------------------------------------ the public surface
+
+
+def primitive(row: Sequence[Any]) -> tuple[int, ...]:
+    """The same affine form in lowest terms."""
+    scale = lcm(*(Fraction(entry).denominator for entry in row))
+    entries = [int(entry * scale) for entry in row]
+    return tuple(entry // gcd(*entries) for entry in entries)
+
+
+def check_public(oracle: Oracle, exact: bool = False, threads: int = 1) -> None:
+    """`pv.regions` and what its regions tell, against the reference, without tolerance."""
+    net, domain, truth = oracle.net, oracle.domain, oracle.truth
+    found = pv.regions(net, domain, exact=exact, threads=threads)
+    require(found.complete and found.count == len(found) == len(truth.regions), "count", found)
+    require(found.linear_count == truth.linear_regions, "linear", found.linear_count)
+    flat = [(k, i) for k, width in enumerate(net.widths) for i in range(width)]
+    for units, seen in zip((found.dead_units, found.always_active_units), oracle.ever, strict=True):
+        require(units == [u for u, s in zip(flat, seen, strict=True) if not s], "fixed", units)
+    beside: list[set[int]] = [set() for _ in truth.regions]
+    for a, b in truth.neighbours:
+        beside[a].add(b)
+        beside[b].add(a)
+    for region in found:
+        r = oracle.index[tuple(map(int, region.pattern))]
+        true = truth.regions[r]
+        rows = sorted(primitive(row) for row in region.inequalities())
+        require(rows == sorted(f.row for f in true.facets), "inequalities", rows)
+        require(region.exact_volume == true.volume, "volume", region.exact_volume, true.volume)
+        require(region.bounded == (true.vertices is not None), "bounded", r)
+        if true.vertices is not None:
+            ring = [v.p for v in region.exact_vertices]
+            turn = ring.index(true.vertices[0]) if true.vertices[0] in ring else 0
+            require((*ring[turn:], *ring[:turn]) == true.vertices, "vertices", ring, true.vertices)
+        t = region.exact_interior_point
+        require(
+            all(sum(a * x for a, x in zip(f.row, (*t, 1), strict=True)) > 0 for f in true.facets),
+            "interior",
+        )
+        require(found.find(t) == region, "find", t)
+        J, c = region.affine_map(exact=True)
+        require((J.tolist(), c.tolist()) == ([*map(list, true.J)], [*true.c]), "exact map", r)
+        near = {oracle.index[tuple(map(int, other.pattern))] for other in region.neighbours}
+        require(near == beside[r], "neighbours", near, beside[r])
+    if oracle.dim == 1:
+        knots = pv.knots(net, domain, threads=threads)
+        expected = [(knot.position, knot.changes_output) for knot in truth.knots]
+        pairs = [*zip(knots.exact, knots.changes_output.tolist(), strict=True)]
+        require(knots.complete and pairs == expected, "knots", pairs, expected)
+    elif oracle.bounded and net.output_size > 1:
+        lines = pv.decision_boundary(net, domain, threads=threads)
+        drawn = point_set((s.start.p, s.end.p) for s in lines.segments if not s.open_set)
+        require(drawn == oracle.ties(None), "decision boundary", drawn ^ oracle.ties(None))
+        joined = point_set((a.p, b.p) for line in lines.exact for a, b in pairwise(line))
+        whole = point_set((s.start.p, s.end.p) for s in lines.segments)
+        require(joined == whole, "polylines", joined ^ whole)
+
+
+def check_distance(oracle: Oracle, x: Sequence[Any]) -> None:
+    """The exact distance to the nearest region boundary, in all three norms."""
+    units = [u for u in oracle.reference_net.units_at(x) if u.bends and any(u.row)]
+    for norm in ("l2", "l1", "linf"):
+        found = pv.boundary_distance(oracle.net, x, norm)
+        if norm == "l2":
+            true = oracle.reference_net.boundary_distance_squared(x)
+        else:
+            dual: Callable[[Any], Fraction] = max if norm == "l1" else sum
+            true = min((abs(u.value) / dual([abs(a) for a in u.row]) for u in units), default=None)
+        require(found.exact == true, "distance", norm, x, found.exact, true)
+        if true is not None and isfinite(found.upper):
+            power = 2 if norm == "l2" else 1
+            low, high = Fraction(found.lower) ** power, Fraction(found.upper) ** power
+            require(low <= true <= high, "distance", norm, x, found)
+            require(found.upper <= np.nextafter(found.lower, np.inf), "distance", "not tight")
+
+
+def check_case(case: Case, thorough: bool = True) -> None:
+    """Everything about a case that the reference can answer."""
+    oracle = Oracle(case)
+    seen: list[dict[str, Any]] = []
+    drawn: list[set[Any]] = []
+    for options in MODES.values():
+        check_count(oracle, **options)
+        again = oracle.run("regions", **options) if seen else {}
+        names = (*ARRAYS, "offset")
+        if not any(all(a[k].tobytes() == again[k].tobytes() for k in names) for a in seen):
+            seen.append(check_regions(oracle, **options))
+        ties = set(oracle.run("ties", **options)["segments"])
+        if ties not in drawn:
+            drawn.append(ties)
+            check_ties(oracle, ties)
+    check_threads(oracle)
+    check_stream(oracle)
+    check_proof(oracle)
+    if thorough:
+        check_public(oracle)
+        check_distance(
+            oracle, oracle.reference_domain.embed(oracle.truth.regions[0].interior_point)
+        )
+        for corner in sorted(oracle.corners)[:2]:
+            check_distance(oracle, oracle.reference_domain.embed(corner))
+
+
+# ------------------------------------------------------------------- larger networks, no reference
+
+
+def medium_case(seed: int) -> Case:
+    """A network that is too large for the reference, with many exact zeros."""
+    rng = random.Random(f"medium {seed}")
+    widths = rng.choice(((20, 20, 20), (16, 16), (12, 12, 12, 12), (24, 24), (10,) * 6))
+    entry, bias = (
+        rng.choice(((1, 1), (2, 2), (4, 4), (8, 4), (0, 0))),
+        rng.choice(("zero", "zero", "like")),
+    )
+
+    def draw() -> float:
+        bound, parts = entry
+        return rng.randint(-bound, bound) / parts if bound else float32(rng.uniform(-1, 1))
+
+    sizes = (2, *widths, rng.randint(1, 4))
+    weights = [[[draw() for _ in range(a)] for _ in range(b)] for a, b in pairwise(sizes)]
+    biases = [[0.0 if bias == "zero" else draw() for _ in range(b)] for b in sizes[1:]]
+    slope = rng.choice((0.0, 0.0, 0.0, 0.5, -1.0, float32(0.01)))
+    low = rng.choice((-1.0, -2.0, 1000.0))
+    sides = {"lo": [low, -1.0], "hi": [low + 2, rng.choice((1.0, 3.0))]}
+    domain = (
+        {"kind": "box", "dim": 2, **sides} if rng.random() < 0.8 else {"kind": "space", "dim": 2}
+    )
+    slopes = [[slope] * width for width in widths]
+    return {"weights": weights, "biases": biases, "slopes": slopes, "domain": domain}  # type: ignore
+
+
+def exact_area(out: dict[str, Any]) -> Fraction:
+    """The sum of the areas of a listing with exact points, in rationals."""
+    points = [tuple(Fraction(v, raw[1]) for v in raw[0]) for raw in out["complex"].points()]
+    at, total = 0, []
+    index = out["complex"].point_index().tolist()
+    for size in out["vertex_count"].tolist():
+        ring = [points[i] for i in index[at : at + size]]
+        at += size
+        total.append(sum(a[0] * b[1] - a[1] * b[0] for a, b in pairwise([*ring, ring[0]])))
+    while len(total) > 1:  # pairwise, or the denominators pile up
+        total = [sum(total[k : k + 2], Fraction(0)) for k in range(0, len(total), 2)]
+    return total[0] / 2
+
+
+def check_self(case: Case, most: int = 1200) -> None:
+    """All ways to decide signs agree; areas sum to the domain's; the checker accepts the proof."""
+    subject = Subject(case)
+    found = {}
+    for name, options in MODES.items():
+        out = subject.run("regions", **options)
+        found[name] = sorted(subject.patterns(out["patterns"]))
+        require(
+            found[name] == found["filtered"],
+            "modes",
+            name,
+            len(found[name]),
+            len(found["filtered"]),
+        )
+        require(subject.run(**options)["count"] == len(found[name]), "modes", name, "count")
+        if options.get("decide") == 1 and "lo" in case["domain"]:
+            sides = zip(case["domain"]["lo"], case["domain"]["hi"], strict=True)
+            (a, b), (c, d) = ((Fraction(low), Fraction(high)) for low, high in sides)
+            require(exact_area(out) == (b - a) * (d - c), "area", name)
+    require(len(set(found["filtered"])) == len(found["filtered"]), "repeated")
+    check_threads(subject)
+    check_stream(subject, batch=100, threads=2)
+    if len(found["filtered"]) <= most:
+        check_proof(subject, threads=2)
+
+
+CHECKS: dict[str, Callable[[Case], None]] = {"reference": check_case, "self": check_self}
+MAKERS: dict[str, Callable[[int], Case]] = {"reference": random_case, "self": medium_case}
+
+
+def verdict(check: str, case: Case) -> tuple[str, str] | None:
+    """What is wrong with a case: a kind and a text, or None."""
+    try:
+        CHECKS[check](case)
+    except Mismatch as error:
+        return error.kind, str(error)
+    except Exception as error:  # anything that the engine throws is a finding
+        return type(error).__name__, f"{type(error).__name__}: {error}"
+    return None
+
+
+# --------------------------------------------------------------------------------------- shrinking
+
+
+def simpler(case: Case) -> Iterator[Case]:
+    """Simpler variants of a case, the large steps first; not all of them are valid."""
+    weights, domain = case["weights"], case["domain"]
+    depth = len(case["slopes"])
+
+    def changed(change: Callable[[Any], Any]) -> Case:
+        copy: Any = deepcopy(case)
+        change(copy)
+        return copy
+
+    def without_layer(c: Any, k: int) -> None:
+        del c["slopes"][k], c["biases"][k]
+        columns = len(c["weights"][k][0])
+        del c["weights"][k]
+        c["weights"][k] = [(row + [0] * columns)[:columns] for row in c["weights"][k]]
+
+    def without_unit(c: Any, k: int, i: int) -> None:
+        del c["weights"][k][i], c["biases"][k][i]
+        if k < depth:
+            del c["slopes"][k][i]
+            c["weights"][k + 1] = [row[:i] + row[i + 1 :] for row in c["weights"][k + 1]]
+
+    def without_input(c: Any, i: int) -> None:
+        del c["domain"]["basis"][i], c["domain"]["origin"][i]
+        c["weights"][0] = [row[:i] + row[i + 1 :] for row in c["weights"][0]]
+
+    def put(c: Any, path: Sequence[Any], value: Any) -> None:
+        for key in path[:-1]:
+            c = c[key]
+        c[path[-1]] = value
+
+    for k in range(depth):
+        yield changed(lambda c, k=k: without_layer(c, k))
+    for k, matrix in enumerate(weights):
+        for i in range(len(matrix) if len(matrix) > 1 else 0):
+            yield changed(lambda c, k=k, i=i: without_unit(c, k, i))
+    if "basis" in domain:
+        for i in range(len(domain["basis"])):
+            yield changed(lambda c, i=i: without_input(c, i))
+    elif domain["kind"] != "space":
+        dim = domain["dim"]
+        unit_box = {"kind": "box", "dim": dim, "lo": [-1] * dim, "hi": [1] * dim}
+        for plain in ({"kind": "space", "dim": dim}, unit_box):
+            if plain != {key: v for key, v in domain.items() if key != "inside"}:
+                yield changed(lambda c, plain=plain: put(c, ["domain"], plain))
+    for i in range(len(domain.get("a", ()))):
+        yield changed(lambda c, i=i: (c["domain"]["a"].pop(i), c["domain"]["b"].pop(i)))
+    for k, vector in enumerate(case["biases"]):
+        if any(vector):
+            yield changed(lambda c, k=k, v=vector: put(c, ["biases", k], [0] * len(v)))
+    for k, slopes in enumerate(case["slopes"]):
+        if any(slopes):
+            yield changed(lambda c, k=k, v=slopes: put(c, ["slopes", k], [0] * len(v)))
+    for path, value in list(_numbers(case)):
+        for new in (0, 1, -1, round(value), round(value / 2)):
+            if new == value and type(new) is type(value):
+                break
+            if abs(new) <= abs(value):
+                yield changed(lambda c, path=path, new=new: put(c, path, new))
+
+
+def _numbers(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """All numbers of a case with the way to them; `dim` and the point inside are none."""
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in pairs:
+        if isinstance(value, (dict, list)) and key != "inside":
+            yield from _numbers(value, (*path, key))
+        elif isinstance(value, (int, float, Fraction)) and key != "dim":
+            yield (*path, key), value
+
+
+def shrink(case: Case, fails: Callable[[Case], bool], seconds: float = 120.0) -> Case:
+    """A case that still fails and none of whose simpler variants does, if time allows."""
+    end = time.monotonic() + seconds
+    again = True
+    while again and time.monotonic() < end:
+        again = False
+        for candidate in simpler(case):
+            if time.monotonic() > end:
+                break
+            if fails(candidate):
+                case, again = candidate, True
+                break
+    return case
+
+
+def to_json(value: Any) -> Any:
+    """A case in JSON's types; Fractions become text."""
+    if isinstance(value, dict):
+        return {key: to_json(entry) for key, entry in value.items() if key != "inside"}
+    if isinstance(value, (list, tuple)):
+        return [to_json(entry) for entry in value]
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`."""
+    if isinstance(value, dict):
+        return {key: v if key == "kind" else from_json(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [from_json(entry) for entry in value]
+    return Fraction(value) if isinstance(value, str) else value
+
+
+def serve(connection: Connection) -> None:
+    """A worker process: answers ``(check, seed or case)`` with a verdict, until None."""
+    while (task := connection.recv()) is not None:
+        check, what = task
+        connection.send(verdict(check, MAKERS[check](what) if isinstance(what, int) else what))

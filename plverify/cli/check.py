@@ -1,0 +1,41 @@
+"""``plverify check``: validate a proof with the independent checker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from plverify.cli.common import print_json, require_file
+
+
+def check(
+    proof: Annotated[str, typer.Argument(help="A proof file.")],
+    model: Annotated[str, typer.Argument(help="The network that the proof is about.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print what a proof claims, then whether it proves it: accepted or rejected.
+
+    The proof is validated in plain integers by code that shares nothing with the engine. The exit
+    code is 0 if it is accepted and 1 if it is rejected.
+
+    Example: plverify check regions.plproof model.onnx
+    """
+    from plverify.certificate import check as validate
+    from plverify.network import load
+
+    require_file(proof, "proof")
+    verdict = validate(proof, load(model))
+    if json:
+        print_json(
+            {
+                "accepted": verdict.accepted,
+                "claim": verdict.claim,
+                "reason": verdict.reason,
+                "stats": verdict.stats,
+            }
+        )
+    else:
+        print(verdict.claim or "(no claim could be read)")
+        print("accepted" if verdict else f"rejected: {verdict.reason}")
+    raise typer.Exit(0 if verdict else 1)

@@ -1,0 +1,208 @@
+"""Every mode of the engine against `plverify.reference`, on networks degenerate on purpose.
+
+One test body, every implementation: the modes are those of `dev/fuzz.py` (filtered, two threads,
+portable kernels, exact points, exact signs), and so are the comparisons. What `dev/fuzz` once found
+lies shrunk under ``regressions`` and is replayed here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import Case, degenerate_nets, integer_nets
+
+import plverify as pv
+
+
+def load_fuzz() -> ModuleType:
+    """The module ``dev/fuzz.py``."""
+    path = Path(__file__).parents[1] / "dev" / "fuzz.py"
+    spec = importlib.util.spec_from_file_location("fuzz", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fuzz"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+fuzz = load_fuzz()
+F = Fraction
+BLOCK = 20
+REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
+every_mode = pytest.mark.parametrize("mode", fuzz.MODES)
+every_block = pytest.mark.parametrize("block", range(12))
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """A test that takes two minutes has hung; the signal also interrupts the engine."""
+
+    def alarm(*_: Any) -> None:
+        raise TimeoutError("no answer in 120 seconds")
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@lru_cache(maxsize=512)
+def oracle(seed: int) -> Any:
+    return fuzz.Oracle(fuzz.random_case(seed))
+
+
+# ------------------------------------------------------------------------------------ fixed seeds
+
+
+@every_block
+@every_mode
+def test_count_agrees_with_reference(mode: str, block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        fuzz.check_count(oracle(seed), **fuzz.MODES[mode])
+
+
+@pytest.mark.parametrize("mode", ["filtered", "exact points", "exact signs"])
+@every_block
+def test_regions_agree_with_reference(mode: str, block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        fuzz.check_regions(oracle(seed), **fuzz.MODES[mode])
+
+
+@pytest.mark.sanitize
+@every_mode
+def test_a_few_regions_agree_with_reference(mode: str) -> None:
+    for seed in range(1000, 1012):
+        fuzz.check_count(oracle(seed), **fuzz.MODES[mode])
+        fuzz.check_regions(oracle(seed), **fuzz.MODES[mode])
+
+
+@every_block
+def test_decision_boundary_agrees_with_reference(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        results = [
+            set(oracle(seed).run("ties", **options)["segments"]) for options in fuzz.MODES.values()
+        ]
+        assert results.count(results[0]) == len(results), seed
+        fuzz.check_ties(oracle(seed), results[0])
+
+
+@every_block
+def test_arrays_do_not_depend_on_threads_nor_streaming(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        fuzz.check_threads(oracle(seed))
+        fuzz.check_threads(oracle(seed), decide=1)
+        fuzz.check_stream(oracle(seed))
+        fuzz.check_stream(oracle(seed), batch=1, threads=2)
+
+
+@every_block
+def test_checker_accepts_the_proof(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK, 2):
+        fuzz.check_proof(oracle(seed), threads=1 + seed // 2 % 2)
+
+
+@every_block
+def test_public_functions_agree_with_reference(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK, 4):
+        fuzz.check_public(oracle(seed), exact=seed % 8 == 0, threads=1 + seed // 8 % 2)
+
+
+@every_block
+def test_boundary_distance_agrees_with_reference(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK, 4):
+        subject = oracle(seed)
+        inside = subject.truth.regions[-1].interior_point
+        for t in [inside, *sorted(subject.corners)[:1]]:
+            fuzz.check_distance(subject, subject.reference_domain.embed(t))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_medium_networks_agree_with_themselves(seed: int) -> None:
+    """All ways to decide signs, exact areas, the independent checker."""
+    fuzz.check_self(fuzz.medium_case(seed))
+
+
+# ------------------------------------------------------------------------------------- hypothesis
+
+
+@settings(deadline=None, max_examples=40)
+@given(degenerate_nets())
+def test_any_degenerate_network_agrees_with_reference(case: Case) -> None:
+    fuzz.check_case(case, thorough=False)
+
+
+PLAIN_DOMAINS: list[Any] = [
+    {"kind": "space", "dim": 2},
+    {"kind": "box", "dim": 2, "lo": [-1, -1], "hi": [1, 1]},
+    {"kind": "box", "dim": 2, "lo": [0, None], "hi": [F(1, 3), 1]},
+    {"kind": "polytope", "dim": 2, "a": [[1, 1], [-1, 0], [0, -1]], "b": [2, 0, 0]},
+]
+
+
+@settings(deadline=None, max_examples=40)
+@given(integer_nets(), st.sampled_from(PLAIN_DOMAINS))
+def test_any_integer_network_agrees_with_reference(net: Any, domain: Any) -> None:
+    fuzz.check_case({**net, "domain": domain}, thorough=False)
+
+
+# -------------------------------------------------------------------------- regressions, shrinking
+
+
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
+def test_replay_of_what_fuzzing_found(path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    fuzz.CHECKS[record["check"]](fuzz.from_json(record["case"]))
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 8))
+def test_cases_survive_json(seed: int) -> None:
+    case: Any = fuzz.random_case(seed)
+    again = fuzz.from_json(json.loads(json.dumps(fuzz.to_json(case))))
+    case["domain"].pop("inside")
+    assert again == case
+
+
+def test_the_shrinker_makes_a_real_failure_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs decided without any bound are wrong on degenerate networks, and the checks see it."""
+    monkeypatch.setattr(fuzz, "MODES", {"mutant": {"unchecked": True}})
+
+    def wrong(case: Any) -> str:
+        found = fuzz.verdict("reference", case)
+        return found[0] if found else ""
+
+    seed = next(seed for seed in range(200) if wrong(fuzz.random_case(seed)) == "count")
+    case = fuzz.shrink(fuzz.random_case(seed), lambda c: wrong(c) == "count", seconds=60)
+    assert wrong(case) == "count"
+    assert sum(len(bias) for bias in case["biases"]) <= 6
+    monkeypatch.undo()
+    fuzz.check_case(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(100, 140))
+def test_more_seeds_agree_with_reference(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        fuzz.check_case(fuzz.random_case(seed), thorough=False)
+
+
+def test_distance_of_a_point_next_to_nothing() -> None:
+    """Squares of such distances are far outside the range of doubles."""
+    net = pv.Network.from_arrays([[[1.0]], [[1.0]]])
+    for power in (-1074, -1000, 1000):
+        found = pv.boundary_distance(net, [2.0**power])
+        assert (found.lower, found.upper) == (2.0**power, 2.0**power)
+        assert found.exact == F(2) ** (2 * power)
