@@ -333,6 +333,11 @@ def peer_rows(results: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+PEER_TITLE = "Beside relucent"
+PEER_NOTE = (
+    "relucent 1.0.0 with one worker needed 2.0 s for 2-16-16-1 and 34.5 s for 2-32x3-1 when\n"
+    "nothing else ran on such a machine. It does more than count; see `README.md`."
+)
 STARTUP_COLUMNS = ("process", "CPU ms", "wall ms")
 PEER_COLUMNS = (
     "case",
@@ -352,7 +357,7 @@ def tables(results: dict[str, Any]) -> list[tuple[str, Sequence[str], list[list[
     if results["startup"]:
         found.append(("Starting up", STARTUP_COLUMNS, startup_rows(results)))
     if results["relucent"]:
-        found.append(("Beside relucent", PEER_COLUMNS, peer_rows(results)))
+        found.append((PEER_TITLE, PEER_COLUMNS, peer_rows(results)))
     return found
 
 
@@ -371,6 +376,8 @@ def print_tables(results: dict[str, Any]) -> None:
         for row in rows:
             view.add_row(*row)
         console.print(view)
+        if title == PEER_TITLE:
+            console.print(PEER_NOTE, highlight=False)
     console.print(describe(results["environment"]), highlight=False)
     if results["missing"]:
         console.print(f"left out, files not found: {', '.join(results['missing'])}")
@@ -391,16 +398,20 @@ def markdown(results: dict[str, Any], command: str) -> str:
     lines = [
         "# Results",
         "",
-        f"Written by `{command}`. {describe(results['environment'])}.",
+        f"Written by `{command}`.",
+        f"{describe(results['environment'])}.",
         "",
-        "A load average above 0 means that other processes used the cores meanwhile: then read CPU",
-        "seconds and ratios, not wall times. `README.md` explains the columns; the best public",
-        "tool's figures were taken at another, quieter time on the same kind of machine.",
+        "This process makes one of the load average; more means that others used the cores meanwhile,",
+        "and then caches and hyper-threads too: compare ratios first, CPU seconds with care, and wall",
+        "times not at all. `README.md` explains the columns. The best public tool's figures were taken",
+        "at another, quieter time on the same kind of machine.",
     ]
     for title, columns, rows in tables(results):
         rule = ["---", *["---:"] * (len(columns) - 1)]
         lines += ["", f"## {title}", ""]
         lines += [f"| {' | '.join(row)} |" for row in (columns, rule, *rows)]
+        if title == PEER_TITLE:
+            lines += ["", PEER_NOTE]
     if results["missing"]:
         lines += ["", f"Left out, files not found: {', '.join(results['missing'])}."]
     return "\n".join(lines) + "\n"

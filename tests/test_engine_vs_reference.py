@@ -176,20 +176,115 @@ def test_cases_survive_json(seed: int) -> None:
     assert again == case
 
 
-def test_the_shrinker_makes_a_real_failure_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signs decided without any bound are wrong on degenerate networks, and the checks see it."""
-    monkeypatch.setattr(fuzz, "MODES", {"mutant": {"unchecked": True}})
+def test_the_shrinker_finds_the_least_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that miscounts where a unit has slope -1 and one before it a nonzero bias."""
+    honest = fuzz.Subject.run
+
+    def run(self: Any, want: str = "count", **options: Any) -> Any:
+        out = honest(self, want, **options)
+        slopes, biases = self.case["slopes"], self.case["biases"]
+        bad = any(any(biases[k]) and -1 in slopes[k + 1] for k in range(len(slopes) - 1))
+        return {**out, "count": out["count"] + bad}
+
+    monkeypatch.setattr(fuzz.Subject, "run", run)
 
     def wrong(case: Any) -> str:
         found = fuzz.verdict("reference", case)
         return found[0] if found else ""
 
-    seed = next(seed for seed in range(200) if wrong(fuzz.random_case(seed)) == "count")
+    seed = next(seed for seed in range(500) if wrong(fuzz.random_case(seed)) == "count")
     case = fuzz.shrink(fuzz.random_case(seed), lambda c: wrong(c) == "count", seconds=60)
-    assert wrong(case) == "count"
-    assert sum(len(bias) for bias in case["biases"]) <= 6
+    assert case["slopes"] == [[0], [-1]]
+    assert case["weights"][1:] == [[[0]], [[0]]]
+    assert case["biases"] in ([[1], [0], [0]], [[-1], [0], [0]])
+    assert case["domain"]["kind"] in ("space", "box")
     monkeypatch.undo()
     fuzz.check_case(case)
+
+
+def altered(name: str, change: Any) -> Any:
+    """Change one array of a listing."""
+
+    def sabotage(out: Any) -> Any:
+        array = out[name].copy()
+        array.reshape(-1)[...] = change(array.reshape(-1))
+        return {**out, name: array}
+
+    return sabotage
+
+
+class Lying:
+    """A complex of which one answer is altered."""
+
+    def __init__(self, honest: Any, name: str, change: Any) -> None:
+        self._honest, self._name, self._change = honest, name, change
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._honest, name)
+        if name != self._name:
+            return method
+        return lambda *args: self._change(method(*args))
+
+
+def lying(name: str, change: Any) -> Any:
+    return lambda out: {**out, "complex": Lying(out["complex"], name, change)}
+
+
+def first(value: Any) -> Any:
+    """Change the first entry of an array."""
+
+    def change(array: Any) -> Any:
+        array = array.copy()
+        array[0] = value(array[0])
+        return array
+
+    return change
+
+
+SABOTAGE: dict[str, tuple[str, Any]] = {
+    "a region too many": ("count", lambda out: {**out, "count": out["count"] + 1}),
+    "a unit that is never on": ("count", altered("ever_on", first(lambda v: 0))),
+    "a wrong pattern": ("regions", altered("patterns", first(lambda v: v ^ 1))),
+    "a wrong wall": ("regions", altered("line_unit", lambda a: (a + 1) % 2)),
+    "a wall that is no constraint": ("regions", altered("line_layer", lambda a: a.clip(0))),
+    "a vertex at infinity": ("regions", altered("flags", first(lambda v: v ^ 1))),
+    "a wrong slope": ("regions", altered("jacobian", first(lambda v: v + 1e-9))),
+    "a wrong constant": ("regions", altered("offset", first(lambda v: v + 1e-9))),
+    "a wrong neighbour": ("regions", lying("neighbours", lambda a: a[::-1].copy())),
+    "one linear region": ("regions", lying("linear_labels", lambda a: a * 0)),
+    "a wrong orientation": ("regions", lying("exact_vertices", lambda ring: ring[::-1])),
+    "a moved vertex": (
+        "regions",
+        lying("exact_vertices", lambda ring: [((ring[0][0][0] + 1, ring[0][0][1]), 1), *ring[1:]]),
+    ),
+    "a tie too few": ("ties", lambda out: {**out, "segments": out["segments"][1:]}),
+    "a tie of the wrong pair": (
+        "ties",
+        lambda out: {**out, "segments": [(a, b, i, j + 1, s) for a, b, i, j, s in out["segments"]]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGE)
+def test_the_checks_notice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind of wrong answer fails the comparison, so that agreement means something."""
+    target, sabotage = SABOTAGE[name]
+    case: Any = {
+        "weights": [[[1, 0.5], [0.25, 1]], [[1, 1], [1, -1]], [[1, 2], [2, 1], [0, 3]]],
+        "biases": [[0.125, 0.25], [-0.5, 0], [0, 0.5, -0.25]],
+        "slopes": [[0.5, 0.25], [0, 0]],
+        "domain": {"kind": "box", "dim": 2, "lo": [-1, -1], "hi": [1, 1]},
+    }
+    fuzz.check_case(case)
+    honest = fuzz.Subject.run
+
+    def run(self: Any, want: str = "count", **options: Any) -> Any:
+        out = honest(self, want, **options)
+        return sabotage(out) if want == target else out
+
+    monkeypatch.setattr(fuzz.Subject, "run", run)
+    with pytest.raises(fuzz.Mismatch):
+        fuzz.check_case(case)
 
 
 @pytest.mark.slow
