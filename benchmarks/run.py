@@ -401,10 +401,10 @@ def markdown(results: dict[str, Any], command: str) -> str:
         f"Written by `{command}`.",
         f"{describe(results['environment'])}.",
         "",
-        "This process makes one of the load average; more means that others used the cores meanwhile,",
-        "and then caches and hyper-threads too: compare ratios first, CPU seconds with care, and wall",
-        "times not at all. `README.md` explains the columns. The best public tool's figures were taken",
-        "at another, quieter time on the same kind of machine.",
+        "This process makes one of the load average; more means that others used the cores",
+        "meanwhile, and then caches and hyper-threads too: compare ratios first, CPU seconds with",
+        "care, and wall times not at all. `README.md` explains the columns. The best public tool's",
+        "figures were taken at another, quieter time on the same kind of machine.",
     ]
     for title, columns, rows in tables(results):
         rule = ["---", *["---:"] * (len(columns) - 1)]

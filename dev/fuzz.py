@@ -22,8 +22,8 @@ from copy import deepcopy
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations, pairwise
-from math import gcd, isfinite, lcm
-from multiprocessing.connection import Connection
+from math import isfinite
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +34,16 @@ REGRESSIONS = ROOT / "tests" / "regressions"
 if str(ROOT / "tests") not in sys.path:
     sys.path.append(str(ROOT / "tests"))
 
-from strategies import (  # noqa: E402
-    Case,
-    float32,
-    random_degenerate_net,
-    to_reference,
-)
+from strategies import Case, float32, random_degenerate_net, to_reference  # noqa: E402
 
 import plverify as pv  # noqa: E402
 from plverify import _core, reference  # noqa: E402
 
-Options = dict[str, Any]
 Vector = tuple[Fraction, ...]
 Germ = tuple[Vector, Vector | None]
 """A point p, or p + R q with R beyond every number."""
 
-MODES: dict[str, Options] = {
+MODES: dict[str, dict[str, Any]] = {
     "filtered": {},
     "two threads": {"threads": 2},
     "portable kernels": {"portable": True},
@@ -57,7 +51,6 @@ MODES: dict[str, Options] = {
     "exact signs": {"decide": 2},
 }
 ARRAYS = ("patterns", "vertex_count", "vertices", "line_layer", "line_unit", "flags", "jacobian")
-U = 2.0**-53
 
 
 class Mismatch(AssertionError):
@@ -81,12 +74,9 @@ def engine_domain(description: dict[str, Any]) -> Any:
     """The domain of a case as the package's object."""
     kind = description["kind"]
     if kind == "box":
-        low, high = description["lo"], description["hi"]
-        ends = [
-            [-np.inf if v is None else v for v in low],
-            [np.inf if v is None else v for v in high],
-        ]
-        domain = pv.Box(*ends)
+        low = [-np.inf if v is None else v for v in description["lo"]]
+        high = [np.inf if v is None else v for v in description["hi"]]
+        domain = pv.Box(low, high)
     elif kind == "space":
         domain = pv.Space(description["dim"])
     else:
@@ -128,6 +118,8 @@ class Oracle(Subject):
         self.truth = reference.enumerate_regions(self.reference_net, self.reference_domain)
         self.index = {region.pattern: i for i, region in enumerate(self.truth.regions)}
         self.bounded = all(region.vertices is not None for region in self.truth.regions)
+        unit = [[Fraction(int(i == j)) for j in range(self.dim)] for i in range(self.dim)]
+        self.basis: Any = self.reference_domain.basis or unit
         self._values: dict[Vector, Vector] = {}
         self._ties: dict[Any, set[Any]] = {}
 
@@ -149,38 +141,25 @@ class Oracle(Subject):
 
         `Walker::prepare_map` adds at most ``n + (n + 32)`` columns to a map of ``n`` inputs.
         """
-        place = np.array([[*row, o] for row, o in zip(*self._placement, strict=True)], dtype=object)
-        first = [np.array(m, dtype=object) for m in self.reference_net.weights[:1]]
-        table = first[0] @ place
-        table[:, -1] += np.array(self.reference_net.biases[0], dtype=object)
-        reach = [max((abs(v[k]) for v in self.corners), default=0) for k in range(self.dim)]
-        size = np.abs(table.astype(float))
+        net, dim = self.reference_net, self.dim
+        reach = np.zeros(dim)
         if self.bounded:  # the engine works around the middle of the domain
-            size[:, -1] += 2 * size[:, :-1] @ np.array(reach, dtype=float)
-        growth = 16 * U
-        rest = zip(
-            self.reference_net.weights[1:],
-            self.reference_net.biases[1:],
-            self.reference_net.slopes,
-            strict=True,
-        )
-        for matrix, bias, slopes in rest:
-            factor = np.array([max(1, abs(s), abs(1 - s)) for s in slopes], dtype=float)
-            weight = np.abs(np.array(matrix, dtype=object).astype(float))
-            size = weight @ (factor[:, None] * size)
-            size[:, -1] += np.abs(np.array(bias, dtype=object).astype(float))
-            growth += (16 * len(slopes) + 300) * U
-        bound = 2 * growth * size
-        offset = bound[:, -1] + 2 * bound[:, :-1] @ np.array(reach, dtype=float)
-        return bound[:, :-1], offset
-
-    @property
-    def _placement(self) -> tuple[Any, Any]:
-        domain = self.reference_domain
-        if domain.basis is not None:
-            return domain.basis, domain.origin
-        unit = [[Fraction(int(i == j)) for j in range(self.dim)] for i in range(self.dim)]
-        return unit, [Fraction(0)] * self.dim
+            reach = np.array([max(float(abs(v[k])) for v in self.corners) for k in range(dim)])
+        with np.errstate(all="ignore"):
+            rows = zip(self.basis, self.reference_domain.origin or [0] * dim, strict=True)
+            place = np.array([[*row, o] for row, o in rows], dtype=object)
+            table = np.array(net.weights[0], dtype=object) @ place
+            table[:, -1] += np.array(net.biases[0], dtype=object)
+            size = np.abs(table.astype(float))
+            size[:, -1] += 2 * size[:, :-1] @ reach
+            growth = 16 * 2.0**-53
+            for k, slopes in enumerate(net.slopes):
+                factor = np.array([max(1, abs(s), abs(1 - s)) for s in slopes], dtype=float)
+                size = np.abs(np.array(net.weights[k + 1], dtype=float)) @ (factor[:, None] * size)
+                size[:, -1] += np.abs(np.array(net.biases[k + 1], dtype=float))
+                growth += (16 * len(slopes) + 300) * 2.0**-53
+            bound = 2 * growth * size
+            return bound[:, :-1], bound[:, -1] + 2 * bound[:, :-1] @ reach
 
     def outputs(self, t: Vector) -> Vector:
         """The outputs at a point of the domain."""
@@ -340,7 +319,6 @@ def check_walls(oracle: Oracle, r: int, ring: list[Germ], walls: list[tuple[int,
     """Every edge lies on the line of the unit, or on the constraint, that is named for it."""
     region, domain = oracle.truth.regions[r], oracle.reference_domain
     widths = oracle.reference_net.widths
-    basis, _ = oracle._placement
     for k, (layer, unit) in enumerate(walls):
         if layer == -2:
             continue
@@ -348,9 +326,8 @@ def check_walls(oracle: Oracle, r: int, ring: list[Germ], walls: list[tuple[int,
             row = domain.rows[unit]
         else:
             z = oracle.units[r][sum(widths[:layer]) + unit]
-            slope = [
-                sum(a * b for a, b in zip(z.row, c, strict=True)) for c in zip(*basis, strict=True)
-            ]
+            columns = zip(*oracle.basis, strict=True)
+            slope = [sum(a * b for a, b in zip(z.row, c, strict=True)) for c in columns]
             shift = sum(a * t for a, t in zip(slope, region.interior_point, strict=True))
             row = (*slope, z.value - shift)
             require(z.bends and any(slope), "wall", layer, unit)
@@ -415,10 +392,7 @@ def check_proof(subject: Subject, threads: int = 1) -> None:
 def form_through(u: Vector, v: Vector) -> tuple[int, ...]:
     """The line through two points: the same primitive integers for the same line."""
     row = (v[1] - u[1], u[0] - v[0], v[0] * u[1] - u[0] * v[1])
-    scale = lcm(*(entry.denominator for entry in row))
-    entries = [int(entry * scale) for entry in row]
-    entries = [entry // gcd(*entries) for entry in entries]
-    return max(tuple(entries), tuple(-entry for entry in entries))
+    return reference._unoriented(reference._integers([row])[0][0])
 
 
 def point_set(segments: Iterable[tuple[Vector, Vector]]) -> set[Any]:
@@ -462,7 +436,7 @@ def check_ties(oracle: Oracle, segments: set[Any]) -> None:
     edges = [(germ(a), germ(b), *rest) for a, b, *rest in segments]
     far = Fraction(10) ** 1500  # beyond every number of a case, as R is
     for a, b, i, j, _ in edges:
-        require(i < j, "tie pair", i, j)
+        require(0 <= i < j < oracle.net.output_size, "tie pair", i, j)
         for p, q in (a, b):
             t = p if q is None else tuple(x + far * y for x, y in zip(p, q, strict=True))
             values = oracle.outputs(t)
@@ -535,13 +509,6 @@ def _holds(cell: list[Vector], t: Vector) -> bool:
 # ------------------------------------------------------------------------------ the public surface
 
 
-def primitive(row: Sequence[Any]) -> tuple[int, ...]:
-    """The same affine form in lowest terms."""
-    scale = lcm(*(Fraction(entry).denominator for entry in row))
-    entries = [int(entry * scale) for entry in row]
-    return tuple(entry // gcd(*entries) for entry in entries)
-
-
 def check_public(oracle: Oracle, exact: bool = False, threads: int = 1) -> None:
     """`pv.regions` and what its regions tell, against the reference, without tolerance."""
     net, domain, truth = oracle.net, oracle.domain, oracle.truth
@@ -558,7 +525,7 @@ def check_public(oracle: Oracle, exact: bool = False, threads: int = 1) -> None:
     for region in found:
         r = oracle.index[tuple(map(int, region.pattern))]
         true = truth.regions[r]
-        rows = sorted(primitive(row) for row in region.inequalities())
+        rows = sorted(reference._primitive(row) for row in region.inequalities())
         require(rows == sorted(f.row for f in true.facets), "inequalities", rows)
         require(region.exact_volume == true.volume, "volume", region.exact_volume, true.volume)
         require(region.bounded == (true.vertices is not None), "bounded", r)
@@ -748,6 +715,14 @@ def simpler(case: Case) -> Iterator[Case]:
         del c["domain"]["basis"][i], c["domain"]["origin"][i]
         c["weights"][0] = [row[:i] + row[i + 1 :] for row in c["weights"][0]]
 
+    def without_slice(c: Any) -> None:
+        basis, origin = c["domain"].pop("basis"), c["domain"].pop("origin")
+        rows = [[Fraction(w) for w in row] for row in c["weights"][0]]
+        place = [*zip(*basis, strict=True), origin]
+        table = [[sum(map(mul, row, column)) for column in place] for row in rows]
+        c["weights"][0] = [row[:-1] for row in table]
+        c["biases"][0] = [b + row[-1] for b, row in zip(c["biases"][0], table, strict=True)]
+
     def put(c: Any, path: Sequence[Any], value: Any) -> None:
         for key in path[:-1]:
             c = c[key]
@@ -759,6 +734,7 @@ def simpler(case: Case) -> Iterator[Case]:
         for i in range(len(matrix) if len(matrix) > 1 else 0):
             yield changed(lambda c, k=k, i=i: without_unit(c, k, i))
     if "basis" in domain:
+        yield changed(without_slice)
         for i in range(len(domain["basis"])):
             yield changed(lambda c, i=i: without_input(c, i))
     elif domain["kind"] != "space":
@@ -796,15 +772,12 @@ def _numbers(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 def shrink(case: Case, fails: Callable[[Case], bool], seconds: float = 120.0) -> Case:
     """A case that still fails and none of whose simpler variants does, if time allows."""
     end = time.monotonic() + seconds
-    again = True
-    while again and time.monotonic() < end:
-        again = False
-        for candidate in simpler(case):
-            if time.monotonic() > end:
-                break
-            if fails(candidate):
-                case, again = candidate, True
-                break
+
+    def step() -> Case | None:
+        return next((c for c in simpler(case) if time.monotonic() < end and fails(c)), None)
+
+    while (smaller := step()) is not None:
+        case = smaller
     return case
 
 
@@ -824,10 +797,3 @@ def from_json(value: Any) -> Any:
     if isinstance(value, list):
         return [from_json(entry) for entry in value]
     return Fraction(value) if isinstance(value, str) else value
-
-
-def serve(connection: Connection) -> None:
-    """A worker process: answers ``(check, seed or case)`` with a verdict, until None."""
-    while (task := connection.recv()) is not None:
-        check, what = task
-        connection.send(verdict(check, MAKERS[check](what) if isinstance(what, int) else what))

@@ -7,12 +7,12 @@
 """
 
 try:
-    from plverify import _core
+    import plverify._core  # noqa: F401  (so that its absence is explained here)
 except ImportError as error:
     raise ImportError(
-        "plverify's compiled engine is missing or was built for another Python: install the package "
-        "with `pip install .` (to work on it: `pip install -e .`), and do not import it from its "
-        f"source folder ({error})"
+        "plverify's compiled engine is missing or was built for another Python: install the "
+        "package with `pip install .` (to work on it: `pip install -e .`), and do not import it "
+        f"from its source folder ({error})"
     ) from None
 
 from plverify import theory

@@ -15,7 +15,7 @@ from plverify.domain import Domain
 from plverify.errors import InputError
 from plverify.exact_net import Affine, ExactNet
 from plverify.network import Network
-from plverify.partition import ExactVertex, Point, Unit
+from plverify.partition import ExactVertex, Unit
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
 from plverify.result import Result, Status
 
@@ -80,7 +80,9 @@ def enclose(value: Fraction, root: bool = False) -> tuple[float, float]:
     try:
         if root:
             shift = 2 * max(0, 64 - value.numerator.bit_length() + value.denominator.bit_length())
-            guess = math.ldexp(math.isqrt((value.numerator << shift) // value.denominator), -(shift // 2))
+            guess = math.ldexp(
+                math.isqrt((value.numerator << shift) // value.denominator), -(shift // 2)
+            )
         else:
             guess = value.numerator / value.denominator
     except OverflowError:
@@ -177,13 +179,19 @@ def _float_distances(net: Network, bits: Array, x: Array, norm: str) -> tuple[Ar
                 width = net.widths[k - 1]
                 factor = np.where(bits[begin : begin + width], 1.0, net.float_slopes[k - 1])
                 begin += width
-                matrix, offset = weight @ (factor[:, None] * matrix), weight @ (factor * offset) + bias
+                matrix, offset = (
+                    weight @ (factor[:, None] * matrix),
+                    weight @ (factor * offset) + bias,
+                )
                 weight_up, scale = np.abs(weight), np.abs(factor)
                 size = weight_up @ (scale[:, None] * size)
                 weight_of_offset = weight_up @ (scale * weight_of_offset) + np.abs(bias)
             value = matrix @ x + offset
             value_error = grow * (size @ np.abs(x) + weight_of_offset) + 1e-280
-            length, length_error = _dual_float(norm, matrix), grow * _dual_float(norm, size) + 1e-280
+            length, length_error = (
+                _dual_float(norm, matrix),
+                grow * _dual_float(norm, size) + 1e-280,
+            )
             low = np.maximum(np.abs(value) - value_error, 0) / (length + length_error) * (1 - 1e-14)
             high = (np.abs(value) + value_error) / (length - length_error) * (1 + 1e-14)
             regular = np.isfinite(low) & np.isfinite(high) & (length > length_error)
@@ -234,7 +242,9 @@ class DecisionBoundary(Result):
     @property
     def polylines(self) -> list[Array]:
         """The polylines as (k, dim) float64 arrays; ends at infinity are left out."""
-        lines = [[[float(c) for c in v.p] for v in line if not v.at_infinity] for line in self.exact]
+        lines = [
+            [[float(c) for c in v.p] for v in line if not v.at_infinity] for line in self.exact
+        ]
         return [np.array(line) for line in lines if line]
 
     def __len__(self) -> int:

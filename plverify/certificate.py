@@ -10,7 +10,9 @@ from plverify.errors import InputError
 from plverify.network import Network, load
 
 
-def check(proof: str | os.PathLike[str] | bytes, net: Network | Any, spec: None = None) -> checker.Verdict:
+def check(
+    proof: str | os.PathLike[str] | bytes, net: Network | Any, spec: None = None
+) -> checker.Verdict:
     """Validate a proof in integer arithmetic, with code that shares nothing with the engine.
 
     Parameters

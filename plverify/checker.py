@@ -113,7 +113,6 @@ def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
 def _check(data: bytes, net: ExactNet, known: tuple[str, ...]) -> Verdict:
     stated: list[str] = []
     stats: dict[str, Any] = {}
-    reason = ""
     try:
         header, start = _read_header(data)
         kind = header.get("claim")
@@ -121,8 +120,8 @@ def _check(data: bytes, net: ExactNet, known: tuple[str, ...]) -> Verdict:
             raise _Rejected(f"unknown claim {_short(kind)}")
         _CLAIMS[kind](header, memoryview(data)[start:], net, stated, stats)
     except _Rejected as error:
-        reason = str(error)
-    return Verdict(not reason, "".join(stated), reason, stats)
+        return Verdict(False, "".join(stated), str(error), stats)
+    return Verdict(True, "".join(stated), "", stats)
 
 
 def _require(condition: object, reason: str) -> None:

@@ -1,7 +1,7 @@
 """The partition of a domain of one or two dimensions into activation regions, exactly.
 
 `regions` lists them, `count_regions` counts in constant memory, `stream_regions` hands them out in
-batches, `knots` gives the breakpoints on a line. Counts, patterns, adjacency and merging into linear
+batches, `knots` gives the breakpoints on a line. Counts, patterns, adjacency and merging to linear
 regions are exact; coordinates, ``J`` and ``c`` in float64 arrays are rounded, and every one of them
 can be had exactly from the `Region`.
 """
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plverify import _core, proof
+import plverify._core as _core
+from plverify import proof
 from plverify.domain import Box, Domain, Slice, Space
 from plverify.errors import InputError
 from plverify.exact_net import pack_bits
@@ -34,12 +35,12 @@ CONSTRAINT = -1
 """`RegionSet.line_layer` of an edge on a constraint of the domain; ``line_unit`` is its number."""
 
 BOX_SIDE = -2
-"""`RegionSet.line_layer` of an edge at infinity: a side of the symbolic box around an unbounded domain."""
+"""`RegionSet.line_layer` of an edge at infinity: a side of the box around an unbounded domain."""
 
 
 @dataclass(frozen=True)
 class ExactVertex:
-    """An exact vertex: the point ``p``, or at infinity ``p + R q`` for ``R`` beyond every number."""
+    """An exact vertex: the point ``p``, or at infinity ``p + R q`` for ``R`` beyond all numbers."""
 
     p: Point
     q: Point | None = None
@@ -95,7 +96,9 @@ def _units_that(net: Network, never: Array) -> list[Unit]:
     return [(int(layer_of[f]), int(f - start[layer_of[f]])) for f in flat]
 
 
-def _fixed_units(net: Network, answer: dict[str, Any]) -> tuple[list[Unit] | None, list[Unit] | None]:
+def _fixed_units(
+    net: Network, answer: dict[str, Any]
+) -> tuple[list[Unit] | None, list[Unit] | None]:
     """Dead and always-active units of a complete run."""
     if not answer["complete"]:
         return None, None
@@ -150,7 +153,7 @@ def count_regions(
     )
 
 
-class RegionSet(Sequence["Region"]):
+class RegionSet:
     """The activation regions of a network on a domain, in the order of the engine's walk.
 
     In one dimension they run from left to right. The arrays are flat: the vertices of region ``i``
@@ -184,7 +187,9 @@ class RegionSet(Sequence["Region"]):
         self.dead_units, self.always_active_units = _fixed_units(net, answer)
         self.stats: dict[str, Any] = answer["stats"]
         self.packed_patterns: Array = answer["patterns"]
-        self.vertex_start: Array = np.concatenate([[0], np.cumsum(answer["vertex_count"], dtype=np.int64)])
+        self.vertex_start: Array = np.concatenate(
+            [[0], np.cumsum(answer["vertex_count"], dtype=np.int64)]
+        )
         self.vertices: Array = answer["vertices"]
         self.line_layer: Array = answer["line_layer"]
         self.line_unit: Array = answer["line_unit"]
@@ -215,7 +220,8 @@ class RegionSet(Sequence["Region"]):
 
     def __repr__(self) -> str:
         left = "" if self.complete else f" ({self.reason}: incomplete)"
-        return f"<RegionSet: {self.count} activation regions of {self.net!r} on the {self.domain.describe()}{left}>"
+        where = self.domain.describe()
+        return f"<RegionSet: {self.count} activation regions of {self.net!r} on {where}{left}>"
 
     @cached_property
     def patterns(self) -> NDArray[np.bool_]:
@@ -295,7 +301,9 @@ class RegionSet(Sequence["Region"]):
     def proof(self) -> bytes:
         """The proof as bytes; see `write_proof`."""
         if not self.complete:
-            raise InputError(f"the list of regions is not complete ({self.reason}): nothing to prove")
+            raise InputError(
+                f"the list of regions is not complete ({self.reason}): nothing to prove"
+            )
         if not self._exact:
             raise InputError("a proof needs exact vertices: make the regions with exact=True")
         body, vertices, corners = self._complex.proof_body()
@@ -353,7 +361,8 @@ class Region:
         self._edges = slice(int(regions.vertex_start[index]), int(regions.vertex_start[index + 1]))
 
     def __repr__(self) -> str:
-        return f"<Region {self.index} of {self._set.count}, {self._edges.stop - self._edges.start} vertices>"
+        corners = self._edges.stop - self._edges.start
+        return f"<Region {self.index} of {self._set.count}, {corners} vertices>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Region):
@@ -380,7 +389,7 @@ class Region:
         return self._set.c[self.index]
 
     def affine_map(self, *, exact: bool = False, inputs: bool = False) -> tuple[Array, Array]:
-        """``(J, c)`` of the output map, in Fractions where ``exact``, in input space where ``inputs``."""
+        """``(J, c)`` of the output map; Fractions where ``exact``, in x where ``inputs``."""
         if not exact and not inputs:
             return self.J, self.c
         place = None if inputs else self._set.domain.slice_map()
@@ -477,7 +486,7 @@ class Region:
 
     @property
     def volume(self) -> float:
-        """The area (length in one dimension), correctly rounded from the exact one; inf if unbounded."""
+        """The area (length in one dimension), correctly rounded; inf if unbounded."""
         exact = self.exact_volume
         return float("inf") if exact is None else float(exact)
 
@@ -646,7 +655,7 @@ def knots(
     threads: int = 1,
     timeout: float | None = None,
 ) -> Knots:
-    """All breakpoints of a network on an interval, a line or a one-dimensional slice, exactly sorted.
+    """All breakpoints of a network on an interval, line or one-dimensional slice, exactly sorted.
 
     Parameters
     ----------

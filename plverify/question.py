@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from plverify import _core
+import plverify._core as _core
 from plverify.domain import Domain
 from plverify.errors import InputError
 from plverify.network import Network
@@ -28,7 +28,9 @@ def as_domain(domain: Any, net: Network) -> Domain:
         If it is no domain, or has another ambient dimension than the network has inputs.
     """
     if not isinstance(domain, Domain):
-        raise InputError(f"domain is a {type(domain).__name__}, expected a Box, Polytope, Slice or Space")
+        raise InputError(
+            f"domain is a {type(domain).__name__}, expected a Box, Polytope, Slice or Space"
+        )
     if domain.ambient != net.input_size:
         raise InputError(
             f"the domain ({domain.describe()}) lies in R^{domain.ambient}, "

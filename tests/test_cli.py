@@ -294,21 +294,24 @@ def test_full_disk_leaves_no_half_proof(files, tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_full_stdout_is_an_error_and_a_closed_one_is_quiet(files):
+def test_full_stdout_is_an_error_and_a_closed_one_is_quiet(files, tmp_path):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
     script = "from plverify.cli import main; main()"
-    command = [sys.executable, "-c", script, "regions", files("plane.npz")]
+    path = tmp_path / "r.npz"
+    command = [sys.executable, "-c", script, "regions", files("plane.npz"), "--out", str(path)]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert "No space left on device" in done.stderr
     assert done.stderr.count("\n") == 1
+    path.unlink()  # files are written all the same
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+    assert path.exists()
 
 
 # ------------------------------------------------------------------ stopped before the last region
@@ -339,14 +342,14 @@ def test_an_incomplete_list_is_written_but_not_proven(cli, files, tmp_path):
 
 # The signal comes a moment after the engine has been called, however slow the machine is.
 SIGNAL_SOON = """
-import os, signal, threading
-import plverify.partition as partition
+import os, signal, threading, types
+import plverify.question as question
 signal.signal(signal.SIGINT, signal.default_int_handler)
-real = partition.enumerate_regions
+real = question._core.enumerate
 def soon(*arguments, **options):
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.{name})).start()
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.{name})).start()
     return real(*arguments, **options)
-partition.enumerate_regions = soon
+question._core = types.SimpleNamespace(enumerate=soon)
 """
 
 

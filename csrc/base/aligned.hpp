@@ -1,5 +1,5 @@
-// Vectors whose data begins on a cache line, for what vector kernels read: an unaligned 64-byte load touches two lines, which
-// measured 1.4 times slower in the engine's inner product.
+// Vectors whose data begins on a cache line, for what vector kernels read: an unaligned 64-byte
+// load touches two lines, which measured 1.4 times slower in the engine's inner product.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// A stack of plain values in one aligned block: growing leaves the new entries uninitialised, shrinking is free. Pointers into
-// it are good until the next growth.
+// A stack of plain values in one aligned block: growing leaves the new entries uninitialised,
+// shrinking is free. Pointers into it are good until the next growth.
 #pragma once
 
 #include <cstddef>

@@ -8,12 +8,15 @@
 
 PYBIND11_MODULE(_core, m) {
     namespace py = pybind11;
-    m.doc() = "The compiled engine of plverify. Not a public interface: use the package's functions.";
+    m.doc() =
+        "The compiled engine of plverify. Not a public interface: use the package's functions.";
     m.attr("asserts_on") = plv::asserts_on;
-    m.def("kernel_isa", &plv::kernel_isa, "Instruction set of the vector kernels: avx512, avx2 or portable.");
+    m.def("kernel_isa", &plv::kernel_isa,
+          "Instruction set of the vector kernels: avx512, avx2 or portable.");
     py::class_<plv::Net, std::shared_ptr<plv::Net>>(m, "Net", "A network in the engine's form.")
         .def(py::init([](const py::bytes& canonical) {
-                 return std::const_pointer_cast<plv::Net>(plv::Net::parse(std::string_view(canonical)));
+                 return std::const_pointer_cast<plv::Net>(
+                     plv::Net::parse(std::string_view(canonical)));
              }),
              py::arg("canonical"))
         .def_readonly("input_size", &plv::Net::input_size)

@@ -4,9 +4,9 @@
 #include "base/timer.hpp"
 #include "bindings/areas.hpp"
 #include "bindings/run.hpp"
-#include "region/prove.hpp"
 #include "region/complex.hpp"
 #include "region/enumerate.hpp"
+#include "region/prove.hpp"
 
 namespace plv::bindings {
 
@@ -73,8 +73,8 @@ struct Run {
     bool interrupted = false;
     double setup = 0.0, wall = 0.0;
 
-    void operator()(std::shared_ptr<const Net> net, const DomainSpec& spec, const Options& options, const Sink<D>& sink,
-                    const py::object& progress) {
+    void operator()(std::shared_ptr<const Net> net, const DomainSpec& spec, const Options& options,
+                    const Sink<D>& sink, const py::object& progress) {
         const Timer timer;
         const EnumerateOptions engine = options.engine();
         const std::unique_ptr<StopToken> stop = make_stop(options.timeout);
@@ -94,7 +94,8 @@ struct Run {
     py::dict dict() const { return result_dict<D>(result, interrupted, setup, wall); }
 };
 
-// The regions of one run, kept on the engine's side for what needs them again: neighbours, merging, exact vertices, proofs.
+// The regions of one run, kept on the engine's side for what needs them again: neighbours, merging,
+// exact vertices, proofs.
 template <int D>
 class Complex {
 public:
@@ -103,7 +104,8 @@ public:
 
     py::array_t<int32_t> neighbours() {
         find_neighbours();
-        return to_array(std::vector<int32_t>(neighbour_), {static_cast<py::ssize_t>(neighbour_.size())});
+        return to_array(std::vector<int32_t>(neighbour_),
+                        {static_cast<py::ssize_t>(neighbour_.size())});
     }
     py::array_t<int32_t> linear_labels() {
         find_neighbours();
@@ -115,7 +117,8 @@ public:
     }
     py::list exact_vertices(int64_t index) const {
         py::list out;
-        for (const ExactPoint<D>& point : plv::exact_vertices<D>(*problem_, regions_, index)) out.append(to_python(point));
+        for (const ExactPoint<D>& point : plv::exact_vertices<D>(*problem_, regions_, index))
+            out.append(to_python(point));
         return out;
     }
     // Exact points of a run with exact vertices, and for every vertex its index among them.
@@ -125,7 +128,8 @@ public:
         return out;
     }
     py::array_t<int32_t> point_index() const {
-        return to_array(std::vector<int32_t>(regions_.points), {static_cast<py::ssize_t>(regions_.points.size())});
+        return to_array(std::vector<int32_t>(regions_.points),
+                        {static_cast<py::ssize_t>(regions_.points.size())});
     }
     py::tuple proof_body() const {
         PLV_EXPECT(!regions_.exact.empty(), "a proof needs a run with exact vertices");
@@ -188,15 +192,19 @@ py::dict run_ties(std::shared_ptr<const Net> net, const DomainSpec& spec, const 
                   const py::object& progress) {
     std::vector<std::pair<int64_t, std::vector<TieSegment<D>>>> found;
     Sink<D> sink;
-    sink.ties = [&](int64_t subtree, std::vector<TieSegment<D>>&& ties) { found.emplace_back(subtree, std::move(ties)); };
+    sink.ties = [&](int64_t subtree, std::vector<TieSegment<D>>&& ties) {
+        found.emplace_back(subtree, std::move(ties));
+    };
     Run<D> run;
     run(std::move(net), spec, options, sink, progress);
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     py::dict out = run.dict();
     py::list segments;
     for (const auto& [subtree, ties] : found)
         for (const TieSegment<D>& s : ties)
-            segments.append(py::make_tuple(to_python(s.from), to_python(s.to), s.i, s.j, s.open_set));
+            segments.append(
+                py::make_tuple(to_python(s.from), to_python(s.to), s.i, s.j, s.open_set));
     out["segments"] = segments;
     return out;
 }
@@ -238,7 +246,8 @@ public:
             {
                 py::gil_scoped_release release;
                 std::unique_lock lock(mutex_);
-                changed_.wait_for(lock, std::chrono::milliseconds(50), [this] { return done_ || !queue_.empty(); });
+                changed_.wait_for(lock, std::chrono::milliseconds(50),
+                                  [this] { return done_ || !queue_.empty(); });
                 if (!queue_.empty()) {
                     batch = std::move(queue_.front());
                     queue_.pop_front();
@@ -290,7 +299,8 @@ private:
 
 template <int D>
 void bind_dimension(py::module_& m, const char* complex_name, const char* stream_name) {
-    py::class_<Complex<D>, std::shared_ptr<Complex<D>>>(m, complex_name, "Regions of one run with their adjacency.")
+    py::class_<Complex<D>, std::shared_ptr<Complex<D>>>(m, complex_name,
+                                                        "Regions of one run with their adjacency.")
         .def("neighbours", &Complex<D>::neighbours)
         .def("linear_labels", &Complex<D>::linear_labels)
         .def("exact_vertices", &Complex<D>::exact_vertices, py::arg("index"))
@@ -304,8 +314,9 @@ void bind_dimension(py::module_& m, const char* complex_name, const char* stream
 }
 
 [[noreturn]] void wrong_dimension(int dim) {
-    throw std::invalid_argument("regions are enumerated over domains of 1 or 2 dimensions; this one has " +
-                                std::to_string(dim) + ": study a Slice of it");
+    throw std::invalid_argument(
+        "regions are enumerated over domains of 1 or 2 dimensions; this one has " +
+        std::to_string(dim) + ": study a Slice of it");
 }
 
 }  // namespace
@@ -316,37 +327,46 @@ void bind_regions(py::module_& m) {
     m.def(
         "enumerate",
         [](std::shared_ptr<Net> net, const py::bytes& domain, const std::string& want, int threads,
-           std::optional<double> timeout, int decide, const py::object& progress, bool unchecked, bool portable) -> py::dict {
+           std::optional<double> timeout, int decide, const py::object& progress, bool unchecked,
+           bool portable) -> py::dict {
             const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
             const Options options{threads, timeout, decide, unchecked, portable};
             if (spec.dim != 1 && spec.dim != 2) wrong_dimension(spec.dim);
             const bool line = spec.dim == 1;
             if (want == "count")
-                return line ? run_count<1>(net, spec, options, progress) : run_count<2>(net, spec, options, progress);
+                return line ? run_count<1>(net, spec, options, progress)
+                            : run_count<2>(net, spec, options, progress);
             if (want == "regions")
-                return line ? run_list<1>(net, spec, options, progress) : run_list<2>(net, spec, options, progress);
+                return line ? run_list<1>(net, spec, options, progress)
+                            : run_list<2>(net, spec, options, progress);
             PLV_EXPECT(want == "ties", "want must be count, regions or ties");
-            return line ? run_ties<1>(net, spec, options, progress) : run_ties<2>(net, spec, options, progress);
+            return line ? run_ties<1>(net, spec, options, progress)
+                        : run_ties<2>(net, spec, options, progress);
         },
         py::arg("net"), py::arg("domain"), py::arg("want") = "count", py::arg("threads") = 1,
         py::arg("timeout") = py::none(), py::arg("decide") = 0, py::arg("progress") = py::none(),
         py::arg("unchecked") = false, py::arg("portable") = false,
         "Enumerate the activation regions of a network over a domain.\n\n"
-        "want: 'count' (constant memory), 'regions' (arrays and a complex) or 'ties' (the decision boundary).\n"
-        "decide: 0 filter with exact fall-back, 1 also exact vertices, 2 every sign exact (tests).\n"
+        "want: 'count' (constant memory), 'regions' (arrays and a complex) or 'ties' (the decision "
+        "boundary).\n"
+        "decide: 0 filter with exact fall-back, 1 also exact vertices, 2 every sign exact "
+        "(tests).\n"
         "unchecked: no error bound at all; only to measure what the filter costs.");
     m.def(
         "stream",
-        [](std::shared_ptr<Net> net, const py::bytes& domain, int threads, std::optional<double> timeout,
-           int64_t batch) -> py::object {
+        [](std::shared_ptr<Net> net, const py::bytes& domain, int threads,
+           std::optional<double> timeout, int64_t batch) -> py::object {
             const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
             const Options options{threads, timeout, 0, false, false};
-            if (spec.dim == 1) return py::cast(std::make_unique<Stream<1>>(net, spec, options, batch));
-            if (spec.dim == 2) return py::cast(std::make_unique<Stream<2>>(net, spec, options, batch));
+            if (spec.dim == 1)
+                return py::cast(std::make_unique<Stream<1>>(net, spec, options, batch));
+            if (spec.dim == 2)
+                return py::cast(std::make_unique<Stream<2>>(net, spec, options, batch));
             wrong_dimension(spec.dim);
         },
         py::arg("net"), py::arg("domain"), py::arg("threads") = 1, py::arg("timeout") = py::none(),
-        py::arg("batch") = 4096, "Stream the regions in batches; order is by walk within a batch only.");
+        py::arg("batch") = 4096,
+        "Stream the regions in batches; order is by walk within a batch only.");
 }
 
 }  // namespace plv::bindings

@@ -1,5 +1,6 @@
-// How a binding runs the engine: in a thread of its own with the GIL released, while the calling thread waits for it, answers
-// Ctrl-C and reports progress. An interrupt stops the engine and keeps what it has found.
+// How a binding runs the engine: in a thread of its own with the GIL released, while the calling
+// thread waits for it, answers Ctrl-C and reports progress. An interrupt stops the engine and keeps
+// what it has found.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -25,12 +26,15 @@ namespace plv::bindings {
 namespace py = pybind11;
 
 inline std::unique_ptr<StopToken> make_stop(std::optional<double> timeout) {
-    return timeout ? std::make_unique<StopToken>(StopToken::deadline_after(*timeout)) : std::make_unique<StopToken>();
+    return timeout ? std::make_unique<StopToken>(StopToken::deadline_after(*timeout))
+                   : std::make_unique<StopToken>();
 }
 
-// Runs `work` to its end. Returns whether a KeyboardInterrupt stopped it; any other Python exception raised meanwhile, and any
-// exception of `work`, is rethrown once it has ended. `on_tick` is called with the GIL about ten times a second.
-inline bool run_interruptible(StopToken& stop, const std::function<void()>& work, const std::function<void()>& on_tick) {
+// Runs `work` to its end. Returns whether a KeyboardInterrupt stopped it; any other Python
+// exception raised meanwhile, and any exception of `work`, is rethrown once it has ended. `on_tick`
+// is called with the GIL about ten times a second.
+inline bool run_interruptible(StopToken& stop, const std::function<void()>& work,
+                              const std::function<void()>& on_tick) {
     std::mutex mutex;
     std::condition_variable done_changed;
     bool done = false, interrupted = false;
@@ -51,7 +55,8 @@ inline bool run_interruptible(StopToken& stop, const std::function<void()>& work
             done_changed.notify_all();
         });
         std::unique_lock lock(mutex);
-        for (int wait_ms = 20; !done_changed.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return done; });
+        for (int wait_ms = 20;
+             !done_changed.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return done; });
              wait_ms = 100) {
             lock.unlock();
             {
@@ -88,7 +93,8 @@ py::array_t<T> to_array(std::vector<T>&& values, std::vector<py::ssize_t> shape)
 inline py::object to_python(const Int& value) {
     if (value.fits_int64()) return py::int_(value.to_int64());
     const std::vector<uint64_t> words = value.to_words();
-    const py::bytes raw(reinterpret_cast<const char*>(words.data()), words.size() * sizeof(uint64_t));
+    const py::bytes raw(reinterpret_cast<const char*>(words.data()),
+                        words.size() * sizeof(uint64_t));
     return py::handle(reinterpret_cast<PyObject*>(&PyLong_Type))
         .attr("from_bytes")(raw, "little", py::arg("signed") = true);
 }
@@ -107,7 +113,9 @@ py::tuple to_python(const ExactPoint<D>& point) {
 
 inline const char* reason_name(StopReason reason, bool interrupted) {
     if (interrupted) return "interrupted";
-    return reason == StopReason::timeout ? "timeout" : reason == StopReason::requested ? "stopped" : "";
+    return reason == StopReason::timeout     ? "timeout"
+           : reason == StopReason::requested ? "stopped"
+                                             : "";
 }
 
 }  // namespace plv::bindings

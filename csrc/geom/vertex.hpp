@@ -1,8 +1,10 @@
-// Vertices of a cell in floating point, each with a proven distance to the exact point it stands for.
+// Vertices of a cell in floating point, each with a proven distance to the exact point it stands
+// for.
 //
-// A vertex is implicit: the point where D lines meet (in 1-D the zero of one). Its rounded coordinates come from those lines'
-// rounded rows, and its error from the *residuals* of the rounded point on them: with J the exact 2 x 2 matrix of gradients and
-// r the exact residuals, v^ - v* = J^-1 r, so |v^ - v*| <= |adj J| |r| / |det J|. Errors compounded along a chain of clips
+// A vertex is implicit: the point where D lines meet (in 1-D the zero of one). Its rounded
+// coordinates come from those lines' rounded rows, and its error from the *residuals* of the
+// rounded point on them: with J the exact 2 x 2 matrix of gradients and r the exact residuals, v^ -
+// v* = J^-1 r, so |v^ - v*| <= |adj J| |r| / |det J|. Errors compounded along a chain of clips
 // would grow without bound; this one forgets how the vertex was found.
 #pragma once
 
@@ -13,36 +15,39 @@
 
 namespace plv {
 
-// A line a . s + c + d R = 0 rounded; the columns of a and c are off by at most `error` in sum, d is exact and nonzero only for
-// the sides of the symbolic box.
+// A line a . s + c + d R = 0 rounded; the columns of a and c are off by at most `error` in sum, d
+// is exact and nonzero only for the sides of the symbolic box.
 template <int D>
 struct RoundedLine {
     double a[D];
     double c = 0.0, d = 0.0, error = 0.0;
 };
 
-// |x - x*| <= delta in every coordinate and max(1, |x|, |x*|) <= rho. `x[D]` weights the constant term of a row: 1 for a finite
-// vertex, 0 for a vertex at infinity, whose x is the direction per R.
+// |x - x*| <= delta in every coordinate and max(1, |x|, |x*|) <= rho. `x[D]` weights the constant
+// term of a row: 1 for a finite vertex, 0 for a vertex at infinity, whose x is the direction per R.
 template <int D>
 struct Vertex {
     double x[D + 1];
     double delta, rho;
     int32_t point;  // interned exact point, or -1
-    int32_t line;   // 2-D: line of the edge to the next vertex; 1-D: the line on which the vertex lies
+    int32_t
+        line;  // 2-D: line of the edge to the next vertex; 1-D: the line on which the vertex lies
     uint32_t coincident;  // bit 0: other units than the line's vanish all along the edge
     uint32_t reserved;
 };
 
 namespace detail {
-inline constexpr double kEval = 8 * 0x1p-53;  // bounds the rounding of a row's evaluation, relative to its terms
-inline constexpr double kUp = 1 + 0x1p-40;    // absorbs the rounding of the bounds themselves
-inline constexpr double kTiny = 1e-250;       // below this a determinant may be made of what underflowed
+inline constexpr double kEval =
+    8 * 0x1p-53;  // bounds the rounding of a row's evaluation, relative to its terms
+inline constexpr double kUp = 1 + 0x1p-40;  // absorbs the rounding of the bounds themselves
+inline constexpr double kTiny = 1e-250;  // below this a determinant may be made of what underflowed
 
 template <int D>
 void finish_vertex(Vertex<D>& v) {
     double size = 1.0;
     for (int k = 0; k < D; ++k) size = std::max(size, std::fabs(v.x[k]));
-    if (!(v.delta < 0.25 * size) || !(size < 1e150)) {  // also when NaN: nothing is known in floating point
+    if (!(v.delta < 0.25 * size) ||
+        !(size < 1e150)) {  // also when NaN: nothing is known in floating point
         for (int k = 0; k < D; ++k) v.x[k] = 0.0;
         v.delta = v.rho = std::numeric_limits<double>::infinity();
         return;
@@ -59,10 +64,11 @@ inline Vertex<1> meet(const RoundedLine<1>& u) {
     v.x[1] = infinite ? 0.0 : 1.0;
     v.x[0] = -c / u.a[0];
     const double term = u.a[0] * v.x[0];
-    const double residual =
-        std::fabs(term + c) + detail::kEval * (std::fabs(term) + std::fabs(c)) + u.error * std::max(1.0, std::fabs(v.x[0]));
+    const double residual = std::fabs(term + c) + detail::kEval * (std::fabs(term) + std::fabs(c)) +
+                            u.error * std::max(1.0, std::fabs(v.x[0]));
     const double low = std::fabs(u.a[0]) - u.error * detail::kUp;
-    v.delta = low > detail::kTiny ? residual / low * detail::kUp + 1e-300 : std::numeric_limits<double>::infinity();
+    v.delta = low > detail::kTiny ? residual / low * detail::kUp + 1e-300
+                                  : std::numeric_limits<double>::infinity();
     detail::finish_vertex(v);
     return v;
 }
@@ -81,15 +87,17 @@ inline Vertex<2> meet(const RoundedLine<2>& u, const RoundedLine<2>& w) {
     const double size = std::max({1.0, std::fabs(x), std::fabs(y)});
     auto residual = [&](const RoundedLine<2>& line, double c) {
         const double t0 = line.a[0] * x, t1 = line.a[1] * y;
-        return std::fabs(t0 + t1 + c) + detail::kEval * (std::fabs(t0) + std::fabs(t1) + std::fabs(c)) +
-               line.error * size;
+        return std::fabs(t0 + t1 + c) +
+               detail::kEval * (std::fabs(t0) + std::fabs(t1) + std::fabs(c)) + line.error * size;
     };
     const double ru = residual(u, uc), rw = residual(w, wc);
     // |det J| of the exact gradients is at least this.
-    const double lost = detail::kEval * (std::fabs(p) + std::fabs(q)) + (u.error * (w0 + w1) + w.error * (u0 + u1));
+    const double lost =
+        detail::kEval * (std::fabs(p) + std::fabs(q)) + (u.error * (w0 + w1) + w.error * (u0 + u1));
     const double low = std::fabs(det) - lost * detail::kUp;
     const double num = std::max(w1 * ru + u1 * rw, w0 * ru + u0 * rw);
-    v.delta = low > detail::kTiny ? (num + 1e-300) / low * detail::kUp : std::numeric_limits<double>::infinity();
+    v.delta = low > detail::kTiny ? (num + 1e-300) / low * detail::kUp
+                                  : std::numeric_limits<double>::infinity();
     detail::finish_vertex(v);
     return v;
 }

@@ -15,7 +15,7 @@ namespace {
     throw std::invalid_argument("malformed network bytes: " + why);
 }
 
-constexpr uint32_t kMaxSize = 1u << 24;     // rows, columns, units
+constexpr uint32_t kMaxSize = 1u << 24;  // rows, columns, units
 constexpr uint32_t kMaxShift = 1u << 16;
 
 struct RawAffine {
@@ -44,7 +44,8 @@ ExactAffine make_exact(const RawAffine& raw) {
     ExactAffine out;
     out.rows = raw.rows;
     out.cols = raw.cols;
-    const uint32_t shift = raw.shifts.empty() ? 0 : *std::max_element(raw.shifts.begin(), raw.shifts.end());
+    const uint32_t shift =
+        raw.shifts.empty() ? 0 : *std::max_element(raw.shifts.begin(), raw.shifts.end());
     Int den = 1;
     for (const Int& d : raw.dens) den = den.divexact(Int::gcd(den, d)) * d;
     out.scale = den;
@@ -97,7 +98,8 @@ FloatAffine make_float(const RawAffine& raw) {
             sum += v * v;
         }
         out.bias[r] = value(raw.coefs[r * stride + raw.cols]);
-        // sqrt(sum) has relative error at most (cols / 2 + 2) u, and squares below 1e-300 may have been lost.
+        // sqrt(sum) has relative error at most (cols / 2 + 2) u, and squares below 1e-300 may have
+        // been lost.
         out.row_norm[r] = std::sqrt(sum + raw.cols * 1e-300) * (1.0 + (raw.cols + 8) * 0x1p-52);
     }
     return out;
@@ -122,8 +124,8 @@ uint8_t ByteReader::u8() { return *take(1); }
 
 uint32_t ByteReader::u32() {
     const unsigned char* p = take(4);
-    return static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 | static_cast<uint32_t>(p[2]) << 16 |
-           static_cast<uint32_t>(p[3]) << 24;
+    return static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 |
+           static_cast<uint32_t>(p[2]) << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
 
 std::vector<uint32_t> ByteReader::u32s(size_t n) {
@@ -136,7 +138,8 @@ std::vector<uint32_t> ByteReader::u32s(size_t n) {
 std::vector<Int> ByteReader::ints(size_t n) {
     const size_t words = u8();
     if (words == 0) throw std::invalid_argument("malformed bytes: integers of no words");
-    if ((bytes_.size() - at_) / (8 * words) < n) throw std::invalid_argument("malformed bytes: truncated");
+    if ((bytes_.size() - at_) / (8 * words) < n)
+        throw std::invalid_argument("malformed bytes: truncated");
     const unsigned char* p = take(8 * words * n);
     std::vector<Int> out(n);
     std::vector<uint64_t> buffer(words);
@@ -146,7 +149,8 @@ std::vector<Int> ByteReader::ints(size_t n) {
             for (int b = 7; b >= 0; --b) word = word << 8 | p[b];
             buffer[k] = word;
         }
-        v = words == 1 ? Int(static_cast<int64_t>(buffer[0])) : Int::from_words(buffer.data(), words);
+        v = words == 1 ? Int(static_cast<int64_t>(buffer[0]))
+                       : Int::from_words(buffer.data(), words);
     }
     return out;
 }
@@ -158,7 +162,8 @@ std::shared_ptr<const Net> Net::parse(std::string_view bytes) {
     auto net = std::make_shared<Net>();
     const uint32_t input = in.u32(), nodes = in.u32();
     if (input == 0 || input > kMaxSize) malformed("input size");
-    if (nodes % 2 == 0 || nodes > 20001) malformed("the nodes must alternate, beginning and ending with an affine map");
+    if (nodes % 2 == 0 || nodes > 20001)
+        malformed("the nodes must alternate, beginning and ending with an affine map");
     net->input_size = static_cast<int>(input);
     uint32_t width = input;
     for (uint32_t k = 0; k < nodes; ++k) {
@@ -167,7 +172,8 @@ std::shared_ptr<const Net> Net::parse(std::string_view bytes) {
         if (in.u32() != k) malformed("only chains are supported");
         if (affine) {
             const RawAffine raw = read_affine(in);
-            if (static_cast<uint32_t>(raw.cols) != width) malformed("widths of consecutive nodes differ");
+            if (static_cast<uint32_t>(raw.cols) != width)
+                malformed("widths of consecutive nodes differ");
             width = static_cast<uint32_t>(raw.rows);
             if (k + 1 == nodes) {
                 net->output_exact = make_exact(raw);
@@ -194,10 +200,13 @@ std::shared_ptr<const Net> Net::parse(std::string_view bytes) {
                 one <<= shifts[i];
                 layer.one_piece[i] = layer.slope_num[i] == one;
                 if (!layer.slope_num[i].is_zero()) layer.all_relu = false;
-                layer.slope[i] = Int::ratio_scaled(layer.slope_num[i], Int(1), -static_cast<long>(shifts[i]));
-                layer.gap[i] = Int::ratio_scaled(one - layer.slope_num[i], Int(1), -static_cast<long>(shifts[i]));
-                layer.max_slope = std::max({layer.max_slope, std::fabs(layer.slope[i]) * (1 + 0x1p-50),
-                                            std::fabs(layer.gap[i]) * (1 + 0x1p-50)});
+                layer.slope[i] =
+                    Int::ratio_scaled(layer.slope_num[i], Int(1), -static_cast<long>(shifts[i]));
+                layer.gap[i] = Int::ratio_scaled(one - layer.slope_num[i], Int(1),
+                                                 -static_cast<long>(shifts[i]));
+                layer.max_slope =
+                    std::max({layer.max_slope, std::fabs(layer.slope[i]) * (1 + 0x1p-50),
+                              std::fabs(layer.gap[i]) * (1 + 0x1p-50)});
                 layer.slope_num[i] <<= layer.slope_shift - shifts[i];
             }
             net->unit_offset.push_back(net->unit_count);

@@ -1,10 +1,13 @@
 // A piecewise-linear network in its exact form, and what the engine derives from it.
 //
-// The bytes come from plverify/exact_net.py (docs/developer.md has the format): every affine row is integers over
-// 2^shift * den. From them two views are built once and shared read-only by all threads:
-//   * `exact`: integers over ONE common positive scale per layer, 64-bit where they fit. A forward pass of signs never
+// The bytes come from plverify/exact_net.py (docs/developer.md has the format): every affine row is
+// integers over 2^shift * den. From them two views are built once and shared read-only by all
+// threads:
+//   * `exact`: integers over ONE common positive scale per layer, 64-bit where they fit. A forward
+//   pass of signs never
 //     needs the scale, because it multiplies every activation of a layer alike.
-//   * doubles, each entry the rounding of the exact rational (relative error u unless it underflows), stored by columns and
+//   * doubles, each entry the rounding of the exact rational (relative error u unless it
+//   underflows), stored by columns and
 //     padded to whole vectors, since the engine only ever adds multiples of columns.
 // A unit maps z to z where z > 0 (piece 1) and to slope * z elsewhere (piece 0); ReLU has slope 0.
 #pragma once
@@ -66,10 +69,10 @@ struct Layer {
     // Common shift of the slopes: piece 0 multiplies by slope_num[i] / 2^slope_shift, piece 1 by 1.
     std::vector<Int> slope_num;
     uint32_t slope_shift = 0;
-    std::vector<double> slope;        // rounded
-    std::vector<uint8_t> one_piece;   // slope exactly 1: never a wall, bit always 0
+    std::vector<double> slope;       // rounded
+    std::vector<uint8_t> one_piece;  // slope exactly 1: never a wall, bit always 0
     bool all_relu = true;
-    double max_slope = 1.0;           // upper bound of max(1, |slope_i|)
+    double max_slope = 1.0;  // upper bound of max(1, |slope_i|)
     // Distance between the two pieces' factors, 1 - slope, rounded.
     std::vector<double> gap;
 };
@@ -89,9 +92,10 @@ struct Net {
     static std::shared_ptr<const Net> parse(std::string_view bytes);
 };
 
-// Little-endian reader over bytes, shared by the network and domain formats. Throws std::invalid_argument when short.
+// Little-endian reader over bytes, shared by the network and domain formats. Throws
+// std::invalid_argument when short.
 class ByteReader {
-   public:
+public:
     explicit ByteReader(std::string_view bytes) : bytes_(bytes) {}
     void expect(std::string_view magic);
     uint8_t u8();
@@ -100,7 +104,7 @@ class ByteReader {
     std::vector<Int> ints(size_t n);
     bool at_end() const { return at_ == bytes_.size(); }
 
-   private:
+private:
     const unsigned char* take(size_t n);
     std::string_view bytes_;
     size_t at_ = 0;

@@ -16,7 +16,9 @@ void put_big(std::string& out, const Int& value) {
     for (uint64_t word : value.to_words())
         for (int k = 0; k < 8; ++k) bytes.push_back(static_cast<char>(word >> (8 * k) & 0xff));
     const char fill = value.is_negative() ? '\xff' : '\0';
-    while (bytes.size() > 1 && bytes.back() == fill && (bytes[bytes.size() - 2] & 0x80) == (fill & 0x80)) bytes.pop_back();
+    while (bytes.size() > 1 && bytes.back() == fill &&
+           (bytes[bytes.size() - 2] & 0x80) == (fill & 0x80))
+        bytes.pop_back();
     put_var(out, bytes.size());
     out += bytes;
 }

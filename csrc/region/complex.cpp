@@ -18,22 +18,25 @@ void append(std::vector<T>& to, std::vector<T>& from) {
     if (to.empty())
         to = std::move(from);
     else
-        to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+        to.insert(to.end(), std::make_move_iterator(from.begin()),
+                  std::make_move_iterator(from.end()));
     from = {};
 }
 
 template <int D>
-ExactLine<D> line_of(const Problem<D>& problem, const RegionBatch<D>& regions, size_t vertex, const uint8_t* pattern) {
+ExactLine<D> line_of(const Problem<D>& problem, const RegionBatch<D>& regions, size_t vertex,
+                     const uint8_t* pattern) {
     const int layer = regions.line_layer[vertex], unit = regions.line_unit[vertex];
     if (layer == kConstraint) return problem.lines[unit];
-    if (layer == kBoxSide) return problem.lines[static_cast<size_t>(problem.constraint_count) + unit];
+    if (layer == kBoxSide)
+        return problem.lines[static_cast<size_t>(problem.constraint_count) + unit];
     return problem.exact->row(layer, unit, pattern);
 }
 
 // Exact vertices in local coordinates of a region whose vertices start at `at`.
 template <int D>
-std::vector<ExactPoint<D>> local_vertices(const Problem<D>& problem, const RegionBatch<D>& regions, int64_t index,
-                                          size_t at) {
+std::vector<ExactPoint<D>> local_vertices(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                          int64_t index, size_t at) {
     const uint8_t* pattern = regions.patterns.data() + index * problem.net->pattern_bytes();
     const int n = regions.vertex_count[index];
     std::vector<ExactLine<D>> lines;
@@ -56,8 +59,8 @@ std::vector<size_t> vertex_starts(const RegionBatch<D>& regions) {
 
 // Exactly the pattern just beyond edge `k` of a region.
 template <int D>
-std::vector<uint8_t> pattern_beyond(const Problem<D>& problem, const RegionBatch<D>& regions, int64_t index, size_t at,
-                                    int k, StopToken& stop) {
+std::vector<uint8_t> pattern_beyond(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                    int64_t index, size_t at, int k, StopToken& stop) {
     const Net& net = *problem.net;
     const uint8_t* pattern = regions.patterns.data() + index * net.pattern_bytes();
     const std::vector<ExactPoint<D>> corners = local_vertices<D>(problem, regions, index, at);
@@ -94,7 +97,8 @@ std::vector<uint8_t> pattern_beyond(const Problem<D>& problem, const RegionBatch
     for (size_t l = 0; l < net.layers.size(); ++l)
         for (int i = 0; i < net.layers[l].units; ++i) {
             const int f = net.unit_offset[l] + i;
-            if (signs[f] > 0 && !net.layers[l].one_piece[i]) out[f >> 3] = static_cast<uint8_t>(out[f >> 3] | 1u << (f & 7));
+            if (signs[f] > 0 && !net.layers[l].one_piece[i])
+                out[f >> 3] = static_cast<uint8_t>(out[f >> 3] | 1u << (f & 7));
         }
     return out;
 }
@@ -103,8 +107,9 @@ std::vector<uint8_t> pattern_beyond(const Problem<D>& problem, const RegionBatch
 
 template <int D>
 RegionBatch<D> Collector<D>::join() {
-    std::stable_sort(batches_.begin(), batches_.end(),
-                     [](const RegionBatch<D>& a, const RegionBatch<D>& b) { return a.subtree < b.subtree; });
+    std::stable_sort(
+        batches_.begin(), batches_.end(),
+        [](const RegionBatch<D>& a, const RegionBatch<D>& b) { return a.subtree < b.subtree; });
     RegionBatch<D> out;
     std::unordered_multimap<uint64_t, int32_t> index;
     for (RegionBatch<D>& batch : batches_) {
@@ -139,14 +144,18 @@ RegionBatch<D> Collector<D>::join() {
 }
 
 template <int D>
-std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>& regions, StopToken& stop) {
+std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                StopToken& stop) {
     const Net& net = *problem.net;
     const size_t bytes = static_cast<size_t>(net.pattern_bytes());
     const size_t count = static_cast<size_t>(regions.count);
-    auto key = [&](const uint8_t* p) { return std::string_view(reinterpret_cast<const char*>(p), bytes); };
+    auto key = [&](const uint8_t* p) {
+        return std::string_view(reinterpret_cast<const char*>(p), bytes);
+    };
     std::unordered_map<std::string_view, int32_t> index;
     index.reserve(count);
-    for (size_t r = 0; r < count; ++r) index.emplace(key(regions.patterns.data() + r * bytes), static_cast<int32_t>(r));
+    for (size_t r = 0; r < count; ++r)
+        index.emplace(key(regions.patterns.data() + r * bytes), static_cast<int32_t>(r));
     const std::vector<size_t> starts = vertex_starts<D>(regions);
     std::vector<int32_t> out(starts.back(), kBoundary);
     std::vector<uint8_t> flipped(bytes);
@@ -202,8 +211,11 @@ std::vector<int32_t> linear_regions(const Problem<D>& problem, const RegionBatch
             if ((pa[f >> 3] ^ pb[f >> 3]) >> (f & 7) & 1) differing = f, ++flips;
         if (flips == 1) {
             int layer = 0;
-            while (layer + 1 < static_cast<int>(net.layers.size()) && net.unit_offset[layer + 1] <= differing) ++layer;
-            // The two maps differ by (1 - slope) times this unit's row, which is not zero, along the outputs' gradient.
+            while (layer + 1 < static_cast<int>(net.layers.size()) &&
+                   net.unit_offset[layer + 1] <= differing)
+                ++layer;
+            // The two maps differ by (1 - slope) times this unit's row, which is not zero, along
+            // the outputs' gradient.
             return problem.exact->output_ignores(layer, differing - net.unit_offset[layer], pa);
         }
         ExactRows<D> ra, rb;
@@ -219,7 +231,8 @@ std::vector<int32_t> linear_regions(const Problem<D>& problem, const RegionBatch
             const int32_t other = neighbour[v];
             if (other <= static_cast<int32_t>(r)) continue;  // each pair once
             const int32_t a = find(static_cast<int32_t>(r)), b = find(other);
-            if (a != b && !surely_differ(r, other) && same_map(r, other)) root[std::max(a, b)] = std::min(a, b);
+            if (a != b && !surely_differ(r, other) && same_map(r, other))
+                root[std::max(a, b)] = std::min(a, b);
         }
     }
     std::vector<int32_t> label(count, -1);
@@ -233,7 +246,8 @@ std::vector<int32_t> linear_regions(const Problem<D>& problem, const RegionBatch
 }
 
 template <int D>
-std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const RegionBatch<D>& regions, int64_t index) {
+std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                          int64_t index) {
     PLV_EXPECT(index >= 0 && index < regions.count, "region index out of range");
     size_t at = 0;
     for (int64_t r = 0; r < index; ++r) at += static_cast<size_t>(regions.vertex_count[r]);
@@ -242,12 +256,14 @@ std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const Regio
     return out;
 }
 
-#define PLV_INSTANTIATE(D)                                                                                        \
-    template class Collector<D>;                                                                                  \
-    template std::vector<int32_t> neighbours<D>(const Problem<D>&, const RegionBatch<D>&, StopToken&);            \
-    template std::vector<int32_t> linear_regions<D>(const Problem<D>&, const RegionBatch<D>&,                     \
-                                                    const std::vector<int32_t>&, StopToken&);                     \
-    template std::vector<ExactPoint<D>> exact_vertices<D>(const Problem<D>&, const RegionBatch<D>&, int64_t);
+#define PLV_INSTANTIATE(D)                                                                    \
+    template class Collector<D>;                                                              \
+    template std::vector<int32_t> neighbours<D>(const Problem<D>&, const RegionBatch<D>&,     \
+                                                StopToken&);                                  \
+    template std::vector<int32_t> linear_regions<D>(const Problem<D>&, const RegionBatch<D>&, \
+                                                    const std::vector<int32_t>&, StopToken&); \
+    template std::vector<ExactPoint<D>> exact_vertices<D>(const Problem<D>&,                  \
+                                                          const RegionBatch<D>&, int64_t);
 PLV_INSTANTIATE(1)
 PLV_INSTANTIATE(2)
 

@@ -1,13 +1,16 @@
-// The regions of a domain as a complex: one list, neighbours across edges, and the merge into linear regions.
+// The regions of a domain as a complex: one list, neighbours across edges, and the merge into
+// linear regions.
 //
-// Neighbours. The cells meet face to face, because every pre-activation is continuous. Across an edge on the line of a unit,
-// when no other unit vanishes along the edge, the neighbour's pattern is the region's with that one bit flipped: a look-up. Where
-// other units vanish too (the engine marks such edges while it splits), the pattern on the far side is read off exactly: one
-// forward pass of the germ m + eps n, m a point inside the edge and n the outward normal.
+// Neighbours. The cells meet face to face, because every pre-activation is continuous. Across an
+// edge on the line of a unit, when no other unit vanishes along the edge, the neighbour's pattern
+// is the region's with that one bit flipped: a look-up. Where other units vanish too (the engine
+// marks such edges while it splits), the pattern on the far side is read off exactly: one forward
+// pass of the germ m + eps n, m a point inside the edge and n the outward normal.
 //
-// Linear regions. Two neighbours belong together if and only if their output maps are exactly the same. Rounded Jacobians that
-// differ by more than their error bounds settle most pairs; the rest are decided in integers: if one unit flipped, by whether
-// the outputs depend on it under the pattern; otherwise by comparing the two exact maps.
+// Linear regions. Two neighbours belong together if and only if their output maps are exactly the
+// same. Rounded Jacobians that differ by more than their error bounds settle most pairs; the rest
+// are decided in integers: if one unit flipped, by whether the outputs depend on it under the
+// pattern; otherwise by comparing the two exact maps.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +37,8 @@ inline constexpr int32_t kUnknown = -2;   // the neighbour is not in the list (a
 
 // Neighbour of each region across each of its edges (1-D: ends), in the order of the vertex list.
 template <int D>
-std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>& regions, StopToken& stop);
+std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                StopToken& stop);
 
 // Label of each region's linear region, numbered 0, 1, ... in order of first appearance.
 template <int D>
@@ -43,6 +47,7 @@ std::vector<int32_t> linear_regions(const Problem<D>& problem, const RegionBatch
 
 // Exact vertices (user's coordinates) of region `index`.
 template <int D>
-std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const RegionBatch<D>& regions, int64_t index);
+std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                          int64_t index);
 
 }  // namespace plv

@@ -24,9 +24,10 @@ void EnumerateStats::add(const EnumerateStats& other) {
 }
 
 template <int D>
-EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink, StopToken& stop,
-                          std::atomic<int64_t>* progress) {
-    PLV_EXPECT(options.threads >= 1 && options.threads <= 1024, "threads must lie between 1 and 1024");
+EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& options,
+                          const Sink<D>& sink, StopToken& stop, std::atomic<int64_t>* progress) {
+    PLV_EXPECT(options.threads >= 1 && options.threads <= 1024,
+               "threads must lie between 1 and 1024");
     EnumerateResult result;
     result.complete = true;
     std::atomic<int64_t> next_claim{0};
@@ -79,9 +80,9 @@ EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& opt
     return result;
 }
 
-template EnumerateResult enumerate<1>(const Problem<1>&, const EnumerateOptions&, const Sink<1>&, StopToken&,
-                                      std::atomic<int64_t>*);
-template EnumerateResult enumerate<2>(const Problem<2>&, const EnumerateOptions&, const Sink<2>&, StopToken&,
-                                      std::atomic<int64_t>*);
+template EnumerateResult enumerate<1>(const Problem<1>&, const EnumerateOptions&, const Sink<1>&,
+                                      StopToken&, std::atomic<int64_t>*);
+template EnumerateResult enumerate<2>(const Problem<2>&, const EnumerateOptions&, const Sink<2>&,
+                                      StopToken&, std::atomic<int64_t>*);
 
 }  // namespace plv

@@ -34,7 +34,9 @@ template <int D>
 uint64_t ExactPoint<D>::hash() const {
     const uint64_t inv = inverse_p61(den.mod_p61());
     uint64_t h = infinite ? 0x9e3779b97f4a7c15u : 0x2545f4914f6cdd1du;
-    auto mix = [&](const Int& v) { h = (h ^ mul_p61(v.mod_p61(), inv)) * 0xff51afd7ed558ccdu, h ^= h >> 32; };
+    auto mix = [&](const Int& v) {
+        h = (h ^ mul_p61(v.mod_p61(), inv)) * 0xff51afd7ed558ccdu, h ^= h >> 32;
+    };
     for (int k = 0; k < D; ++k) mix(p[k]);
     if (infinite)
         for (int k = 0; k < D; ++k) mix(q[k]);
@@ -70,7 +72,8 @@ ExactPoint<D> intersect(const ExactLine<D>* const* lines) {
     // Common powers of two are free to drop and keep dyadic points short.
     size_t twos = out.den.trailing_zeros();
     for (int k = 0; k < D; ++k) {
-        if (!out.q[k].is_zero()) out.infinite = true, twos = std::min(twos, out.q[k].trailing_zeros());
+        if (!out.q[k].is_zero())
+            out.infinite = true, twos = std::min(twos, out.q[k].trailing_zeros());
         if (!out.p[k].is_zero()) twos = std::min(twos, out.p[k].trailing_zeros());
     }
     if (twos > 0) {
@@ -128,7 +131,8 @@ ExactPoint<D> Frame<D>::to_user(const ExactPoint<D>& in_s) const {
     for (int k = 0; k < D; ++k) g = Int::gcd(Int::gcd(g, out.p[k]), out.q[k]);
     if (!g.is_one()) {
         out.den = out.den.divexact(g);
-        for (int k = 0; k < D; ++k) out.p[k] = out.p[k].divexact(g), out.q[k] = out.q[k].divexact(g);
+        for (int k = 0; k < D; ++k)
+            out.p[k] = out.p[k].divexact(g), out.q[k] = out.q[k].divexact(g);
     }
     return out;
 }
@@ -154,7 +158,8 @@ void apply_piece(const Layer& layer, int unit, bool on, Int& v) {
 }  // namespace
 
 template <int D>
-bool ExactNet<D>::forward(const ExactGerm<D>& at, int8_t* signs, std::vector<Int>* outputs, StopToken* stop) const {
+bool ExactNet<D>::forward(const ExactGerm<D>& at, int8_t* signs, std::vector<Int>* outputs,
+                          StopToken* stop) const {
     const size_t levels = at.levels.size();
     Int one = at.den;  // the number 1 at the scale of the current values, on its level
     std::vector<std::vector<Int>> now(levels), next(levels);
@@ -279,7 +284,8 @@ bool ExactNet<D>::output_ignores(int layer, int unit, const uint8_t* bits) const
         next.assign(static_cast<size_t>(w.rows), Int());
         bool any = false;
         for (int i = 0; i < w.rows; ++i) {
-            if (l < depth && net.layers[l].all_relu && !piece(bits, net.unit_offset[l] + i)) continue;
+            if (l < depth && net.layers[l].all_relu && !piece(bits, net.unit_offset[l] + i))
+                continue;
             if (l == layer + 1)
                 next[i] = w.weight(i, unit);
             else
@@ -311,7 +317,8 @@ void PointTable<D>::evaluate(Entry& entry, bool outputs) {
     poll(stop_);
     ++passes_;
     entry.signs.resize(static_cast<size_t>(net_.net.unit_count) + 1);
-    if (!net_.forward(ExactGerm<D>::of(entry.point), entry.signs.data(), outputs ? &entry.outputs : nullptr, stop_)) {
+    if (!net_.forward(ExactGerm<D>::of(entry.point), entry.signs.data(),
+                      outputs ? &entry.outputs : nullptr, stop_)) {
         entry.signs.clear();
         throw Stopped{};
     }
@@ -343,14 +350,15 @@ void PointTable<D>::keep(const std::vector<int32_t>& ids) {
     for (int32_t id : ids) kept.push_back(std::move(entries_[id]));
     entries_ = std::move(kept);
     index_.clear();
-    for (size_t k = 0; k < entries_.size(); ++k) index_.emplace(entries_[k].point.hash(), static_cast<int32_t>(k));
+    for (size_t k = 0; k < entries_.size(); ++k)
+        index_.emplace(entries_[k].point.hash(), static_cast<int32_t>(k));
 }
 
-#define PLV_INSTANTIATE(D)                                                   \
-    template struct ExactPoint<D>;                                          \
-    template ExactPoint<D> intersect<D>(const ExactLine<D>* const* lines);  \
-    template struct Frame<D>;                                               \
-    template struct ExactNet<D>;                                            \
+#define PLV_INSTANTIATE(D)                                                 \
+    template struct ExactPoint<D>;                                         \
+    template ExactPoint<D> intersect<D>(const ExactLine<D>* const* lines); \
+    template struct Frame<D>;                                              \
+    template struct ExactNet<D>;                                           \
     template class PointTable<D>;
 PLV_INSTANTIATE(1)
 PLV_INSTANTIATE(2)

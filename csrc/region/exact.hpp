@@ -1,14 +1,16 @@
-// Exact lines, points and signs: what the region engine falls back on when floating point cannot decide.
+// Exact lines, points and signs: what the region engine falls back on when floating point cannot
+// decide.
 //
-// A sign at a point does not depend on the cell from which one looks at it, because a network is one continuous function. So
-// an undecided vertex is interned once: its exact coordinates become a key, one exact forward pass gives the signs of all
-// units in all layers there, and every later question about the point is a look-up. Degenerate networks ask the same few
-// points thousands of times; this is what keeps them fast.
+// A sign at a point does not depend on the cell from which one looks at it, because a network is
+// one continuous function. So an undecided vertex is interned once: its exact coordinates become a
+// key, one exact forward pass gives the signs of all units in all layers there, and every later
+// question about the point is a look-up. Degenerate networks ask the same few points thousands of
+// times; this is what keeps them fast.
 //
-// Coordinates are the engine's own (`Frame` below maps them to the user's). A point at symbolic infinity is p + R q with R
-// larger than everything (docs/proof_format.md): the plane is studied inside the box |s_i| <= R, so that every cell is a
-// polygon and strips or half-planes need no special case. Its values have two levels, and the sign is that of the first
-// nonzero one.
+// Coordinates are the engine's own (`Frame` below maps them to the user's). A point at symbolic
+// infinity is p + R q with R larger than everything (docs/proof_format.md): the plane is studied
+// inside the box |s_i| <= R, so that every cell is a polygon and strips or half-planes need no
+// special case. Its values have two levels, and the sign is that of the first nonzero one.
 #pragma once
 
 #include <array>
@@ -42,8 +44,9 @@ struct ExactPoint {
     uint64_t hash() const;  // the same for equal points, however they are scaled
 };
 
-// A point with its scales (docs/developer.md): levels[0] t_0 + levels[1] t_1 over den, t_0 >> t_1, t_unit_level = 1. A finite
-// point has one level; p + R q is {q, p} with unit_level 1; p + eps q with an infinitesimal eps > 0 is {p, q} with unit_level 0.
+// A point with its scales (docs/developer.md): levels[0] t_0 + levels[1] t_1 over den, t_0 >> t_1,
+// t_unit_level = 1. A finite point has one level; p + R q is {q, p} with unit_level 1; p + eps q
+// with an infinitesimal eps > 0 is {p, q} with unit_level 0.
 template <int D>
 struct ExactGerm {
     std::vector<std::array<Int, D>> levels;
@@ -59,7 +62,8 @@ struct ExactGerm {
 template <int D>
 ExactPoint<D> intersect(const ExactLine<D>* const* lines);
 
-// The affine change of coordinates t_k = center_k + size_k * s_k, all dyadic: t_k = (offset[k] + s_k * 2^(shift[k])) / 2^q.
+// The affine change of coordinates t_k = center_k + size_k * s_k, all dyadic: t_k = (offset[k] +
+// s_k * 2^(shift[k])) / 2^q.
 template <int D>
 struct Frame {
     std::array<double, D> center{};  // exact
@@ -71,26 +75,31 @@ struct Frame {
     ExactPoint<D> to_user(const ExactPoint<D>& in_s) const;
 };
 
-// First-layer rows as functions of the local coordinates: row i is (a . s + c) / scale for one common scale > 0.
+// First-layer rows as functions of the local coordinates: row i is (a . s + c) / scale for one
+// common scale > 0.
 template <int D>
 using ExactRows = std::vector<ExactLine<D>>;
 
-// Exact evaluation of one network over the local coordinates of one domain. Read-only after construction, shared by threads.
+// Exact evaluation of one network over the local coordinates of one domain. Read-only after
+// construction, shared by threads.
 template <int D>
 struct ExactNet {
     const Net& net;
     ExactRows<D> first;  // of the first affine map (the output's where there is no hidden layer)
     Int first_scale;     // common, > 0
 
-    // Signs of all units (layer after layer) at a germ; with outputs != null also the outputs up to one positive factor,
-    // level after level. False if stopped.
-    bool forward(const ExactGerm<D>& at, int8_t* signs, std::vector<Int>* outputs, StopToken* stop) const;
-    // Row of unit `unit` of layer `layer` (the layer count itself: the outputs, or with `minus` >= 0 the difference of two)
-    // under the pieces `bits` (flat pattern over all units), up to a positive factor.
+    // Signs of all units (layer after layer) at a germ; with outputs != null also the outputs up to
+    // one positive factor, level after level. False if stopped.
+    bool forward(const ExactGerm<D>& at, int8_t* signs, std::vector<Int>* outputs,
+                 StopToken* stop) const;
+    // Row of unit `unit` of layer `layer` (the layer count itself: the outputs, or with `minus` >=
+    // 0 the difference of two) under the pieces `bits` (flat pattern over all units), up to a
+    // positive factor.
     ExactLine<D> row(int layer, int unit, const uint8_t* bits, int minus = -1) const;
     // All outputs as functions of s over one common positive scale, which is returned.
     Int output_map(const uint8_t* bits, ExactRows<D>& rows) const;
-    // Whether the outputs do not depend on unit `unit` of layer `layer` under the pieces `bits` of the layers above it.
+    // Whether the outputs do not depend on unit `unit` of layer `layer` under the pieces `bits` of
+    // the layers above it.
     bool output_ignores(int layer, int unit, const uint8_t* bits) const;
 };
 
@@ -108,7 +117,8 @@ public:
     const ExactPoint<D>& point(int32_t id) const { return entries_[id].point; }
     size_t size() const { return entries_.size(); }
     uint64_t forward_passes() const { return passes_; }
-    // Keeps the points listed (their new ids are their positions in the list) and forgets the others.
+    // Keeps the points listed (their new ids are their positions in the list) and forgets the
+    // others.
     void keep(const std::vector<int32_t>& ids);
     void clear() { keep({}); }
 

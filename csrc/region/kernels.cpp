@@ -7,7 +7,8 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define PLV_X86_DISPATCH 1
 #include <immintrin.h>
-// GCC 12 takes the undefined pass-through operand of its own AVX-512 intrinsics for a use of a variable.
+// GCC 12 takes the undefined pass-through operand of its own AVX-512 intrinsics for a use of a
+// variable.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #else
 #define PLV_X86_DISPATCH 0
@@ -27,10 +28,16 @@ static inline Vec zero() { return {{0, 0}}; }
 static inline Vec add(Vec a, Vec b) { return {{a.v[0] + b.v[0], a.v[1] + b.v[1]}}; }
 static inline Vec sub(Vec a, Vec b) { return {{a.v[0] - b.v[0], a.v[1] - b.v[1]}}; }
 static inline Vec mul(Vec a, Vec b) { return {{a.v[0] * b.v[0], a.v[1] * b.v[1]}}; }
-static inline Vec fma(Vec a, Vec b, Vec c) { return {{a.v[0] * b.v[0] + c.v[0], a.v[1] * b.v[1] + c.v[1]}}; }
+static inline Vec fma(Vec a, Vec b, Vec c) {
+    return {{a.v[0] * b.v[0] + c.v[0], a.v[1] * b.v[1] + c.v[1]}};
+}
 static inline Vec abs(Vec a) { return {{std::fabs(a.v[0]), std::fabs(a.v[1])}}; }
-static inline Vec min(Vec a, Vec b) { return {{a.v[0] < b.v[0] ? a.v[0] : b.v[0], a.v[1] < b.v[1] ? a.v[1] : b.v[1]}}; }
-static inline Vec max(Vec a, Vec b) { return {{a.v[0] > b.v[0] ? a.v[0] : b.v[0], a.v[1] > b.v[1] ? a.v[1] : b.v[1]}}; }
+static inline Vec min(Vec a, Vec b) {
+    return {{a.v[0] < b.v[0] ? a.v[0] : b.v[0], a.v[1] < b.v[1] ? a.v[1] : b.v[1]}};
+}
+static inline Vec max(Vec a, Vec b) {
+    return {{a.v[0] > b.v[0] ? a.v[0] : b.v[0], a.v[1] > b.v[1] ? a.v[1] : b.v[1]}};
+}
 static inline unsigned gt(Vec a, Vec b) { return (a.v[0] > b.v[0]) | (a.v[1] > b.v[1]) << 1; }
 #include "region/kernels.inl"
 }  // namespace portable

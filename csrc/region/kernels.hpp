@@ -1,17 +1,20 @@
-// The vector kernels of the region engine, compiled once per instruction set and chosen at run time.
+// The vector kernels of the region engine, compiled once per instruction set and chosen at run
+// time.
 //
-// A *map* holds the affine functions of one layer's units over the domain: D + 1 columns (D gradient components, then the
-// constant) of `stride` doubles each, column k at m[k * stride]. The kernels neither know nor care what a unit is; the error
-// bounds they evaluate are derived in docs/developer.md ("Signs in floating point").
-// None of them relies on whether a multiplication and an addition are fused: the bounds hold either way.
+// A *map* holds the affine functions of one layer's units over the domain: D + 1 columns (D
+// gradient components, then the constant) of `stride` doubles each, column k at m[k * stride]. The
+// kernels neither know nor care what a unit is; the error bounds they evaluate are derived in
+// docs/developer.md ("Signs in floating point"). None of them relies on whether a multiplication
+// and an addition are fused: the bounds hold either way.
 #pragma once
 
 #include <cstdint>
 
 namespace plv {
 
-// Vertices of a cell as the kernels read them: coordinate k of vertex v at x[v * step + k], coordinate D being the weight
-// of the constant term (1 for a finite vertex, 0 for a vertex at infinity).
+// Vertices of a cell as the kernels read them: coordinate k of vertex v at x[v * step + k],
+// coordinate D being the weight of the constant term (1 for a finite vertex, 0 for a vertex at
+// infinity).
 struct VertexBlock {
     const double* x;
     int step;
@@ -27,7 +30,8 @@ struct SignMasks {
     uint8_t* crossing;  // strictly positive at one vertex and strictly negative at another
 };
 
-// Error model of the rows of a map: row r is off by at most E_r = norm[r] * scale + base[r] + extra, summed over its columns.
+// Error model of the rows of a map: row r is off by at most E_r = norm[r] * scale + base[r] +
+// extra, summed over its columns.
 struct RowError {
     const double* norm;
     const double* base;
@@ -36,23 +40,29 @@ struct RowError {
 };
 
 struct KernelTable {
-    // m += sum_j w[:, cols[j]] (x) coef[j]: `coef` is count x (D + 1); w is by columns with the map's stride.
-    void (*accumulate)(double* m, int stride, const double* w, const int* cols, const double* coef, int count);
+    // m += sum_j w[:, cols[j]] (x) coef[j]: `coef` is count x (D + 1); w is by columns with the
+    // map's stride.
+    void (*accumulate)(double* m, int stride, const double* w, const int* cols, const double* coef,
+                       int count);
     // Signs of `blocks` * 8 rows over all vertices of a cell.
-    void (*classify)(const double* m, int stride, int blocks, const RowError& error, const VertexBlock& v,
-                     const SignMasks& out);
-    // The same without any error bound (zeros count as non-negative). Only what the filter costs is measured with it.
-    void (*classify_unchecked)(const double* m, int stride, int blocks, const VertexBlock& v, const SignMasks& out);
-    // Upper bound (up to rounding) of the sum of (E_r + k S_r)^2 over rows whose bit is clear in `skip` (null: all rows),
-    // S_r = sum of the absolute values of the row's columns.
-    double (*mass)(const double* m, int stride, int blocks, const RowError& error, double k, const uint8_t* skip);
+    void (*classify)(const double* m, int stride, int blocks, const RowError& error,
+                     const VertexBlock& v, const SignMasks& out);
+    // The same without any error bound (zeros count as non-negative). Only what the filter costs is
+    // measured with it.
+    void (*classify_unchecked)(const double* m, int stride, int blocks, const VertexBlock& v,
+                               const SignMasks& out);
+    // Upper bound (up to rounding) of the sum of (E_r + k S_r)^2 over rows whose bit is clear in
+    // `skip` (null: all rows), S_r = sum of the absolute values of the row's columns.
+    double (*mass)(const double* m, int stride, int blocks, const RowError& error, double k,
+                   const uint8_t* skip);
 };
 
 // For domains of dimension D = 1 or 2.
 const KernelTable& kernels(int dim);
 // "avx512", "avx2" or "portable": what kernels() chose on this machine.
 const char* kernel_isa();
-// Makes kernels() return the portable ones (for tests); not thread-safe, call before any engine runs.
+// Makes kernels() return the portable ones (for tests); not thread-safe, call before any engine
+// runs.
 const KernelTable& portable_kernels(int dim);
 
 }  // namespace plv

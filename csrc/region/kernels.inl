@@ -1,10 +1,13 @@
-// Body of the vector kernels. Included once per instruction set by kernels.cpp, inside a namespace that defines
-//   kLanes, Vec, load, store, set1, zero, fma, mul, add, abs, max, min, gt (bit mask of lanes a > b, ordered),
-//   kAccRows (vectors of rows whose accumulators fit the registers together with a broadcast per column).
+// Body of the vector kernels. Included once per instruction set by kernels.cpp, inside a namespace
+// that defines
+//   kLanes, Vec, load, store, set1, zero, fma, mul, add, abs, max, min, gt (bit mask of lanes a >
+//   b, ordered), kAccRows (vectors of rows whose accumulators fit the registers together with a
+//   broadcast per column).
 
 template <int NC, int VR>
-static inline __attribute__((always_inline)) void accumulate_rows(double* m, int stride, const double* w,
-                                                                  const int* cols, const double* coef, int count) {
+static inline __attribute__((always_inline)) void accumulate_rows(double* m, int stride,
+                                                                  const double* w, const int* cols,
+                                                                  const double* coef, int count) {
     Vec acc[NC][VR];
     for (int c = 0; c < NC; ++c)
         for (int v = 0; v < VR; ++v) acc[c][v] = load(m + c * stride + v * kLanes);
@@ -22,7 +25,8 @@ static inline __attribute__((always_inline)) void accumulate_rows(double* m, int
 }
 
 template <int NC>
-static void accumulate(double* m, int stride, const double* w, const int* cols, const double* coef, int count) {
+static void accumulate(double* m, int stride, const double* w, const int* cols, const double* coef,
+                       int count) {
     int r = 0;
     for (; r + kAccRows * kLanes <= stride; r += kAccRows * kLanes)
         accumulate_rows<NC, kAccRows>(m + r, stride, w + r, cols, coef, count);
@@ -39,9 +43,10 @@ static inline __attribute__((always_inline)) Vec value(const Vec* a, const doubl
 }
 
 template <int NC>
-static void classify(const double* m, int stride, int blocks, const RowError& error, const VertexBlock& v,
-                     const SignMasks& out) {
-    const Vec scale = set1(error.scale), extra = set1(error.extra), rho = set1(v.rho), delta = set1(v.delta);
+static void classify(const double* m, int stride, int blocks, const RowError& error,
+                     const VertexBlock& v, const SignMasks& out) {
+    const Vec scale = set1(error.scale), extra = set1(error.extra), rho = set1(v.rho),
+              delta = set1(v.delta);
     const Vec eval = set1(8 * 0x1p-53), two = set1(2.0);
     for (int b = 0; b < blocks; ++b) {
         unsigned positive = 0, negative = 0, crossing = 0;
@@ -75,7 +80,8 @@ static void classify(const double* m, int stride, int blocks, const RowError& er
 }
 
 template <int NC>
-static void classify_unchecked(const double* m, int stride, int blocks, const VertexBlock& v, const SignMasks& out) {
+static void classify_unchecked(const double* m, int stride, int blocks, const VertexBlock& v,
+                               const SignMasks& out) {
     for (int b = 0; b < blocks; ++b) {
         unsigned low = 0, high = 0;
         for (int h = 0; h < kPad / kLanes; ++h) {
@@ -99,7 +105,8 @@ static void classify_unchecked(const double* m, int stride, int blocks, const Ve
 }
 
 template <int NC>
-static double mass(const double* m, int stride, int blocks, const RowError& error, double k, const uint8_t* skip) {
+static double mass(const double* m, int stride, int blocks, const RowError& error, double k,
+                   const uint8_t* skip) {
     const Vec scale = set1(error.scale), extra = set1(error.extra), kk = set1(k);
     double total = 0.0;
     alignas(64) double lanes[kPad];
@@ -120,4 +127,6 @@ static double mass(const double* m, int stride, int blocks, const RowError& erro
     return total;
 }
 
-static const KernelTable kTables[2] = {{&accumulate<2>, &classify<2>, &classify_unchecked<2>, &mass<2>}, {&accumulate<3>, &classify<3>, &classify_unchecked<3>, &mass<3>}};
+static const KernelTable kTables[2] = {
+    {&accumulate<2>, &classify<2>, &classify_unchecked<2>, &mass<2>},
+    {&accumulate<3>, &classify<3>, &classify_unchecked<3>, &mass<3>}};

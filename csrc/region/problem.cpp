@@ -15,13 +15,15 @@ DomainSpec DomainSpec::parse(std::string_view bytes) {
     in.expect("PLDOM\0001\n"sv);
     DomainSpec out;
     const uint32_t dim = in.u32(), ambient = in.u32();
-    if (dim == 0 || dim > (1u << 24) || ambient > (1u << 24)) throw std::invalid_argument("malformed domain bytes");
+    if (dim == 0 || dim > (1u << 24) || ambient > (1u << 24))
+        throw std::invalid_argument("malformed domain bytes");
     out.dim = static_cast<int>(dim);
     out.ambient = static_cast<int>(ambient);
     out.is_slice = in.u8() != 0;
     if (out.is_slice) {
         out.slice_scale = in.ints(1)[0];
-        if (out.slice_scale.sign() <= 0) throw std::invalid_argument("malformed domain bytes: slice scale");
+        if (out.slice_scale.sign() <= 0)
+            throw std::invalid_argument("malformed domain bytes: slice scale");
         out.slice = in.ints(static_cast<size_t>(ambient) * (dim + 1));
     } else if (dim != ambient) {
         throw std::invalid_argument("malformed domain bytes: dimensions");
@@ -40,7 +42,8 @@ std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines
 
 // Sides in the order -1: R - t_k >= 0 at first_side + 2 k, R + t_k >= 0 at first_side + 2 k + 1.
 template <>
-std::vector<DomainCorner<1>> symbolic_box<1>(const std::vector<ExactLine<1>>& lines, int first_side) {
+std::vector<DomainCorner<1>> symbolic_box<1>(const std::vector<ExactLine<1>>& lines,
+                                             int first_side) {
     auto at = [&](int side) {
         const ExactLine<1>* on[] = {&lines[first_side + side]};
         return DomainCorner<1>{intersect<1>(on), first_side + side};
@@ -49,7 +52,8 @@ std::vector<DomainCorner<1>> symbolic_box<1>(const std::vector<ExactLine<1>>& li
 }
 
 template <>
-std::vector<DomainCorner<2>> symbolic_box<2>(const std::vector<ExactLine<2>>& lines, int first_side) {
+std::vector<DomainCorner<2>> symbolic_box<2>(const std::vector<ExactLine<2>>& lines,
+                                             int first_side) {
     auto at = [&](int before, int after) {
         const ExactLine<2>* on[] = {&lines[first_side + before], &lines[first_side + after]};
         return DomainCorner<2>{intersect<2>(on), first_side + after};
@@ -58,9 +62,10 @@ std::vector<DomainCorner<2>> symbolic_box<2>(const std::vector<ExactLine<2>>& li
 }
 
 [[noreturn]] void no_volume(bool empty, int dim) {
-    throw std::invalid_argument(empty ? "the domain is empty"
-                                      : "the domain has no interior: a domain with positive " +
-                                            std::string(dim == 1 ? "length" : "area") + " is needed");
+    throw std::invalid_argument(empty
+                                    ? "the domain is empty"
+                                    : "the domain has no interior: a domain with positive " +
+                                          std::string(dim == 1 ? "length" : "area") + " is needed");
 }
 
 // Keeps the part of the polygon where lines[which] >= 0.
@@ -108,7 +113,8 @@ template <int D>
 std::vector<ExactLine<D>> constraint_lines(const DomainSpec& spec) {
     std::vector<ExactLine<D>> lines(static_cast<size_t>(spec.constraint_count));
     for (int i = 0; i < spec.constraint_count; ++i) {
-        for (int k = 0; k < D; ++k) lines[i].a[k] = spec.constraints[static_cast<size_t>(i) * (D + 1) + k];
+        for (int k = 0; k < D; ++k)
+            lines[i].a[k] = spec.constraints[static_cast<size_t>(i) * (D + 1) + k];
         lines[i].c = spec.constraints[static_cast<size_t>(i) * (D + 1) + D];
     }
     return lines;
@@ -139,7 +145,8 @@ Frame<D> fit(const std::vector<DomainCorner<D>>& corners) {
         if (!(std::fabs(lo) < 0x1p1000 && std::fabs(hi) < 0x1p1000))
             throw std::invalid_argument("the domain reaches beyond the range of double precision");
         frame.center[k] = lo / 2 + hi / 2;
-        if (std::frexp(std::max({hi - frame.center[k], frame.center[k] - lo, 0x1p-1000}), &frame.exponent[k]) == 0.5)
+        if (std::frexp(std::max({hi - frame.center[k], frame.center[k] - lo, 0x1p-1000}),
+                       &frame.exponent[k]) == 0.5)
             --frame.exponent[k];  // exactly a power of two
         // Rounding may have left a corner outside by a hair: decide exactly.
         for (bool fits = false; !fits;) {
@@ -168,11 +175,12 @@ Frame<D> fit(const std::vector<DomainCorner<D>>& corners) {
 }  // namespace
 
 template <int D>
-std::shared_ptr<const Problem<D>> Problem<D>::build(std::shared_ptr<const Net> net, const DomainSpec& spec) {
+std::shared_ptr<const Problem<D>> Problem<D>::build(std::shared_ptr<const Net> net,
+                                                    const DomainSpec& spec) {
     PLV_EXPECT(spec.dim == D, "this engine has another dimension");
     PLV_EXPECT(spec.ambient == net->input_size,
-               "the domain lies in " + std::to_string(spec.ambient) + " dimensions, the network has " +
-                   std::to_string(net->input_size) + " inputs");
+               "the domain lies in " + std::to_string(spec.ambient) +
+                   " dimensions, the network has " + std::to_string(net->input_size) + " inputs");
     auto out = std::make_shared<Problem>();
     out->net = net;
     out->constraint_count = spec.constraint_count;

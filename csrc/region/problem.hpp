@@ -1,5 +1,5 @@
-// One network on one domain, ready to be enumerated: the domain in local coordinates with its exact corners, and the first
-// layer's rows over them, exact and rounded.
+// One network on one domain, ready to be enumerated: the domain in local coordinates with its exact
+// corners, and the first layer's rows over them, exact and rounded.
 #pragma once
 
 #include <memory>
@@ -11,12 +11,13 @@
 
 namespace plv {
 
-// The domain as the bytes give it (docs/developer.md): constraints a . t + c >= 0 and an optional affine map into input space.
+// The domain as the bytes give it (docs/developer.md): constraints a . t + c >= 0 and an optional
+// affine map into input space.
 struct DomainSpec {
     int dim = 0, ambient = 0;
     bool is_slice = false;
     Int slice_scale = 1;
-    std::vector<Int> slice;        // ambient x (dim + 1)
+    std::vector<Int> slice;  // ambient x (dim + 1)
     int constraint_count = 0;
     std::vector<Int> constraints;  // count x (dim + 1)
 
@@ -24,7 +25,10 @@ struct DomainSpec {
 };
 
 // Where an edge of a cell comes from.
-enum LineKind : int { kConstraint = -1, kBoxSide = -2 };  // a unit's line carries its layer, 0 or more
+enum LineKind : int {
+    kConstraint = -1,
+    kBoxSide = -2
+};  // a unit's line carries its layer, 0 or more
 
 template <int D>
 struct DomainCorner {
@@ -37,17 +41,20 @@ struct Problem {
     std::shared_ptr<const Net> net;
     Frame<D> frame;
     bool bounded = true;
-    std::vector<ExactLine<D>> lines;  // constraints, then the 2 D sides of the symbolic box; local coordinates
+    std::vector<ExactLine<D>>
+        lines;  // constraints, then the 2 D sides of the symbolic box; local coordinates
     int constraint_count = 0;
     std::vector<DomainCorner<D>> corners;  // counter-clockwise; 1-D: left, right
     std::unique_ptr<ExactNet<D>> exact;
-    // First map of the network (the first hidden layer's, or the output's) over the local coordinates, rounded, by columns.
+    // First map of the network (the first hidden layer's, or the output's) over the local
+    // coordinates, rounded, by columns.
     AlignedVector<double> first;
     AlignedVector<double> first_error;  // E_r of each row
 
-    // Throws std::invalid_argument when the domain is empty or not full-dimensional, or its ambient dimension is not the
-    // network's input size.
-    static std::shared_ptr<const Problem> build(std::shared_ptr<const Net> net, const DomainSpec& spec);
+    // Throws std::invalid_argument when the domain is empty or not full-dimensional, or its ambient
+    // dimension is not the network's input size.
+    static std::shared_ptr<const Problem> build(std::shared_ptr<const Net> net,
+                                                const DomainSpec& spec);
 };
 
 }  // namespace plv

@@ -22,7 +22,8 @@ RegionListBody region_list_body(const Problem<D>& problem, const RegionBatch<D>&
     for (size_t r = 0; r < regions.vertex_count.size(); ++r) {
         out.append(reinterpret_cast<const char*>(regions.patterns.data() + r * bytes), bytes);
         put_var(out, static_cast<uint64_t>(regions.vertex_count[r]));
-        for (int k = 0; k < regions.vertex_count[r]; ++k) put_var(out, static_cast<uint64_t>(regions.points[at++]));
+        for (int k = 0; k < regions.vertex_count[r]; ++k)
+            put_var(out, static_cast<uint64_t>(regions.points[at++]));
     }
     // The domain's corners are vertices of the regions that hold them.
     for (const DomainCorner<D>& corner : problem.corners) {

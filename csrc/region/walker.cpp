@@ -12,8 +12,8 @@ constexpr size_t kPointCap = 20000;
 }  // namespace
 
 template <int D>
-Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink, StopToken& stop,
-                  std::atomic<int64_t>& next_claim, std::atomic<int64_t>* progress)
+Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink,
+                  StopToken& stop, std::atomic<int64_t>& next_claim, std::atomic<int64_t>* progress)
     : problem_(problem),
       net_(*problem.net),
       options_(options),
@@ -25,7 +25,8 @@ Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, co
       depth_(static_cast<int>(problem.net->layers.size())),
       counting_(!sink.regions && !sink.ties),
       points_(*problem.exact, &stop) {
-    // Few enough subtrees that starting each from fresh maps costs nothing, enough to share out evenly.
+    // Few enough subtrees that starting each from fresh maps costs nothing, enough to share out
+    // evenly.
     while (claim_depth_ < 10 && (1 << claim_depth_) < net_.unit_count) ++claim_depth_;
     int max_units = 1;
     for (int l = 0; l <= depth_; ++l) {
@@ -41,16 +42,18 @@ Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, co
             level.base = problem.first_error;
             level.map_valid = true;
         } else {
-            // At most n + cap columns are added to a map between two fresh starts; docs/developer.md derives K.
+            // At most n + cap columns are added to a map between two fresh starts;
+            // docs/developer.md derives K.
             const Layer& below = net_.layers[l - 1];
             level.update_cap = below.units + 32;
-            level.rounding = (4.0 * (below.units + level.update_cap) + 16.0) * 0x1p-53 * detail::kUp;
+            level.rounding =
+                (4.0 * (below.units + level.update_cap) + 16.0) * 0x1p-53 * detail::kUp;
             for (int r = 0; r < level.units; ++r)
                 level.base[r] = level.rounding * std::fabs(level.weights->bias[r]) * detail::kUp;
             level.included = Bits(below.units);
         }
-        level.on = level.real = level.positive = level.negative = level.crossing = level.ever_on = level.ever_off =
-            Bits(level.units);
+        level.on = level.real = level.positive = level.negative = level.crossing = level.ever_on =
+            level.ever_off = Bits(level.units);
         if (l < depth_)
             for (int i = 0; i < level.units; ++i) level.real.put(i, !net_.layers[l].one_piece[i]);
         max_units = std::max(max_units, level.units);
@@ -74,7 +77,8 @@ void Walker<D>::run() {
         const Int unit = Int(1) << bits;
         Line line;
         double size = 0.0;
-        for (int k = 0; k < D; ++k) size += std::fabs(line.rounded.a[k] = Int::ratio(exact.a[k], unit));
+        for (int k = 0; k < D; ++k)
+            size += std::fabs(line.rounded.a[k] = Int::ratio(exact.a[k], unit));
         size += std::fabs(line.rounded.c = Int::ratio(exact.c, unit));
         line.rounded.d = Int::ratio(exact.d, unit);
         line.rounded.error = exact.d.is_zero() ? 4 * 0x1p-53 * size : 0.0;
@@ -90,9 +94,11 @@ void Walker<D>::run() {
     for (const DomainCorner<D>& corner : problem_.corners) {
         Vertex<D> v{};
         for (int k = 0; k < D; ++k)
-            v.x[k] = Int::ratio(corner.at.infinite ? corner.at.q[k] : corner.at.p[k], corner.at.den);
+            v.x[k] =
+                Int::ratio(corner.at.infinite ? corner.at.q[k] : corner.at.p[k], corner.at.den);
         v.x[D] = corner.at.infinite ? 0.0 : 1.0;
-        for (int k = 0; k < D; ++k) v.delta = std::max(v.delta, std::fabs(v.x[k]) * 0x1p-51 + 1e-300);
+        for (int k = 0; k < D; ++k)
+            v.delta = std::max(v.delta, std::fabs(v.x[k]) * 0x1p-51 + 1e-300);
         detail::finish_vertex(v);
         v.point = options_.decide == Decide::filtered ? -1 : points_.intern(corner.at);
         v.line = corner.line;
@@ -130,7 +136,8 @@ void Walker<D>::leave_subtree(int l) {
 
 template <int D>
 VertexBlock Walker<D>::block(Cell cell) const {
-    VertexBlock out{vertices_[cell.at].x, static_cast<int>(sizeof(Vertex<D>) / sizeof(double)), cell.n, 1.0, 0.0};
+    VertexBlock out{vertices_[cell.at].x, static_cast<int>(sizeof(Vertex<D>) / sizeof(double)),
+                    cell.n, 1.0, 0.0};
     for (int k = 0; k < cell.n; ++k) {
         out.rho = std::max(out.rho, vertices_[cell.at + k].rho);
         out.delta = std::max(out.delta, vertices_[cell.at + k].delta);
@@ -138,7 +145,8 @@ VertexBlock Walker<D>::block(Cell cell) const {
     return out;
 }
 
-// ---------------------------------------------------------------------------------------------------------------- walking
+// ----------------------------------------------------------------------------------------------------------------
+// walking
 
 template <int D>
 void Walker<D>::enter_layer(int l, Cell cell, int depth) {
@@ -232,15 +240,16 @@ void Walker<D>::leaf(int l, Cell cell, int depth) {
     enter_layer(l + 1, cell, depth);
 }
 
-// Number of cells that two crossing units cut the cell into, without building them: 4 if their lines cross inside it, else 3.
-// 0 if floating point cannot tell.
+// Number of cells that two crossing units cut the cell into, without building them: 4 if their
+// lines cross inside it, else 3. 0 if floating point cannot tell.
 template <int D>
 int Walker<D>::count_two(Cell cell, const Conflicts& list) {
     if (options_.decide != Decide::filtered) return 0;
     if constexpr (D == 1) return 0;
     double row[2][NC], error[2];
     for (int i = 0; i < 2; ++i) {
-        for (int c = 0; c < NC; ++c) row[i][c] = rows_[list.at + static_cast<size_t>(c) * list.stride + i];
+        for (int c = 0; c < NC; ++c)
+            row[i][c] = rows_[list.at + static_cast<size_t>(c) * list.stride + i];
         error[i] = rows_[list.at + static_cast<size_t>(NC) * list.stride + i];
     }
     RoundedLine<D> line;
@@ -255,7 +264,8 @@ int Walker<D>::count_two(Cell cell, const Conflicts& list) {
         if (here == 0) return 0;
         if (here * before < 0) {
             const int edge = vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line;
-            if constexpr (D == 2) product *= float_sign(row[1], error[1], meet(lines_[edge].rounded, line));
+            if constexpr (D == 2)
+                product *= float_sign(row[1], error[1], meet(lines_[edge].rounded, line));
             ++ends;
         }
         before = here;
@@ -274,8 +284,10 @@ void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
     const double error = rows_[list.at + static_cast<size_t>(NC) * list.stride];
     signs_.shrink(0);
     signs_.grow(static_cast<size_t>(cell.n));
-    for (int k = 0; k < cell.n; ++k) signs_[k] = static_cast<int8_t>(sign_at(l, unit, -1, row, error, cell, k));
-    // Which side first: in 1-D the left one, so that regions come out sorted; else the side of the map that is at hand.
+    for (int k = 0; k < cell.n; ++k)
+        signs_[k] = static_cast<int8_t>(sign_at(l, unit, -1, row, error, cell, k));
+    // Which side first: in 1-D the left one, so that regions come out sorted; else the side of the
+    // map that is at hand.
     bool first = true;
     if constexpr (D == 1)
         first = signs_[0] > 0;
@@ -315,7 +327,8 @@ void Walker<D>::classify_list(const Conflicts& list, const VertexBlock& v, const
 }
 
 template <int D>
-typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child, const Conflicts& parent) {
+typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child,
+                                                         const Conflicts& parent) {
     Level& s = levels_[l];
     Conflicts out{rows_.size(), row_units_.size(), 0, 0};
     if (parent.n == 1) return out;
@@ -326,14 +339,22 @@ typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child, cons
         const int b = i >> 3;
         const unsigned m = 1u << (i & 7);
         const int unit = row_units_[parent.unit_at + i];
-        int verdict = masks.positive[b] & m ? 1 : masks.negative[b] & m ? -1 : masks.crossing[b] & m ? 2 : 3;
+        int verdict = masks.positive[b] & m   ? 1
+                      : masks.negative[b] & m ? -1
+                      : masks.crossing[b] & m ? 2
+                                              : 3;
         if (verdict == 3) {
             ++stats_.undecided[l];
             double row[NC];
-            for (int c = 0; c < NC; ++c) row[c] = rows_[parent.at + static_cast<size_t>(c) * parent.stride + i];
+            for (int c = 0; c < NC; ++c)
+                row[c] = rows_[parent.at + static_cast<size_t>(c) * parent.stride + i];
             bool all_zero = false;
-            verdict = resolve(l, unit, row, rows_[parent.at + static_cast<size_t>(NC) * parent.stride + i], child, all_zero);
-            PLV_CHECK(!all_zero || options_.unchecked);  // it crosses the parent, so it is not zero on an open set
+            verdict = resolve(l, unit, row,
+                              rows_[parent.at + static_cast<size_t>(NC) * parent.stride + i], child,
+                              all_zero);
+            PLV_CHECK(
+                !all_zero ||
+                options_.unchecked);  // it crosses the parent, so it is not zero on an open set
         }
         if (verdict == 2)
             row_units_.push(i);  // position in the parent's list, for now
@@ -368,7 +389,8 @@ void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cel
         children[left_positive ? 1 : 0] = {at, 2};
         children[left_positive ? 0 : 1] = {at + 2, 2};
     } else {
-        // The two places where the boundary changes sign: at a vertex with sign 0 or inside an edge.
+        // The two places where the boundary changes sign: at a vertex with sign 0 or inside an
+        // edge.
         Vertex<2> cuts[2];
         int cut_edge[2] = {-1, -1}, cut_count = 0;
         for (int k = 0; k < cell.n; ++k) {
@@ -405,7 +427,8 @@ void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cel
     }
 }
 
-// ------------------------------------------------------------------------------------------------------------------ maps
+// ------------------------------------------------------------------------------------------------------------------
+// maps
 
 template <int D>
 void Walker<D>::prepare_map(int l) {
@@ -417,15 +440,17 @@ void Walker<D>::prepare_map(int l) {
     auto add_column = [&](int j, double factor) {
         columns_.push(j);
         double* to = coefficients_.grow(NC);
-        for (int c = 0; c < NC; ++c) to[c] = factor * below.map[static_cast<size_t>(c) * below.stride + j];
+        for (int c = 0; c < NC; ++c)
+            to[c] = factor * below.map[static_cast<size_t>(c) * below.stride + j];
     };
     const size_t words = below.on.words();
     if (s.map_valid) {
         for (size_t k = 0; k < words; ++k)
-            for_each_bit(s.included.word(k) ^ below.on.word(k), static_cast<int>(64 * k), [&](int j) {
-                const double gap = units.all_relu ? 1.0 : units.gap[j];
-                add_column(j, below.on.get(j) ? gap : -gap);
-            });
+            for_each_bit(s.included.word(k) ^ below.on.word(k), static_cast<int>(64 * k),
+                         [&](int j) {
+                             const double gap = units.all_relu ? 1.0 : units.gap[j];
+                             add_column(j, below.on.get(j) ? gap : -gap);
+                         });
         const int flips = static_cast<int>(columns_.size());
         if (s.updates + flips > s.update_cap) {
             s.map_valid = false;
@@ -442,30 +467,34 @@ void Walker<D>::prepare_map(int l) {
         std::copy(s.weights->bias.begin(), s.weights->bias.end(), s.map.end() - s.stride);
         if (units.all_relu) {
             for (size_t k = 0; k < words; ++k)
-                for_each_bit(below.on.word(k), static_cast<int>(64 * k), [&](int j) { add_column(j, 1.0); });
+                for_each_bit(below.on.word(k), static_cast<int>(64 * k),
+                             [&](int j) { add_column(j, 1.0); });
         } else {
             for (int j = 0; j < below.units; ++j) {
                 const double factor = below.on.get(j) ? 1.0 : units.slope[j];
                 if (factor != 0.0) add_column(j, factor);
             }
         }
-        // e = || f (E + K S) || over the units that may be on somewhere in this cell of the layer below.
+        // e = || f (E + K S) || over the units that may be on somewhere in this cell of the layer
+        // below.
         if (!options_.unchecked) {
             RowError error = below.error();
             if (l == 1) error.norm = zeros_.data();
             for (size_t k = 0; k < words; ++k)
-                list_masks_[0].word(k) = units.all_relu ? ~(below.positive.word(k) | below.crossing.word(k)) : 0;
-            const double sum = kernels_.mass(below.map.data(), below.stride, below.blocks, error, s.rounding,
-                                             list_masks_[0].bytes());
+                list_masks_[0].word(k) =
+                    units.all_relu ? ~(below.positive.word(k) | below.crossing.word(k)) : 0;
+            const double sum = kernels_.mass(below.map.data(), below.stride, below.blocks, error,
+                                             s.rounding, list_masks_[0].bytes());
             const double up = (1.0 + (below.units + 64) * 0x1p-50) * detail::kUp;
-            // The floor stands for squares that underflow: below 1e-150 nothing is decided in floating point.
+            // The floor stands for squares that underflow: below 1e-150 nothing is decided in
+            // floating point.
             s.error_scale = std::sqrt(sum + below.units * 1e-300) * units.max_slope * up;
             s.error_extra = 1e-290 * (1.0 + below.units * (s.error_scale / s.rounding));
         }
     }
     if (columns_.size() > 0)
-        kernels_.accumulate(s.map.data(), s.stride, s.weights->w.data(), columns_.data(), coefficients_.data(),
-                            static_cast<int>(columns_.size()));
+        kernels_.accumulate(s.map.data(), s.stride, s.weights->w.data(), columns_.data(),
+                            coefficients_.data(), static_cast<int>(columns_.size()));
     s.included = below.on;
 }
 
@@ -473,7 +502,8 @@ void Walker<D>::prepare_map(int l) {
 template <int D>
 double Walker<D>::row_error(int l, int row) const {
     const Level& s = levels_[l];
-    return l == 0 ? s.base[row] : s.weights->row_norm[row] * s.error_scale + s.base[row] + s.error_extra;
+    return l == 0 ? s.base[row]
+                  : s.weights->row_norm[row] * s.error_scale + s.base[row] + s.error_extra;
 }
 
 // The same for the rounded difference of two outputs.
@@ -484,7 +514,8 @@ double Walker<D>::difference_error(int i, int j, const double* row) const {
     return error * detail::kUp;
 }
 
-// ----------------------------------------------------------------------------------------------------------------- signs
+// -----------------------------------------------------------------------------------------------------------------
+// signs
 
 // Sign of a row at a vertex where floating point is sure of it, else 0.
 template <int D>
@@ -496,23 +527,27 @@ int Walker<D>::float_sign(const double* row, double error, const Vertex<D>& v) c
     }
     if (options_.unchecked) return (z > 0) - (z < 0);
     const double size = std::fabs(row[D]) + gradient;
-    const double t = ((error + detail::kEval * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
+    const double t =
+        ((error + detail::kEval * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
     return (z > t) - (z < -t);
 }
 
 template <int D>
-int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k) {
+int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell,
+                       int k) {
     if (options_.decide != Decide::exact_signs) {
         const int sure = float_sign(row, error, vertices_[cell.at + k]);
         if (sure != 0 || options_.unchecked) return sure;
     }
     const int32_t id = intern(cell, k);
     ++stats_.exact_signs[layer];
-    return minus < 0 ? points_.sign(id, net_.unit_offset[layer] + unit) : points_.output_sign(id, unit, minus);
+    return minus < 0 ? points_.sign(id, net_.unit_offset[layer] + unit)
+                     : points_.output_sign(id, unit, minus);
 }
 
 template <int D>
-int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero) {
+int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell cell,
+                       bool& all_zero) {
     bool positive = false, negative = false, zero = false;
     signs_.shrink(0);
     signs_.grow(static_cast<size_t>(cell.n));
@@ -528,7 +563,8 @@ int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell ce
     if (zero) {
         if constexpr (D == 2) {
             for (int k = 0; k < cell.n; ++k)
-                if (signs_[k] == 0 && signs_[k + 1 == cell.n ? 0 : k + 1] == 0) vertices_[cell.at + k].coincident = 1;
+                if (signs_[k] == 0 && signs_[k + 1 == cell.n ? 0 : k + 1] == 0)
+                    vertices_[cell.at + k].coincident = 1;
         } else {
             for (int k = 0; k < cell.n; ++k)
                 if (signs_[k] == 0) vertices_[cell.at + k].coincident = 1;
@@ -543,8 +579,8 @@ const ExactLine<D>& Walker<D>::exact_line(int32_t line) {
     if (!entry.exact) {
         std::fill(flat_.begin(), flat_.end(), uint8_t{0});
         assemble_pattern(flat_.data(), entry.layer);
-        entry.exact =
-            std::make_unique<ExactLine<D>>(problem_.exact->row(entry.layer, entry.unit, flat_.data(), entry.minus));
+        entry.exact = std::make_unique<ExactLine<D>>(
+            problem_.exact->row(entry.layer, entry.unit, flat_.data(), entry.minus));
     }
     return *entry.exact;
 }
@@ -555,7 +591,8 @@ int32_t Walker<D>::intern(Cell cell, int k) {
     if (v.point >= 0) return v.point;
     const ExactLine<D>* on[D];
     on[0] = &exact_line(v.line);
-    if constexpr (D == 2) on[1] = &exact_line(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
+    if constexpr (D == 2)
+        on[1] = &exact_line(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
     return v.point = points_.intern(intersect<D>(on));
 }
 
@@ -568,7 +605,8 @@ Vertex<D> Walker<D>::new_vertex(int32_t edge_line, int32_t line) {
         if (options_.decide != Decide::filtered) on[0] = &exact_line(line);
     } else {
         v = meet(lines_[edge_line].rounded, lines_[line].rounded);
-        if (options_.decide != Decide::filtered) on[0] = &exact_line(edge_line), on[1] = &exact_line(line);
+        if (options_.decide != Decide::filtered)
+            on[0] = &exact_line(edge_line), on[1] = &exact_line(line);
     }
     v.line = line;
     v.point = options_.decide == Decide::filtered ? -1 : points_.intern(intersect<D>(on));
@@ -635,183 +673,6 @@ void Walker<D>::ever(std::vector<uint8_t>& on, std::vector<uint8_t>& off) const 
             on[net_.unit_offset[l] + i] |= levels_[l].ever_on.get(i);
             off[net_.unit_offset[l] + i] |= levels_[l].ever_off.get(i);
         }
-}
-
-// --------------------------------------------------------------------------------------------------------------- regions
-
-template <int D>
-void Walker<D>::region(Cell cell) {
-    ++count_;
-    if (sink_.regions) emit(cell);
-    if (sink_.ties) ties(cell);
-    if (progress_ && count_ - reported_ >= 512) {
-        progress_->fetch_add(count_ - reported_, std::memory_order_relaxed);
-        reported_ = count_;
-    }
-}
-
-template <int D>
-void Walker<D>::emit(Cell cell) {
-    RegionBatch<D>& out = batch_;
-    const size_t bytes = static_cast<size_t>(net_.pattern_bytes());
-    // assemble_pattern may touch one byte of padding past the end.
-    out.patterns.resize(out.patterns.size() + bytes + 1, 0);
-    assemble_pattern(out.patterns.data() + out.patterns.size() - bytes - 1, depth_);
-    out.patterns.pop_back();
-    out.vertex_count.push_back(cell.n);
-    const Frame<D>& frame = problem_.frame;
-    const bool all_coincident = depth_ > 0 && levels_[depth_ - 1].zero_unit;
-    const size_t at = out.line_layer.size(), total = at + static_cast<size_t>(cell.n);
-    out.vertices.resize(total * D);
-    out.line_layer.resize(total);
-    out.line_unit.resize(total);
-    out.flags.resize(total);
-    for (int k = 0; k < cell.n; ++k) {
-        const Vertex<D>& v = vertices_[cell.at + k];
-        const Line& line = lines_[v.line];
-        const bool infinite = v.x[D] == 0.0;
-        for (int c = 0; c < D; ++c)
-            out.vertices[(at + k) * D + c] = (infinite ? 0.0 : frame.center[c]) + v.x[c] * size_[c];
-        out.line_layer[at + k] = line.layer;
-        out.line_unit[at + k] = line.unit;
-        out.flags[at + k] = static_cast<uint8_t>(infinite | (v.coincident || all_coincident) << 1);
-        if (options_.decide != Decide::filtered) out.points.push_back(v.point);
-    }
-    if (depth_ > 0) prepare_map(depth_);
-    const Level& s = levels_[depth_];
-    double error = 0.0;
-    for (int r = 0; r < s.units; ++r) {
-        double offset = s.map[static_cast<size_t>(D) * s.stride + r];
-        for (int c = 0; c < D; ++c) {
-            const double j = s.map[static_cast<size_t>(c) * s.stride + r] / size_[c];
-            out.jacobian.push_back(j);
-            offset -= j * frame.center[c];
-        }
-        out.offset.push_back(offset);
-        error = std::max(error, row_error(depth_, r));
-    }
-    out.map_error.push_back(error);
-    if (++out.count >= sink_.batch) flush();
-}
-
-template <int D>
-void Walker<D>::flush() {
-    if (sink_.regions && batch_.count > 0) {
-        if (options_.decide != Decide::filtered) {
-            // Hand out the points used, once each, in the order of first use.
-            std::vector<int32_t> renamed(points_.size(), -1);
-            for (int32_t& id : batch_.points) {
-                if (renamed[id] < 0) {
-                    renamed[id] = static_cast<int32_t>(batch_.exact.size());
-                    batch_.exact.push_back(problem_.frame.to_user(points_.point(id)));
-                }
-                id = renamed[id];
-            }
-        }
-        batch_.subtree = subtree_;
-        sink_.regions(std::move(batch_));
-        batch_ = {};
-    }
-    if (sink_.ties && !tie_batch_.empty()) {
-        sink_.ties(subtree_, std::move(tie_batch_));
-        tie_batch_.clear();
-    }
-    if (progress_ && count_ > reported_) {
-        progress_->fetch_add(count_ - reported_, std::memory_order_relaxed);
-        reported_ = count_;
-    }
-}
-
-// ------------------------------------------------------------------------------------------------------ decision boundary
-
-// For each vertex the set of outputs that attain the maximum there, decided exactly: bytes of 0 or 1, vertex by vertex.
-template <int D>
-void Walker<D>::winners(Cell cell, int outputs, std::vector<uint8_t>& out) {
-    const Level& s = levels_[depth_];
-    out.assign(static_cast<size_t>(cell.n) * outputs, 0);
-    for (int k = 0; k < cell.n; ++k) {
-        uint8_t* wins = out.data() + static_cast<size_t>(k) * outputs;
-        int best = 0;
-        wins[0] = 1;
-        for (int j = 1; j < outputs; ++j) {
-            double row[NC];
-            for (int c = 0; c < NC; ++c)
-                row[c] = s.map[static_cast<size_t>(c) * s.stride + j] - s.map[static_cast<size_t>(c) * s.stride + best];
-            const int sign = sign_at(depth_, j, best, row, difference_error(j, best, row), cell, k);
-            if (sign > 0) {
-                std::fill(wins, wins + j, uint8_t{0});
-                best = j;
-            }
-            if (sign >= 0) wins[j] = 1;
-        }
-    }
-}
-
-template <int D>
-void Walker<D>::ties(Cell cell) {
-    const int outputs = net_.output_size();
-    if (outputs < 2) return;
-    if (depth_ > 0) prepare_map(depth_);
-    std::vector<uint8_t> wins;
-    winners(cell, outputs, wins);
-    for (int i = 0; i < outputs; ++i) {
-        bool everywhere = true;
-        for (int k = 0; k < cell.n; ++k) everywhere &= wins[static_cast<size_t>(k) * outputs + i] != 0;
-        if (everywhere) {
-            emit_ties(cell, outputs, wins);
-            return;
-        }
-    }
-    // Two outputs i, j and two vertices u, v with f_i > f_j at u and f_i < f_j at v exist (take v with a minimal set of
-    // winners): split where they are equal.
-    const Level& s = levels_[depth_];
-    auto win = [&](int k, int i) { return wins[static_cast<size_t>(k) * outputs + i] != 0; };
-    int split_i = -1, split_j = -1;
-    for (int u = 0; u < cell.n && split_i < 0; ++u)
-        for (int v = 0; v < cell.n && split_i < 0; ++v)
-            for (int i = 0; i < outputs && split_i < 0; ++i)
-                for (int j = 0; j < outputs && split_i < 0; ++j)
-                    if (win(u, i) && !win(v, i) && win(v, j) && !win(u, j)) split_i = i, split_j = j;
-    PLV_CHECK(split_i >= 0);
-    double row[NC];
-    for (int c = 0; c < NC; ++c)
-        row[c] =
-            s.map[static_cast<size_t>(c) * s.stride + split_i] - s.map[static_cast<size_t>(c) * s.stride + split_j];
-    const double error = difference_error(split_i, split_j, row);
-    std::vector<int8_t> signs(static_cast<size_t>(cell.n));
-    for (int k = 0; k < cell.n; ++k)
-        signs[k] = static_cast<int8_t>(sign_at(depth_, split_i, split_j, row, error, cell, k));
-    const int32_t line = push_line(row, error, depth_, split_i, split_j);
-    const size_t mark = vertices_.size();
-    Cell children[2];
-    build_children(cell, signs.data(), line, children);
-    for (const Cell& child : children) ties(child);
-    vertices_.shrink(mark);
-    lines_.pop_back();
-}
-
-template <int D>
-void Walker<D>::emit_ties(Cell cell, int outputs, const std::vector<uint8_t>& wins) {
-    auto win = [&](int k, int i) { return wins[static_cast<size_t>(k) * outputs + i] != 0; };
-    std::vector<uint8_t> on_cell(static_cast<size_t>(outputs), 1);  // outputs that attain the maximum all over the cell
-    int lead = -1, tied_on_cell = 0;
-    for (int i = 0; i < outputs; ++i) {
-        for (int k = 0; k < cell.n; ++k) on_cell[i] &= static_cast<uint8_t>(win(k, i));
-        if (on_cell[i] && tied_on_cell++ == 0) lead = i;
-    }
-    for (int k = 0; k < cell.n; ++k) {
-        const int next = D == 1 ? k : (k + 1 == cell.n ? 0 : k + 1);
-        int other = -1;  // ties on the edge with the outputs that lead on the cell
-        for (int i = 0; i < outputs && other < 0; ++i)
-            if (!on_cell[i] && win(k, i) && win(next, i)) other = i;
-        const bool open_set = other < 0;
-        if (open_set && tied_on_cell < 2) continue;
-        for (int i = lead + 1; open_set && other < 0; ++i)
-            if (on_cell[i]) other = i;
-        tie_batch_.push_back({problem_.frame.to_user(points_.point(intern(cell, k))),
-                              problem_.frame.to_user(points_.point(intern(cell, next))), std::min(lead, other),
-                              std::max(lead, other), open_set});
-    }
 }
 
 template class Walker<1>;

@@ -18,7 +18,8 @@
 
 namespace plv {
 
-// One bit per unit in 64-bit words; the vector kernels see the same bits as bytes (hence little-endian only).
+// One bit per unit in 64-bit words; the vector kernels see the same bits as bytes (hence
+// little-endian only).
 class Bits {
     static_assert(std::endian::native == std::endian::little);
 
@@ -49,8 +50,8 @@ void for_each_bit(uint64_t word, int base, F&& f) {
 template <int D>
 class Walker {
 public:
-    Walker(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink, StopToken& stop,
-           std::atomic<int64_t>& next_claim, std::atomic<int64_t>* progress);
+    Walker(const Problem<D>& problem, const EnumerateOptions& options, const Sink<D>& sink,
+           StopToken& stop, std::atomic<int64_t>& next_claim, std::atomic<int64_t>* progress);
 
     // Walks until done; throws Stopped when the token fires. What was found up to then stays valid.
     void run();
@@ -67,10 +68,11 @@ private:
         size_t at;
         int n;
     };
-    // Units that cross a cell: rows copied from the layer's map, NC columns and one of errors, each `stride` long.
+    // Units that cross a cell: rows copied from the layer's map, NC columns and one of errors, each
+    // `stride` long.
     struct Conflicts {
-        size_t at;      // in rows_
-        size_t unit_at; // in row_units_
+        size_t at;       // in rows_
+        size_t unit_at;  // in row_units_
         int n, stride;
     };
     struct Line {
@@ -82,18 +84,20 @@ private:
     struct Level {
         const FloatAffine* weights;
         int units, blocks, stride;
-        AlignedVector<double> map;            // NC x stride
-        AlignedVector<double> base;           // static part of the rows' errors
+        AlignedVector<double> map;   // NC x stride
+        AlignedVector<double> base;  // static part of the rows' errors
         double error_scale = 0.0, error_extra = 0.0;
         bool map_valid = false;
         int updates = 0;
-        Bits included;                       // pieces of the layer below that the map stands for
-        Bits on, real;                       // pieces of the current cell; units with two pieces
+        Bits included;  // pieces of the layer below that the map stands for
+        Bits on, real;  // pieces of the current cell; units with two pieces
         Bits positive, negative, crossing, ever_on, ever_off;
-        bool zero_unit = false;              // here or below, some unit of the cell vanishes identically
-        double rounding = 0.0;               // K of the map that the layer feeds
+        bool zero_unit = false;  // here or below, some unit of the cell vanishes identically
+        double rounding = 0.0;   // K of the map that the layer feeds
         int update_cap = 0;
-        RowError error() const { return {weights->row_norm.data(), base.data(), error_scale, error_extra}; }
+        RowError error() const {
+            return {weights->row_norm.data(), base.data(), error_scale, error_extra};
+        }
     };
 
     void enter_layer(int l, Cell cell, int depth);
@@ -119,7 +123,8 @@ private:
     double difference_error(int i, int j, const double* row) const;
     int float_sign(const double* row, double error, const Vertex<D>& v) const;
     int sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k);
-    // +1 or -1: weakly on one side and somewhere strictly; 0: zero all over; 2: crosses. Marks edges on which it vanishes.
+    // +1 or -1: weakly on one side and somewhere strictly; 0: zero all over; 2: crosses. Marks
+    // edges on which it vanishes.
     int resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero);
     const ExactLine<D>& exact_line(int32_t line);
     int32_t intern(Cell cell, int k);

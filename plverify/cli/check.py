@@ -10,8 +10,10 @@ from plverify.cli.common import print_json, require_file
 
 
 def check(
-    proof: Annotated[str, typer.Argument(help="A proof file.")],
-    model: Annotated[str, typer.Argument(help="The network that the proof is about.")],
+    proof: Annotated[str, typer.Argument(help="A proof file.", metavar="PROOF")],
+    model: Annotated[
+        str, typer.Argument(help="The network that the proof is about.", metavar="MODEL")
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print what a proof claims, then whether it proves it: accepted or rejected.

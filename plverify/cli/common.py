@@ -120,7 +120,7 @@ def parse_box(text: str, dim: int) -> Domain:
     """``"lo,hi"`` for every coordinate, or ``"lo1,hi1;lo2,hi2"``.
 
     >>> parse_box("0,1;-1/2,1/2", 2).describe()
-    'box [0, 1] x [-0.5, 0.5]'
+    'box [0, 1] x [-1/2, 1/2]'
     """
     from plverify.domain import Box
 
@@ -199,9 +199,10 @@ def read_npz(path: str, option: str) -> dict[str, Any]:
 
     require_file(path, option)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise InputError(f"{option} {path}: a single array, expected an npz archive")
+        archive = np.load(path, allow_pickle=False)
+        if not hasattr(archive, "files"):
+            raise InputError(f"{option} {path}: a single array, expected an npz archive")
+        with archive:
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError) as error:
         if isinstance(error, InputError):
@@ -325,7 +326,7 @@ def progress_line(what: str) -> Iterator[Progress | None]:
     from rich.console import Console
 
     start = time.perf_counter()
-    with Console(stderr=True).status(f"{what} ...") as status:
+    with Console(stderr=True).status(f"{what} ...", spinner="line") as status:
 
         def show(count: int) -> None:
             seconds = time.perf_counter() - start

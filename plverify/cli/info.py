@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A network file.")],
+    model: Annotated[str, typer.Argument(help="A network file.", metavar="MODEL")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print a model's layers, identity and definitions, and replay it against onnxruntime.

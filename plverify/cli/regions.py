@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def regions(
-    model: Annotated[str, typer.Argument(help="A network file.")],
+    model: Annotated[str, typer.Argument(help="A network file.", metavar="MODEL")],
     box: Annotated[
         str | None,
         typer.Option(
@@ -137,11 +137,17 @@ def regions(
             f"({broken[0].name})"
         )
     answer = _answer(found, model, net, domain, table)
+    failure: Exception | None = None
     if not json:
-        _print(answer, net)
-    failure = None
+        try:
+            _print(answer, net)
+            sys.stdout.flush()
+        except OSError as error:  # nobody reads on, or no room: the files are still wanted
+            failure = error
     if isinstance(found, RegionSet):
-        failure = _write_files(found, answer, plot, color, layer, out, proof, quiet=json)
+        quiet = json or failure is not None
+        unwritten = _write_files(found, answer, plot, color, layer, out, proof, quiet)
+        failure = failure or unwritten
     if json:
         print_json(answer)
     if failure is not None:

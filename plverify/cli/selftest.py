@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -318,8 +318,8 @@ class Trial:
         for name, wrong in (("another count", spoilt), ("its end cut off", data[:-1])):
             verdict = check(wrong, ours.net.exact_net)
             require(f"a proof with {name}", verdict.accepted, False)
-        changed = [[2.0 * w + 1.0 for w in row] for row in self.case.weights[0]]
-        other = Case(**{**vars(self.case), "weights": [changed, *self.case.weights[1:]]})
+        shifted = [*self.case.biases[:-1], [b + 1.0 for b in self.case.biases[-1]]]
+        other = replace(self.case, biases=shifted)
         verdict = check(data, other.build()[0].exact_net)
         require("a proof about another network", verdict.accepted, False)
 
