@@ -127,7 +127,7 @@ def _report(error: BaseException, name: str) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _say(name, f"{where}{error.strerror or error}", BAD_INPUT)
     if isinstance(error, MemoryError):
-        return _say(name, f"out of memory {error}", INTERNAL)
+        return _say(name, "out of memory; regions --count needs none for the list", INTERNAL)
     what = f"{type(error).__name__}: {error}"
     return _say(
         name, f"internal error, please report it: {what} (--debug shows the traceback)", INTERNAL

@@ -73,7 +73,8 @@ def regions(
         int, typer.Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
     ] = 1,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop after this many seconds with what is found.")
+        float | None,
+        typer.Option(help="Stop the enumeration after this many seconds with what is found."),
     ] = None,
     plot: Annotated[
         str | None,
@@ -121,7 +122,7 @@ def regions(
     if layer is not None and not 0 <= layer < len(net.widths):
         raise InputError(f"--layer is {layer}, the model has {plural(len(net.widths), 'layer')}")
     limit = timeout if timeout is None or timeout < 1e9 else None
-    options: dict[str, Any] = {"threads": threads or os.cpu_count() or 1, "timeout": limit}
+    options: dict[str, Any] = {"threads": threads or cores(), "timeout": limit}
     found: RegionSet | RegionCount
     with progress_line("regions") as progress:
         if count:
@@ -168,6 +169,13 @@ def _check_options(
         refuse_both({"--count": count or None, option: path})
         if path is not None:
             check_output(path, option, suffixes.get(option, []))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def bounds_for(net: Network, domain: Domain) -> list[theory.Bound]:
