@@ -16,8 +16,9 @@ of dimension 1 or 2 as intervals or convex polygons with exact vertices. Nothing
    so both polygons see the same affine function there, positive inside the one and nowhere
    positive inside the other. So the interiors are disjoint.
 5. Every directed edge occurs once, and its reverse occurs or it lies on the domain's boundary; and
-   the areas sum to the domain's area. Either one shows, with 2 and 4, that nothing is missing;
-   hence every polygon is the whole region of its pattern, and the count is exact.
+   the areas sum to the domain's area. Either one shows, with 2 and 4 (the first: if there is a
+   region at all), that nothing is missing; hence every polygon is the whole region of its pattern,
+   and the count is exact.
 
 Unbounded domains are cut by the box ``|t_i| <= R``, ``R`` a symbol larger than every number: a
 coordinate is ``(p + q R) / w``, its sign is that of the first nonzero of ``(q, p)``, which is

@@ -63,9 +63,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     InputError
-        If it cannot be written (no such folder, no permission, disk full); nothing is left behind.
+        If it cannot be written (no such folder, no permission, disk full, a device or folder of
+        that name); nothing is left behind.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise InputError(f"cannot write {target}: it is not a regular file")
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with open(partial, "wb") as file:

@@ -25,7 +25,7 @@ from proof_tools import Proof, box, make_layers, prove
 from plverify import checker
 from plverify import domain as domains
 from plverify.checker import check, check_region_list
-from plverify.exact_net import ExactNet
+from plverify.exact_net import ExactNet, Units
 
 # ---------------------------------------------------------------------------------------- networks
 
@@ -293,11 +293,35 @@ def test_header_integers_of_any_accepted_length_are_read(honest):
     layers, net, _ = honest["interval"]
     proof = prove(layers, 1, [[3, 2], [-1, 0]])
     for digits in (1, 3998, 3999, 4000, 4001, 4300, 4301, 4900):
-        zeros = "0" * (digits - 1)
-        proof.header["constraints"] = [["3" + zeros, "2" + zeros], ["-1" + zeros, "0"]]
+        rows = [["3" * digits, "2" * digits], ["-" + "1" * digits, "0"]]  # times 11...1
+        proof.header["constraints"] = rows
         assert check(proof.to_bytes(), net).reason == ""
-        proof.header["constraints"][1][1] = "-1"
+        rows[1][1] = "-1"
         assert rejected(proof, net)
+
+
+def test_header_integers_have_one_spelling(honest):
+    _, net, proof = honest["box"]
+    good = json.dumps(proof.header)
+    assert '"1", "0", "1"' in good
+    stream = zlib.compress(proof.body())
+    for one in ("01", "+1", " 1", "1 ", "1\\n", "1_", "1.0", "1e0", "\\u0661", "--1", "0x1"):
+        text = good.replace('"1", "0", "1"', f'"{one}", "0", "1"')
+        assert rejected(tools.pack(text.encode(), stream), net, "no decimal integer")
+    for zero in ("-0", "00", "+0", "-", "", "0.0"):
+        text = good.replace('"1", "0", "1"', f'"1", "{zero}", "1"')
+        assert rejected(tools.pack(text.encode(), stream), net, "no decimal integer")
+    _, net, proof = honest["no unit"]
+    assert len(proof.regions) == 1
+    for count in (True, 1.0, "1"):
+        other = proof.copy()
+        other.header["regions"] = count
+        assert rejected(other, net)
+
+
+def test_header_integers_are_not_too_long(honest):
+    layers, net, _ = honest["interval"]
+    proof = prove(layers, 1, [[3, 2], [-1, 0]])
     proof.header["constraints"][0][1] = "2" + "0" * 5000
     assert rejected(proof, net, "no decimal integer")
 
@@ -382,6 +406,64 @@ def test_vertices_at_infinity_are_compared_in_both_orders():
         [1, 0], [1, 1], 1), ([1, 1], [0, 1], 1), ([1001, 0], [0, 1000], 1000):  # fmt: skip
         proof.vertices[foot] = [p, q, w]
         assert rejected(proof, net)
+
+
+def test_a_point_is_no_region():
+    """Where relu(t) and relu(-t) meet, the signs of the point alone make a third pattern."""
+    layers = make_layers([[[1], [-1]], [[1, 1]]], [[0, 0], [0]])
+    net = ExactNet.from_bytes(tools.net_bytes(layers))
+    for domain in (INTERVAL, []):
+        proof = prove(layers, 1, domain)
+        assert check(proof.to_bytes(), net).stats["regions"] == 2
+        kink = proof.vertices.index([[0], [0], 1])
+        for where in range(3):
+            other = proof.copy()
+            other.regions.insert(where, [0, [kink, kink]])
+            assert rejected(other.recount(), net, "strictly convex")
+    assert not checker._is_convex([((3,), (1,), 2)] * 2)
+    assert not checker._is_convex([((3,), (1,), 2), ((2,), (1,), 2)])
+    assert checker._is_convex([((3,), (1,), 2), ((2,), (2,), 3)]) is False
+    assert checker._is_convex([((9,), (1,), 2), ((-9,), (2,), 3)])
+
+
+def test_edges_find_what_is_missing_without_the_areas(honest, monkeypatch):
+    monkeypatch.setattr(checker, "_is_zero", lambda terms: True)
+    for name, (_, net, proof) in honest.items():
+        rng = random.Random(name)
+        for _ in range(3):
+            other = proof.copy()
+            dropped_region(other, rng)
+            if other.regions:
+                assert rejected(other, net, "other side")
+
+
+def test_areas_find_what_is_missing_without_the_edges(honest):
+    """Sums of the shoelace terms of a domain's edges minus those of some of the regions."""
+    for _, _, proof in honest.values():
+        dim, points = (
+            proof.header["dim"],
+            [tuple(map(tuple, v[:2])) + (v[2],) for v in proof.vertices],
+        )
+        for drop in range(len(proof.regions) + 1):
+            loops = [loop for k, (_, loop) in enumerate(proof.regions) if k != drop]
+            terms = []
+            for sign, some in ((1, loops), (-1, [proof.header["domain_vertices"]])):
+                for i, j in (f for loop in some for f in checker._facets(dim, loop)):
+                    sorted_sign = sign if i < j else -sign
+                    *parts, w = checker._shoelace(points, (min(i, j), max(i, j)))
+                    terms.append((*(sorted_sign * v for v in parts), w))
+            assert checker._is_zero(terms) == (drop == len(proof.regions))
+
+
+def test_unknown_kinds_of_units_are_rejected(honest):
+    class Strange(Units):
+        pass
+
+    _, net, proof = honest["one unit"]
+    nodes = (net.nodes[0], Strange(1, net.nodes[1].slopes), net.nodes[2])
+    other = ExactNet(net.input_size, nodes)
+    assert other.digest() == net.digest()
+    assert rejected(proof, other, "no rule for Strange")
 
 
 def test_polygons_must_turn_once():

@@ -1,4 +1,4 @@
-// Tests of csrc/num/int and csrc/base, standalone.
+// Tests of csrc/num/int, standalone.
 //
 // Int is compared with Naive, a schoolbook implementation in base 2^16 that shares nothing with it
 // but the two's complement words (which in turn are checked against __int128), with strtod for
@@ -8,7 +8,6 @@
 //
 //   g++ -std=c++20 -O2 -I csrc csrc/tests/test_num.cpp csrc/num/int.cpp -pthread -o test_num
 //   ./test_num            prints "N passed, N failed", exit status 1 on failure
-//   ./test_num --bench    nanoseconds per operation as well
 #include <cfenv>
 #include <chrono>
 #include <cmath>
@@ -20,40 +19,15 @@
 #include <thread>
 #include <vector>
 
-#include "base/contract.hpp"
-#include "base/fp_mode.hpp"
-#include "base/stop.hpp"
 #include "base/timer.hpp"
 #include "num/int.hpp"
+#include "tests/harness.hpp"
 
 using plv::Int;
 using plv::Int128;
 using plv::Uint128;
 
 namespace {
-
-long passed = 0;
-long failed = 0;
-
-void check(bool ok, const char* what, int line) {
-    if (ok) {
-        ++passed;
-        return;
-    }
-    ++failed;
-    if (failed <= 20) std::printf("FAILED line %d: %s\n", line, what);
-}
-#define CHECK(...) check((__VA_ARGS__), #__VA_ARGS__, __LINE__)
-
-template <class Exception, class Call>
-bool throws(Call&& call) {
-    try {
-        call();
-    } catch (const Exception&) {
-        return true;
-    }
-    return false;
-}
 
 // --- the reference -----------------------------------------------------------------------------
 
@@ -763,219 +737,9 @@ void test_p61() {
     static_assert(plv::inverse_p61(1) == 1 && plv::inverse_p61(0) == 0);
 }
 
-// --- tests of base -----------------------------------------------------------------------------
-
-void test_contract() {
-    CHECK(throws<std::invalid_argument>([] { PLV_EXPECT(1 > 2, std::string("no ") + "way"); }));
-    CHECK(throws<plv::InternalError>([] { PLV_CHECK(1 > 2); }));
-    CHECK(throws<plv::InternalError>([] { PLV_ASSERT(1 > 2); }) == plv::asserts_on);
-    bool evaluated = false;
-    PLV_ASSERT((evaluated = true));
-    CHECK(evaluated == plv::asserts_on);
-    try {
-        PLV_CHECK(2 + 2 == 5);
-    } catch (const plv::InternalError& error) {
-        const std::string what = error.what();
-        CHECK(what.find("test_num.cpp:") != std::string::npos);
-        CHECK(what.find("2 + 2 == 5") != std::string::npos);
-    }
-}
-
-void test_fp_mode() {
-    volatile double tiny = std::numeric_limits<double>::min();
-    volatile double half = 0.5;
-    volatile double one = 1;
-    volatile double eps = 0x1p-60;
-    std::fesetround(FE_UPWARD);
-    std::feclearexcept(FE_ALL_EXCEPT);
-#if defined(PLV_FP_MODE_SSE)
-    _mm_setcsr(_mm_getcsr() | 0x8040);  // FTZ and DAZ
-    CHECK(tiny * half == 0);
-    const unsigned before = _mm_getcsr() & ~0x3fu;
-#endif
-    CHECK(!plv::FpMode::is_standard());
-    CHECK(one + eps > 1);
-    {
-        const plv::FpMode guard;
-        CHECK(plv::FpMode::is_standard());
-        CHECK(one + eps == 1);
-        CHECK(tiny * half > 0);
-        volatile double zero = 0;
-        volatile double nan = zero / zero;  // sets a flag that must not leak
-        CHECK(nan != nan);
-        // Int does not depend on the mode, but has to agree with it here.
-        CHECK(Int::ratio(1, 3) == one / 3);
-    }
-    CHECK(!std::fetestexcept(FE_INVALID));
-    CHECK(one + eps > 1);
-    CHECK(Int::ratio(1, 3) == 0x1.5555555555555p-2 && ((Int(1) << 60) + 1).to_double() == 0x1p60);
-#if defined(PLV_FP_MODE_SSE)
-    CHECK((_mm_getcsr() & ~0x3fu) == before);
-    _mm_setcsr(_mm_getcsr() & ~0x8040u);
-#endif
-    std::fesetround(FE_TONEAREST);
-    CHECK(plv::FpMode::is_standard());
-}
-
-void spin(double seconds) {
-    const double end = plv::wall_seconds() + seconds;
-    while (plv::wall_seconds() < end) {
-    }
-}
-
-// Seconds of this thread's CPU time from the deadline to the poll that notices it. CPU time, not
-// wall time: the machine may run something else in between.
-double lateness(double body_seconds, double timeout) {
-    plv::StopToken stop(plv::StopToken::deadline_after(timeout));
-    const double deadline = plv::wall_seconds() + timeout;
-    double cpu_at_deadline = -1;
-    for (;;) {
-        if (body_seconds > 0) spin(body_seconds);
-        if (cpu_at_deadline < 0 && plv::wall_seconds() >= deadline) {
-            cpu_at_deadline = plv::thread_cpu_seconds();
-        }
-        if (stop.poll()) break;
-    }
-    CHECK(stop.reason() == plv::StopReason::timeout);
-    return cpu_at_deadline < 0 ? 0 : plv::thread_cpu_seconds() - cpu_at_deadline;
-}
-
-void test_stop() {
-    plv::StopToken none;
-    for (int i = 0; i < 1000; ++i) CHECK(!none.poll());
-    none.request();
-    CHECK(none.poll() && none.reason() == plv::StopReason::requested);
-    none.request(plv::StopReason::timeout);
-    CHECK(none.reason() == plv::StopReason::requested);  // the first reason stays
-    CHECK(std::string(plv::to_string(none.reason())) == "requested");
-
-    plv::StopToken past(plv::StopToken::Clock::now());
-    CHECK(!past.stopped() && past.poll_now() && past.reason() == plv::StopReason::timeout);
-    plv::StopToken expired(plv::StopToken::deadline_after(0));
-    CHECK(expired.poll());  // the first poll of a token reads the clock
-    plv::StopToken forever(plv::StopToken::deadline_after(HUGE_VAL));
-    CHECK(!forever.poll_now());
-    CHECK(throws<std::invalid_argument>([] { (void)plv::StopToken::deadline_after(-1); }));
-    CHECK(throws<std::invalid_argument>([] { (void)plv::StopToken::deadline_after(NAN); }));
-
-    for (double body : {0.0, 1e-6, 2e-5, 1e-4}) CHECK(lateness(body, 0.02) < 0.010);
-    CHECK(lateness(0.003, 0.02) < 0.010);
-
-    // Alternating tokens do not starve one another.
-    const auto common = plv::StopToken::deadline_after(0.01);
-    plv::StopToken a(common);
-    plv::StopToken b(common);
-    bool a_stops = false;
-    bool b_stops = false;
-    for (long i = 0; i < 100000000 && !(a_stops && b_stops); ++i) {
-        a_stops = a.poll();
-        b_stops = b.poll();
-    }
-    CHECK(a_stops && b_stops);
-
-    // A request reaches another thread.
-    plv::StopToken shared(plv::StopToken::deadline_after(100));
-    std::thread worker([&] {
-        while (!shared.poll()) std::this_thread::yield();
-    });
-    shared.request();
-    worker.join();
-    CHECK(shared.stopped());
-}
-
-void test_timer() {
-    plv::Timer timer;
-    spin(0.02);
-    CHECK(timer.wall() >= 0.02);
-    CHECK(timer.thread_cpu() > 0 && timer.thread_cpu() <= timer.wall() + 0.01);
-    timer.restart();
-    const double cpu = timer.thread_cpu();
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));
-    CHECK(timer.wall() >= 0.029);
-    CHECK(timer.thread_cpu() - cpu < 0.02);
-}
-
-// --- benchmark ---------------------------------------------------------------------------------
-
-template <class Body>
-double nanoseconds(size_t operations, Body&& body) {
-    double best = HUGE_VAL;
-    for (int repeat = 0; repeat < 7; ++repeat) {
-        const double start = plv::thread_cpu_seconds();
-        body();
-        best = std::min(best, plv::thread_cpu_seconds() - start);
-    }
-    return 1e9 * best / static_cast<double>(operations);
-}
-
-Int exact_bits(size_t bits) {
-    std::vector<uint64_t> w(bits / 64 + 1, 0);
-    for (size_t i = 0; i < bits / 64; ++i) w[i] = rng();
-    w[bits / 64 - 1] |= uint64_t{1} << 63;
-    Int r = Int::from_words(w.data(), w.size());
-    if (rng() & 1) r.negate();
-    return r;
-}
-
-void bench() {
-    std::printf("%6s %12s %14s %10s %10s %10s %10s %10s %10s\n", "bits", "add_mul i64",
-                "add_mul Int", "add", "mul", "divexact", "gcd", "ratio", "to_double");
-    for (size_t bits : {64, 128, 256, 384, 512, 1024}) {
-        constexpr size_t n = 256;
-        std::vector<Int> a;
-        std::vector<Int> b;
-        std::vector<int64_t> k;
-        for (size_t i = 0; i < n; ++i) {
-            a.push_back(exact_bits(bits));
-            b.push_back(exact_bits(bits));
-            k.push_back(static_cast<int64_t>(rng()) >> 8);
-        }
-        std::vector<Int> product;
-        for (size_t i = 0; i < n; ++i) product.push_back(a[i] * b[i]);
-        size_t sink = 0;
-        double total = 0;
-        constexpr size_t rounds = 400;
-        const auto over_all = [&](size_t repeats, auto&& operation) {
-            return nanoseconds(n * repeats, [&] {
-                for (size_t r = 0; r < repeats; ++r) {
-                    for (size_t i = 0; i < n; ++i) operation(i, r);
-                }
-            });
-        };
-        // Sums of n terms of random sign and 56-bit factors, restarted for each: rows of a matrix.
-        Int sum;
-        const double t_small = over_all(rounds, [&](size_t i, size_t r) {
-            if (i == 0) sum = Int();
-            sum.add_mul(a[i], k[(i + r) % n]);
-        });
-        sink += sum.bit_length();
-        const double t_large = over_all(rounds / 4, [&](size_t i, size_t r) {
-            if (i == 0) sum = Int();
-            sum.add_mul(a[i], b[(i + r) % n]);
-        });
-        sink += sum.bit_length();
-        const double t_add = over_all(rounds, [&](size_t i, size_t) { sum += a[i]; });
-        const double t_mul = over_all(rounds / 4, [&](size_t i, size_t r) {
-            sink += static_cast<size_t>((a[i] * b[(i + r) % n]).sign());
-        });
-        const double t_div = over_all(10, [&](size_t i, size_t) {
-            sink += static_cast<size_t>(product[i].divexact(b[i]).sign());
-        });
-        const double t_gcd = over_all(
-            2, [&](size_t i, size_t) { sink += static_cast<size_t>(Int::gcd(a[i], b[i]).sign()); });
-        const double t_ratio =
-            over_all(20, [&](size_t i, size_t r) { total += Int::ratio(a[i], b[(i + r) % n]); });
-        const double t_double =
-            over_all(rounds, [&](size_t i, size_t) { total += a[i].to_double(); });
-        std::printf("%6zu %12.2f %14.2f %10.2f %10.2f %10.2f %10.1f %10.2f %10.2f   (%zu)\n", bits,
-                    t_small, t_large, t_add, t_mul, t_div, t_gcd, t_ratio, t_double,
-                    (sink + (total > 0)) % 10);
-    }
-}
-
 }  // namespace
 
-int main(int argc, char** argv) {
+int main() {
     test_small_against_int128();
     test_words();
     test_large_against_naive();
@@ -992,11 +756,5 @@ int main(int argc, char** argv) {
     test_from_double();
     test_ratio();
     test_p61();
-    test_contract();
-    test_fp_mode();
-    test_stop();
-    test_timer();
-    std::printf("%ld passed, %ld failed\n", passed, failed);
-    if (argc > 1 && std::string(argv[1]) == "--bench") bench();
-    return failed == 0 ? 0 : 1;
+    return report();
 }

@@ -1,0 +1,5 @@
+"""``python -m plverify``: the command line."""
+
+from plverify.cli import main
+
+main()
