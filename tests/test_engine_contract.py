@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -221,7 +220,7 @@ def test_bad_options_are_the_callers_fault() -> None:
             pv.regions(SMALL, domain)
     with pytest.raises(TypeError):
         _core.Net("text")
-    assert _core.enumerate(SMALL.core, data, threads=64)["count"] == 7
+    assert _core.enumerate(SMALL.core, data, threads=64)["count"] == pv.regions(SMALL, BOX).count
 
 
 # ----------------------------------------------------------------------------------------- Ctrl-C
@@ -233,7 +232,7 @@ INTERRUPTED = """
     rng = np.random.default_rng(0)
     sizes = (2, 256, 256, 256, 256, 3)
     weights = [rng.normal(0, np.sqrt(2 / a), (b, a)) for a, b in zip(sizes, sizes[1:])]
-    net = pv.Network.from_arrays(weights)
+    net = pv.Network.from_arrays(weights, [rng.normal(0, 0.1, len(w)) for w in weights])
     box = pv.Box(-1, 1, 2)
     net.core
     threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -271,12 +270,13 @@ def test_ctrl_c_ends_a_stream() -> None:
 # ------------------------------------------------------------------------------------------ memory
 
 MEMORY = """
-    import json, resource, sys
+    import json, sys
     import plverify as pv
     from plverify import theory, theory_nets
 
-    def peak():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+    def peak():  # MiB; ru_maxrss would begin with the parent's
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 
     widths = [6, 6, 6, 6, 3]
     net = pv.Network.from_arrays(*theory_nets.serra_net(2, widths))
@@ -297,7 +297,7 @@ MEMORY = """
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 @pytest.mark.parametrize("how", ["1", "2", "stream"])
 def test_half_a_million_regions_take_no_memory(how: str) -> None:
     out = answer_of(child(MEMORY, how))
@@ -311,7 +311,7 @@ def test_half_a_million_regions_take_no_memory(how: str) -> None:
 def test_a_closed_stream_ends_at_once() -> None:
     for close in (lambda stream: stream.close(), lambda stream: None):
         stream = _core.stream(large().core, BOX.to_bytes(), batch=50, threads=2)
-        assert stream.next()["count"] == 50
+        assert 1 <= stream.next()["count"] <= 50
         start = time.monotonic()
         close(stream)
         del stream
@@ -344,7 +344,7 @@ def test_a_timed_out_stream_hands_out_what_it_counts() -> None:
 
 def test_a_generator_may_be_left_early() -> None:
     for part in pv.stream_regions(large(), BOX, batch=10):
-        assert part["count"] == 10
+        assert 1 <= part["count"] <= 10
         break
     gc.collect()
     two = [pv.stream_regions(large(), BOX, batch=10) for _ in range(2)]
@@ -453,7 +453,7 @@ def test_spoilt_bytes_are_refused_or_answered(seed: int) -> None:
 def test_truncated_bytes_are_refused() -> None:
     case = random_degenerate_net(7)
     net = pv.Network.from_arrays(case["weights"], case["biases"], case["slopes"]).canonical
-    domain = pv.Slice([1, 2, 3], [[1, 0], [0, 1], [1, F(1, 3)]], pv.Box(-1, 1, 2)).to_bytes()
+    domain = pv.Slice([1, 2, -3], [[1, 0], [0, 1], [1, F(1, 3)]], pv.Box(-1, 1, 2)).to_bytes()
     for size in range(len(net)):
         with pytest.raises(ValueError):
             _core.Net(net[:size])
@@ -516,8 +516,9 @@ def control_word(bits: int) -> Iterator[Callable[[], int]]:
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or sys.platform != "linux", reason="glibc's fenv_t on x86-64"
 )
+@pytest.mark.parametrize("arrays", ["STRUCTURE", "ARRAYS"])
 @pytest.mark.parametrize("bits", [FLUSH, UP, DOWN, ZERO, UP | FLUSH], ids=hex)
-def test_answers_do_not_depend_on_the_callers_floating_point_mode(bits: int) -> None:
+def test_answers_do_not_depend_on_the_callers_floating_point_mode(bits: int, arrays: str) -> None:
     for seed in range(40):
         case = random_degenerate_net(seed)
         net = pv.Network.from_arrays(case["weights"], case["biases"], case["slopes"]).canonical
@@ -538,9 +539,7 @@ def test_answers_do_not_depend_on_the_callers_floating_point_mode(bits: int) -> 
         assert foreign[3] == plain[3]
         for a, b in zip(plain[1:3], foreign[1:3], strict=True):
             assert a.tolist() == b.tolist()
-        for name in ("patterns", "vertex_count", "line_layer", "line_unit", "flags"):
-            assert plain[0][name].tobytes() == foreign[0][name].tobytes(), (seed, name)
-        for name in ("vertices", "jacobian", "offset"):
+        for name in getattr(load_fuzz(), arrays):
             assert plain[0][name].tobytes() == foreign[0][name].tobytes(), (seed, name)
 
 

@@ -48,13 +48,13 @@ every_block = pytest.mark.parametrize("block", range(12))
 
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:
-    """A test that takes two minutes has hung; the signal also interrupts the engine."""
+    """A test that takes a minute has hung; the signal also interrupts the engine."""
 
     def alarm(*_: Any) -> None:
-        raise TimeoutError("no answer in 120 seconds")
+        raise TimeoutError("no answer in 60 seconds")
 
     before = signal.signal(signal.SIGALRM, alarm)
-    signal.alarm(120)
+    signal.alarm(60)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -296,7 +296,7 @@ def test_the_checks_notice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(100, 140))
+@pytest.mark.parametrize("block", range(100, 115))
 def test_more_seeds_agree_with_reference(block: int) -> None:
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
         fuzz.check_case(fuzz.random_case(seed), thorough=False)

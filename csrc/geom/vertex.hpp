@@ -79,7 +79,9 @@ inline Vertex<2> meet(const RoundedLine<2>& u, const RoundedLine<2>& w) {
     const double uc = infinite ? u.d : u.c, wc = infinite ? w.d : w.c;
     v.x[2] = infinite ? 0.0 : 1.0;
     const double p = u.a[0] * w.a[1], q = u.a[1] * w.a[0], det = p - q;
-    const double x = (u.a[1] * wc - w.a[1] * uc) / det, y = (uc * w.a[0] - wc * u.a[0]) / det;
+    const double inverse = 1.0 / det;  // however x and y are found, the residuals judge them
+    const double x = (u.a[1] * wc - w.a[1] * uc) * inverse;
+    const double y = (uc * w.a[0] - wc * u.a[0]) * inverse;
     v.x[0] = x;
     v.x[1] = y;
     const double u0 = std::fabs(u.a[0]) + u.error, u1 = std::fabs(u.a[1]) + u.error;

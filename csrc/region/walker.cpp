@@ -389,40 +389,39 @@ void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cel
         children[left_positive ? 1 : 0] = {at, 2};
         children[left_positive ? 0 : 1] = {at + 2, 2};
     } else {
-        // The two places where the boundary changes sign: at a vertex with sign 0 or inside an
-        // edge.
-        Vertex<2> cuts[2];
-        int cut_edge[2] = {-1, -1}, cut_count = 0;
+        // One pass around the cell; the boundary changes sign twice, at a vertex with sign 0 or
+        // inside an edge.
+        const size_t room = static_cast<size_t>(cell.n) + 2;
+        Vertex<2>* const base = vertices_.grow(2 * room);
+        const Vertex<2>* const from = vertices_.data() + cell.at;
+        Vertex<2>* to[2] = {base, base + room};
+        int cuts = 0;
+        const auto put = [&](int side, const Vertex<2>& v, bool leaving) {
+            *to[side] = v;
+            if (leaving) {
+                to[side]->line = line;
+                to[side]->coincident = 0;
+            }
+            ++to[side];
+        };
         for (int k = 0; k < cell.n; ++k) {
-            const int next = k + 1 == cell.n ? 0 : k + 1;
-            if (signs[k] * signs[next] < 0) {
-                PLV_CHECK(cut_count < 2);
-                cut_edge[cut_count] = k;
-                cuts[cut_count++] = new_vertex(vertices_[cell.at + k].line, line);
+            const int here = signs[k], next = signs[k + 1 == cell.n ? 0 : k + 1];
+            if (here >= 0) put(1, from[k], here == 0 && next < 0);
+            if (here <= 0) put(0, from[k], here == 0 && next > 0);
+            if (here * next < 0) {
+                PLV_CHECK(++cuts <= 2);
+                Vertex<2> cut = new_vertex(from[k].line, line);
+                cut.line = from[k].line;
+                cut.coincident = from[k].coincident;
+                put(1, cut, here > 0);
+                put(0, cut, here < 0);
             }
         }
         for (int side = 0; side < 2; ++side) {
-            const int want = side ? 1 : -1;
-            children[side] = {vertices_.size(), 0};
-            int cut = 0;
-            for (int k = 0; k < cell.n; ++k) {
-                const int next = k + 1 == cell.n ? 0 : k + 1;
-                if (signs[k] * want >= 0) {
-                    vertices_.push(vertices_[cell.at + k]);
-                    if (signs[k] == 0 && signs[next] * want < 0) {
-                        vertices_.back().line = line;
-                        vertices_.back().coincident = 0;
-                    }
-                }
-                if (cut < cut_count && cut_edge[cut] == k) {
-                    vertices_.push(cuts[cut]);
-                    const bool leaving = signs[k] * want > 0;
-                    vertices_.back().line = leaving ? line : vertices_[cell.at + k].line;
-                    vertices_.back().coincident = leaving ? 0 : vertices_[cell.at + k].coincident;
-                    ++cut;
-                }
-            }
-            children[side].n = static_cast<int>(vertices_.size() - children[side].at);
+            Vertex<2>* const first = base + static_cast<size_t>(side) * room;
+            children[side] = {static_cast<size_t>(first - vertices_.data()),
+                              static_cast<int>(to[side] - first)};
+            for (Vertex<2>* gap = to[side]; gap < first + room; ++gap) gap->point = -1;
         }
     }
 }

@@ -31,7 +31,7 @@ void test_contract() {
         PLV_CHECK(2 + 2 == 5);
     } catch (const plv::InternalError& error) {
         const std::string what = error.what();
-        CHECK(what.find("test_num.cpp:") != std::string::npos);
+        CHECK(what.find("test_base.cpp:") != std::string::npos);
         CHECK(what.find("2 + 2 == 5") != std::string::npos);
     }
 }
