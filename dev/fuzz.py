@@ -14,7 +14,6 @@ it still fails: fewer layers, units, outputs and constraints first, then zeros a
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,20 +21,15 @@ from copy import deepcopy
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations, pairwise
-from operator import mul
-from pathlib import Path
+from math import prod
+from operator import add, mul
 from typing import Any
 
 import numpy as np
+from strategies import Case, float32, random_degenerate_net, reference_domain, to_reference
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-if str(TESTS) not in sys.path:
-    sys.path.append(str(TESTS))
-
-from strategies import Case, float32, random_degenerate_net, to_reference  # noqa: E402
-
-import plverify as pv  # noqa: E402
-from plverify import _core, reference  # noqa: E402
+import plverify as pv
+from plverify import _core, reference
 
 Vector = tuple[Fraction, ...]
 Germ = tuple[Vector, Vector | None]
@@ -211,8 +205,8 @@ def random_case(seed: int) -> Case:
     """The case of a seed: a degenerate net, at times with more outputs or stranger numbers."""
     case = random_degenerate_net(seed)
     rng = random.Random(f"twist {seed}")
-    twist = rng.choice(("none", "none", "none", "outputs", "outputs", "scales", "thirds", "grid"))
-    weights, biases = case["weights"], case["biases"]
+    twist = rng.choice(("none", "none", "outputs", "outputs", "scales", "thirds", "grid", "rows"))
+    weights, biases, domain = case["weights"], case["biases"], case["domain"]
     if twist == "outputs":
         for _ in range(rng.randint(2, 4)):
             i = rng.randrange(len(weights[-1]))
@@ -228,8 +222,15 @@ def random_case(seed: int) -> Case:
         layer, third = rng.randrange(len(weights)), Fraction(1, rng.choice((3, 7, 49)))
         weights[layer] = [[Fraction(w) * third for w in row] for row in weights[layer]]
         biases[layer] = [Fraction(b) / 3 for b in biases[layer]]
-    elif twist == "grid" and case["domain"]["kind"] == "box":
-        domain, step = case["domain"], Fraction(1, rng.choice((3, 10, 2**40)))
+    elif twist == "rows" and domain["kind"] == "box":  # as a polytope, touched at its corners
+        ends = reference_domain(domain).rows
+        scaled = [[k * v for v in row] for row in ends for k in (1, rng.randint(2, 3))]
+        scaled += [[*map(add, *rng.choices(ends, k=2))] for _ in range(rng.randint(0, 3))]
+        del domain["lo"], domain["hi"]
+        domain["a"], domain["b"] = [[-v for v in r[:-1]] for r in scaled], [r[-1] for r in scaled]
+        domain["kind"] = "polytope"
+    elif twist == "grid" and domain["kind"] == "box":
+        step = Fraction(1, rng.choice((3, 10, 2**40)))
         for side in ("lo", "hi"):
             domain[side] = [v if v is None else Fraction(v) * step for v in domain[side]]
     return case
@@ -609,37 +610,38 @@ def medium_case(seed: int) -> Case:
     """A network that is too large for the reference, with many exact zeros."""
     rng = random.Random(f"medium {seed}")
     widths = rng.choice(((20, 20, 20), (16, 16), (12, 12, 12, 12), (24, 24), (10,) * 6))
-    entry, bias = (
-        rng.choice(((1, 1), (2, 2), (4, 4), (8, 4), (0, 0))),
-        rng.choice(("zero", "like", "like")),
-    )
+    bound, parts = rng.choice(((1, 1), (2, 2), (4, 4), (8, 4), (0, 0)))
+    centred = rng.random() < 0.3
 
     def draw() -> float:
-        bound, parts = entry
         return rng.randint(-bound, bound) / parts if bound else float32(rng.uniform(-1, 1))
 
-    sizes = (2, *widths, rng.randint(1, 4))
+    dim = rng.choice((1, 2, 2, 2))
+    sizes = (dim, *widths, rng.randint(1, 4))
     weights = [[[draw() for _ in range(a)] for _ in range(b)] for a, b in pairwise(sizes)]
-    biases = [[0.0 if bias == "zero" else draw() for _ in range(b)] for b in sizes[1:]]
+    biases = [[0.0 if centred else draw() for _ in range(b)] for b in sizes[1:]]
     slope = rng.choice((0.0, 0.0, 0.0, 0.5, -1.0, float32(0.01)))
     low = rng.choice((-1.0, -2.0, 0.5))
-    sides = {"lo": [low, -1.0], "hi": [low + 2, rng.choice((1.0, 3.0))]}
-    domain = (
-        {"kind": "box", "dim": 2, **sides} if rng.random() < 0.8 else {"kind": "space", "dim": 2}
-    )
+    domain: Any = {"kind": "space", "dim": dim}
+    if rng.random() < 0.8:
+        sides = {"lo": [low, -1.0][:dim], "hi": [low + 2, rng.choice((1.0, 3.0))][:dim]}
+        domain = {"kind": "box", "dim": dim, **sides}
     slopes = [[slope] * width for width in widths]
-    return {"weights": weights, "biases": biases, "slopes": slopes, "domain": domain}  # type: ignore
+    return {"weights": weights, "biases": biases, "slopes": slopes, "domain": domain}
 
 
 def exact_area(out: dict[str, Any]) -> Fraction:
-    """The sum of the areas of a listing with exact points, in rationals."""
+    """The sum of the areas (lengths) of a listing with exact points, in rationals."""
     points = [tuple(Fraction(v, raw[1]) for v in raw[0]) for raw in out["complex"].points()]
     at, total = 0, []
     index = out["complex"].point_index().tolist()
     for size in out["vertex_count"].tolist():
         ring = [points[i] for i in index[at : at + size]]
         at += size
-        total.append(sum(a[0] * b[1] - a[1] * b[0] for a, b in pairwise([*ring, ring[0]])))
+        if len(ring) == 2:
+            total.append(2 * (ring[1][0] - ring[0][0]))
+        else:
+            total.append(sum(a[0] * b[1] - a[1] * b[0] for a, b in pairwise([*ring, ring[0]])))
     while len(total) > 1:  # pairwise, or the denominators pile up
         total = [sum(total[k : k + 2], Fraction(0)) for k in range(0, len(total), 2)]
     return total[0] / 2
@@ -652,18 +654,13 @@ def check_self(case: Case, most: int = 1200) -> None:
     for name, options in MODES.items():
         out = subject.run("regions", **options)
         found[name] = sorted(subject.patterns(out["patterns"]))
-        require(
-            found[name] == found["filtered"],
-            "modes",
-            name,
-            len(found[name]),
-            len(found["filtered"]),
-        )
+        sizes = len(found[name]), len(found["filtered"])
+        require(found[name] == found["filtered"], "modes", name, sizes)
         require(subject.run(**options)["count"] == len(found[name]), "modes", name, "count")
         if options.get("decide") == 1 and "lo" in case["domain"]:
             sides = zip(case["domain"]["lo"], case["domain"]["hi"], strict=True)
-            (a, b), (c, d) = ((Fraction(low), Fraction(high)) for low, high in sides)
-            require(exact_area(out) == (b - a) * (d - c), "area", name)
+            area = prod(Fraction(high) - Fraction(low) for low, high in sides)
+            require(exact_area(out) == area, "area", name)
     require(len(set(found["filtered"])) == len(found["filtered"]), "repeated")
     check_threads(subject)
     check_stream(subject, batch=100, threads=2)

@@ -305,6 +305,33 @@ def test_half_a_million_regions_take_no_memory(how: str) -> None:
     assert out["grown"] < 24, "MiB; the list takes some 200"
 
 
+SORTED = """
+    import json
+    import plverify as pv
+
+    def peak():
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+
+    def run(units):
+        knots = [-k for k in range(units)]
+        net = pv.Network.from_arrays([[[1]] * units, [[1] * units]], [knots, [0]])
+        return pv.count_regions(net, pv.Space(1)).count
+
+    run(10)
+    before = peak()
+    print(json.dumps({"count": run(6000), "grown": peak() - before}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_units_in_sorted_order_take_little_memory() -> None:
+    """The list of units that cross a cell halves from split to split, or it would be 6000^2 / 2."""
+    out = answer_of(child(SORTED))
+    assert out["count"] == 6001
+    assert out["grown"] < 200, "MiB"
+
+
 # ----------------------------------------------------------------------------------------- streams
 
 
@@ -617,6 +644,8 @@ def test_numbers_beyond_doubles_agree_with_reference(name: str, place: str) -> N
 
 def test_rounded_answers_beyond_doubles_do_not_raise() -> None:
     """The exact answers are there; their float64 views overflow or underflow without an error."""
+    identity = pv.Network.from_arrays([[[1.0]], [[1.0]]])
+    assert pv.boundary_distance(identity, [F(10) ** 400]).lower == sys.float_info.max
     net = pv.Network.from_arrays([[[1e-300], [1.0]], [[1.0, 1.0]]], [[-1e300, -1e-320], [0.0]])
     found = pv.knots(net)
     assert [int(x > 1) for x in found.exact] == [0, 1]

@@ -459,3 +459,84 @@ def test_a_slice_counts_as_the_plane_it_is() -> None:
     flat = pv.Slice([0, 0, 1], [[1, 0], [0, 1], [0, 0]])
     assert activation(inside, flat) == 4
     assert not pv.regions(inside, flat).patterns[:, 2].any()
+
+
+def test_a_network_without_units_is_one_region() -> None:
+    affine = make([[[1, 2], [3, -1], [0, 1]]], [[0, 1, F(1, 3)]])
+    corner = pv.Box([0, -np.inf], [np.inf, 3])
+    for domain in (PLANE, pv.Box(-1, 1, 2), pv.segment([0, 0], [1, 1]), corner):
+        assert activation(affine, domain) == linear(affine, domain) == 1
+        for threads in (1, 3):
+            found = pv.regions(affine, domain, threads=threads, exact=True)
+            assert found.patterns.shape == (1, 0)
+            assert found[0].neighbours == []
+            assert found[0].affine_map(exact=True)[1].shape == (3,)
+            assert pv.check(found.proof(), affine)
+    assert found.dead_units == found.always_active_units == []
+    # the classifier's boundary: 3 x - y + 1 = x + 2 y where both are at least y + 1/3
+    ties = pv.decision_boundary(make([[[1, 2], [3, -1]]], [[0, 1]]), pv.Box(-1, 1, 2))
+    ends = {v.p for segment in ties.segments for v in (segment.start, segment.end)}
+    assert ends == {(F(-1), F(-1, 3)), (F(1), F(1))}
+
+
+def test_redundant_and_touching_constraints_change_nothing() -> None:
+    sides = [[1, 0], [0, 1], [-1, 0], [0, -1]]
+    touching = [[1, 1], [2, 1], [-1, 1], [F(-1, 3), -1]]  # each through a corner of the square
+    beyond = [[1, 0], [3, 5], [0, 0]]
+    for seed in range(20):
+        net = generic(seed, 2, 5, 5, 1, bias=(0.5, 0.0)[seed % 2])
+        box = pv.regions(net, pv.Box(-1, 1, 2))
+        a, b = [*touching, *sides, *beyond], [2, 3, 2, F(4, 3), 1, 1, 1, 1, 1, 9, 0]
+        order = Random(seed).sample(range(len(a)), len(a))
+        domain = pv.Polytope([a[i] for i in order], [b[i] for i in order])
+        assert activation(net, domain) == box.count
+        found = pv.regions(net, domain, exact=True)
+        assert {row.tobytes() for row in found.packed_patterns} == {
+            row.tobytes() for row in box.packed_patterns
+        }
+        assert sum(region.exact_volume for region in found) == 4
+        assert found.linear_count == box.linear_count
+        assert pv.check(found.proof(), net)
+    interval = pv.Polytope([[2], [-3], [5], [1], [0]], [1, 1, F(5, 2), 7, 1])  # -1/3 to 1/2, twice
+    line = generic(1, 1, 9, 4, 1)
+    ends = pv.Box([F(-1, 3)], [F(1, 2)])
+    assert pv.knots(line, interval).exact == pv.knots(line, ends).exact
+    assert activation(line, interval) == activation(line, ends)
+
+
+@pytest.mark.parametrize("sides", [3, 60, 400])
+def test_a_polygon_of_many_sides_holds_what_crosses_it(sides: int) -> None:
+    """The tangents of the parabola y = x^2 at integers; inside, the lines x = k + 1/2."""
+    at = range(-sides, sides + 1)
+    domain = pv.Polytope([[2 * k, -1] for k in at], [k * k for k in at])
+    stripes = one_layer([(1, 0, -k - F(1, 2)) for k in range(-5, 5)])
+    assert activation(stripes, domain) == 11
+    empty = one_layer([(2 * k, -1, -k * k) for k in at])  # the tangents themselves
+    assert activation(empty, domain) == 1
+    assert pv.regions(empty, domain).count == 1
+
+
+def test_many_lines_and_many_knots() -> None:
+    units = 300
+    net = generic(2, 2, units, 1)
+    assert pv.count_regions(net, PLANE, threads=2).count == theory.zaslavsky(units, 2) == 45151
+    shuffled = Random(0).sample(range(5000), 5000)
+    many = make([[[1]] * 5000, [[1] * 5000]], [[-k for k in shuffled], [0]])
+    assert pv.count_regions(many, LINE).count == 5001
+    assert pv.knots(many).exact == tuple(map(F, range(5000)))
+
+
+@pytest.mark.slow
+def test_echoes_of_many_lines_see_nothing_new() -> None:
+    """Every vertex is an exact zero of the second layer: more points than a thread remembers."""
+    units = 210
+    lines = [[k, -1] for k in range(units)]  # tangents of a parabola: no three meet
+    echo = [[int(i == j) for j in range(units)] for i in range(units)]
+    biases = [[-k * k for k in range(units)], [0] * units, [0]]
+    net = make([lines, echo, [[1] * units]], biases)
+    for threads, want in ((1, "count"), (2, "regions")):
+        out = _core.enumerate(net.core, PLANE.to_bytes(), want, threads=threads)
+        assert out["count"] == theory.zaslavsky(units, 2) == 22156
+        assert out["stats"]["exact_points"] > 20000
+    assert len({row.tobytes() for row in out["patterns"]}) == 22156
+    assert out["complex"].linear_labels().max() + 1 == 22156

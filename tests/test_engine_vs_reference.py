@@ -11,6 +11,7 @@ import importlib.util
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -302,10 +304,15 @@ def test_more_seeds_agree_with_reference(block: int) -> None:
         fuzz.check_case(fuzz.random_case(seed), thorough=False)
 
 
-def test_distance_of_a_point_next_to_nothing() -> None:
-    """Squares of such distances are far outside the range of doubles."""
+@pytest.mark.parametrize("power", [-1074, -1000, -500, -30, 0, 20, 32, 53, 100, 600, 1000])
+def test_distances_of_every_size_are_enclosed_at_once(power: int) -> None:
+    """Found by fuzzing: squares far outside the range of doubles, and those of some 100 bits."""
     net = pv.Network.from_arrays([[[1.0]], [[1.0]]])
-    for power in (-1074, -1000, 1000):
-        found = pv.boundary_distance(net, [2.0**power])
-        assert (found.lower, found.upper) == (2.0**power, 2.0**power)
-        assert found.exact == F(2) ** (2 * power)
+    for x in (2.0**power, 1.1 * 2.0**power):
+        start = time.monotonic()
+        found = pv.boundary_distance(net, [x])
+        assert (found.lower, found.upper, found.exact) == (x, x, F(x) ** 2)
+        between = pv.boundary_distance(net, [F(x) * F(10**20 + 1, 10**20)])
+        assert between.lower <= F(x) * F(10**20 + 1, 10**20) <= between.upper
+        assert between.upper <= np.nextafter(between.lower, np.inf)
+        assert time.monotonic() - start < 5

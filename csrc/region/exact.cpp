@@ -313,22 +313,38 @@ int32_t PointTable<D>::intern(const ExactPoint<D>& point) {
 }
 
 template <int D>
-void PointTable<D>::evaluate(Entry& entry, bool outputs) {
-    poll(stop_);
-    ++passes_;
-    entry.signs.resize(static_cast<size_t>(net_.net.unit_count) + 1);
-    if (!net_.forward(ExactGerm<D>::of(entry.point), entry.signs.data(),
-                      outputs ? &entry.outputs : nullptr, stop_)) {
-        entry.signs.clear();
-        throw Stopped{};
-    }
+PointTable<D>::PointTable(const ExactNet<D>& net, StopToken* stop) : net_(net), stop_(stop) {
+    word_offset_.push_back(0);
+    for (const Layer& layer : net.net.layers)
+        word_offset_.push_back(word_offset_.back() + static_cast<size_t>(layer.units + 63) / 64);
 }
 
 template <int D>
-int PointTable<D>::sign(int32_t id, int flat_unit) {
-    Entry& entry = entries_[id];
-    if (entry.signs.empty()) evaluate(entry, false);
-    return entry.signs[flat_unit];
+void PointTable<D>::evaluate(Entry& entry, bool outputs) {
+    poll(stop_);
+    ++passes_;
+    std::vector<int8_t> signs(static_cast<size_t>(net_.net.unit_count));
+    if (!net_.forward(ExactGerm<D>::of(entry.point), signs.data(),
+                      outputs ? &entry.outputs : nullptr, stop_))
+        throw Stopped{};
+    const size_t words = word_offset_.back();
+    entry.signs.assign(2 * words + 1, 0);
+    for (size_t l = 0; l < net_.net.layers.size(); ++l)
+        for (int i = 0; i < net_.net.layers[l].units; ++i) {
+            const int s = signs[static_cast<size_t>(net_.net.unit_offset[l] + i)];
+            if (s == 0) continue;
+            const size_t at = word_offset_[l] + static_cast<size_t>(i >> 6) + (s > 0 ? 0 : words);
+            entry.signs[at] |= uint64_t{1} << (i & 63);
+        }
+}
+
+template <int D>
+int PointTable<D>::sign(int32_t id, int layer, int unit) {
+    if (!evaluated(id)) evaluate(entries_[id], false);
+    const auto on = [&](const uint64_t* bits) {
+        return static_cast<int>(bits[unit >> 6] >> (unit & 63) & 1);
+    };
+    return on(positive(id, layer)) - on(negative(id, layer));
 }
 
 template <int D>

@@ -103,35 +103,44 @@ struct ExactNet {
     bool output_ignores(int layer, int unit, const uint8_t* bits) const;
 };
 
-// The interned points of one thread.
+// The interned points of one thread. Signs are kept as bits, layer by layer in whole 64-bit words,
+// so that a cell reads those of all units at once.
 template <int D>
 class PointTable {
 public:
-    PointTable(const ExactNet<D>& net, StopToken* stop) : net_(net), stop_(stop) {}
+    PointTable(const ExactNet<D>& net, StopToken* stop);
 
     int32_t intern(const ExactPoint<D>& point);
     // Sign of a unit at an interned point; runs the forward pass on first use.
-    int sign(int32_t id, int flat_unit);
+    int sign(int32_t id, int layer, int unit);
     // Sign of output i minus output j at an interned point.
     int output_sign(int32_t id, int i, int j);
+    // Whether the forward pass was run, and then the units of a layer that are positive and
+    // negative.
+    bool evaluated(int32_t id) const { return !entries_[id].signs.empty(); }
+    const uint64_t* positive(int32_t id, int layer) const {
+        return entries_[id].signs.data() + word_offset_[layer];
+    }
+    const uint64_t* negative(int32_t id, int layer) const {
+        return positive(id, layer) + word_offset_.back();
+    }
     const ExactPoint<D>& point(int32_t id) const { return entries_[id].point; }
     size_t size() const { return entries_.size(); }
     uint64_t forward_passes() const { return passes_; }
-    // Keeps the points listed (their new ids are their positions in the list) and forgets the
-    // others.
+    // Keeps the points listed (their new ids are their positions in the list), forgets the others.
     void keep(const std::vector<int32_t>& ids);
-    void clear() { keep({}); }
 
 private:
     struct Entry {
         ExactPoint<D> point;
-        std::vector<int8_t> signs;  // empty until asked for
+        std::vector<uint64_t> signs;  // empty until asked for; positive bits, then negative bits
         std::vector<Int> outputs;
     };
     void evaluate(Entry& entry, bool outputs);
 
     const ExactNet<D>& net_;
     StopToken* stop_;
+    std::vector<size_t> word_offset_;  // of each layer, then the total
     std::vector<Entry> entries_;
     std::unordered_multimap<uint64_t, int32_t> index_;
     uint64_t passes_ = 0;

@@ -153,27 +153,17 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
     if (stop_.poll()) throw Stopped{};
     if (options_.decide == Decide::filtered && points_.size() > kPointCap) forget_points();
     Level& s = levels_[l];
-    const SignMasks masks{s.positive.bytes(), s.negative.bytes(), s.crossing.bytes()};
-    const VertexBlock v = block(cell);
-    if (options_.decide == Decide::exact_signs) {
-        s.positive.clear();
-        s.negative.clear();
-        s.crossing.clear();
-    } else if (options_.unchecked) {
-        kernels_.classify_unchecked(s.map.data(), s.stride, s.blocks, v, masks);
-    } else {
-        RowError error = s.error();
-        if (l == 0) error.norm = zeros_.data();
-        kernels_.classify(s.map.data(), s.stride, s.blocks, error, v, masks);
-    }
     stats_.unit_tests[l] += static_cast<uint64_t>(s.units);
     s.zero_unit = l > 0 && levels_[l - 1].zero_unit;
+    test_floating(l, cell);
     const size_t units_mark = row_units_.size();
     for (size_t k = 0; k < s.on.words(); ++k) {
         const uint64_t real = s.real.word(k);
         uint64_t positive = s.positive.word(k) & real, crossing = s.crossing.word(k) & real;
+        uint64_t settled = positive | s.negative.word(k) | crossing;
+        if (!known_.empty()) settled = test_known(l, k, cell, positive, crossing);
         const int base = static_cast<int>(64 * k);
-        for_each_bit(real & ~(positive | s.negative.word(k) | crossing), base, [&](int unit) {
+        for_each_bit(real & ~settled, base, [&](int unit) {
             ++stats_.undecided[l];
             double row[NC];
             for (int c = 0; c < NC; ++c) row[c] = s.map[static_cast<size_t>(c) * s.stride + unit];
@@ -203,6 +193,93 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
     descend(l, cell, list, depth);
     rows_.shrink(list.at);
     row_units_.shrink(list.unit_at);
+}
+
+// Signs of the layer's units over the cell in floating point, into the level's masks: over the
+// vertices whose exact signs are not known yet. Those that are known are listed in known_.
+template <int D>
+void Walker<D>::test_floating(int l, Cell cell) {
+    Level& s = levels_[l];
+    known_.clear();
+    if (options_.decide == Decide::exact_signs) {
+        s.positive.clear();
+        s.negative.clear();
+        s.crossing.clear();
+        return;
+    }
+    for (int k = 0; k < cell.n; ++k) {
+        const int32_t point = vertices_[cell.at + k].point;
+        if (point >= 0 && points_.evaluated(point)) known_.push_back(k);
+    }
+    const SignMasks masks{s.positive.bytes(), s.negative.bytes(), s.crossing.bytes()};
+    const size_t mark = vertices_.size();
+    if (!known_.empty()) {
+        const Cell loose{mark, cell.n - static_cast<int>(known_.size())};
+        for (int k = 0, next = 0; k < cell.n; ++k) {
+            if (next < static_cast<int>(known_.size()) && known_[next] == k)
+                ++next;
+            else
+                vertices_.push(vertices_[cell.at + k]);
+        }
+        if (loose.n == 0) {  // nothing to ask: all signs are known
+            s.positive.clear();
+            s.negative.clear();
+            s.crossing.clear();
+            return;
+        }
+        cell = loose;
+    }
+    const VertexBlock v = block(cell);
+    if (options_.unchecked) {
+        kernels_.classify_unchecked(s.map.data(), s.stride, s.blocks, v, masks);
+    } else {
+        RowError error = s.error();
+        if (l == 0) error.norm = zeros_.data();
+        kernels_.classify(s.map.data(), s.stride, s.blocks, error, v, masks);
+    }
+    vertices_.shrink(mark);
+}
+
+// Joins what floating point says about a word of 64 units with the exact signs at the vertices in
+// known_. Updates `positive` and `crossing`; returns the units that are settled now.
+template <int D>
+uint64_t Walker<D>::test_known(int l, size_t word, Cell cell, uint64_t& positive,
+                               uint64_t& crossing) {
+    Level& s = levels_[l];
+    const uint64_t real = s.real.word(word);
+    uint64_t any_positive = 0, any_negative = 0;
+    for (int k : known_) {
+        const int32_t point = vertices_[cell.at + k].point;
+        any_positive |= points_.positive(point, l)[word];
+        any_negative |= points_.negative(point, l)[word];
+    }
+    uint64_t settled;
+    if (static_cast<int>(known_.size()) == cell.n) {
+        crossing = any_positive & any_negative & real;
+        positive = any_positive & ~any_negative & real;
+        settled = real;  // what is zero at every vertex vanishes identically: piece 0
+        if (l > 0 && (real & ~(any_positive | any_negative)) != 0) s.zero_unit = true;
+    } else {
+        const uint64_t negative = s.negative.word(word) & real;
+        crossing |= (positive & any_negative) | (negative & any_positive) |
+                    (any_positive & any_negative & real);
+        positive &= ~any_negative;
+        settled = positive | crossing | (negative & ~any_positive);
+    }
+    // Edges along which a unit vanishes that does not cross.
+    for (size_t i = 0; i < known_.size(); ++i) {
+        const int k = known_[i];
+        Vertex<D>& v = vertices_[cell.at + k];
+        uint64_t zero = ~(points_.positive(v.point, l)[word] | points_.negative(v.point, l)[word]);
+        if constexpr (D == 2) {
+            const int after = k + 1 == cell.n ? 0 : k + 1;
+            if (known_[i + 1 == known_.size() ? 0 : i + 1] != after) continue;
+            const int32_t next = vertices_[cell.at + after].point;
+            zero &= ~(points_.positive(next, l)[word] | points_.negative(next, l)[word]);
+        }
+        if (zero & real & ~crossing) v.coincident = 1;
+    }
+    return settled;
 }
 
 template <int D>
@@ -540,8 +617,7 @@ int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double
     }
     const int32_t id = intern(cell, k);
     ++stats_.exact_signs[layer];
-    return minus < 0 ? points_.sign(id, net_.unit_offset[layer] + unit)
-                     : points_.output_sign(id, unit, minus);
+    return minus < 0 ? points_.sign(id, layer, unit) : points_.output_sign(id, unit, minus);
 }
 
 template <int D>

@@ -101,6 +101,8 @@ private:
     };
 
     void enter_layer(int l, Cell cell, int depth);
+    void test_floating(int l, Cell cell);
+    uint64_t test_known(int l, size_t word, Cell cell, uint64_t& positive, uint64_t& crossing);
     void descend(int l, Cell cell, Conflicts list, int depth);
     void split(int l, Cell cell, Conflicts list, int depth);
     void leaf(int l, Cell cell, int depth);
@@ -157,6 +159,7 @@ private:
     Stack<int> row_units_;
     AlignedVector<double> zeros_;
     Stack<int8_t> signs_;
+    std::vector<int> known_;  // vertices of the current cell whose exact signs are at hand
     Bits list_masks_[3];
     Stack<int> columns_;
     Stack<double> coefficients_;
