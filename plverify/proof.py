@@ -9,6 +9,7 @@ import json
 import os
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,25 @@ from plverify.exact_net import unpack_ints
 from plverify.network import Network
 
 MAGIC = b"PLPROOF\x001\n"
+DIGITS = 512
+"""Digits that `str` converts at once: its limit is 4,300 and cannot be set below 640."""
+
+
+def decimal(value: int) -> str:
+    """Decimal text of an integer of any length.
+
+    >>> len(decimal(-(10**5000)))
+    5002
+    """
+    if value < 0:
+        return "-" + decimal(-value)
+    half = DIGITS
+    if value < 10**half:
+        return str(value)
+    while 10 ** (2 * half) <= value:
+        half *= 2
+    high, low = divmod(value, 10**half)
+    return decimal(high) + decimal(low).zfill(half)
 
 
 def constraint_rows(domain: Domain) -> list[tuple[int, ...]]:
@@ -37,14 +57,14 @@ def region_list_header(
     placed = None
     if affine is not None:
         scale, rows = affine
-        placed = {"scale": str(scale), "rows": [[str(v) for v in row] for row in rows]}
+        placed = {"scale": decimal(scale), "rows": [[decimal(v) for v in row] for row in rows]}
     return {
         "claim": "region_list",
         "network": net.digest,
         "definitions": " ".join(net.definitions),
         "dim": domain.dim,
         "slice": placed,
-        "constraints": [[str(v) for v in row] for row in constraint_rows(domain)],
+        "constraints": [[decimal(v) for v in row] for row in constraint_rows(domain)],
         "regions": regions,
         "vertices": vertices,
         "domain_vertices": domain_vertices,
@@ -67,15 +87,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         that name); nothing is left behind.
     """
     target = Path(path)
-    if target.exists() and not target.is_file():
-        raise InputError(f"cannot write {target}: it is not a regular file")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    partial = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
+        if target.exists() and not target.is_file():
+            raise InputError(f"cannot write {target}: it is not a regular file")
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+        raise

@@ -126,7 +126,7 @@ def test_an_incomplete_answer_says_so_everywhere() -> None:
 
 def test_a_listed_part_is_a_part_of_the_whole() -> None:
     """What an interrupted run has found is right: the regions hold their own interior points."""
-    part = pv.regions(large(2, 64, 64, 64, 64, 1), BOX, timeout=0.05)
+    part = pv.regions(large(2, 128, 128, 128, 128, 1), BOX, timeout=0.03)
     assert not part.complete
     for region in itertools.islice(part, 20):
         assert region.contains(region.exact_interior_point, strict=True)
