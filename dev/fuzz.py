@@ -21,7 +21,7 @@ from copy import deepcopy
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations, pairwise
-from math import prod
+from math import copysign, frexp, prod
 from operator import add, mul
 from typing import Any
 
@@ -747,7 +747,9 @@ def simpler(case: Case) -> Iterator[Case]:
             if any(vector):
                 yield changed(lambda c, at=(key, k), v=vector: put(c, at, [0] * len(v)))
     for path, value in list(_numbers(case)):
-        for new in (0, 1, -1, round(value), round(value / 2)):
+        power = copysign(2.0 ** (frexp(float(value))[1] - 1), value) if value else 0
+        rounded = (round(value), round(value / 2)) if abs(value) < 2**40 else (power,)
+        for new in (0, 1, -1, *rounded):
             if new == value and type(new) is type(value):
                 break
             if abs(new) <= abs(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,7 +18,7 @@ from plverify.exact_net import Affine, ExactNet
 from plverify.network import Network
 from plverify.partition import ExactVertex, Unit
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
-from plverify.result import Result, Status
+from plverify.result import Result, Status, rounded
 
 Array = NDArray[Any]
 
@@ -77,16 +78,18 @@ def enclose(value: Fraction, root: bool = False) -> tuple[float, float]:
         difference = Fraction(x) ** (2 if root else 1) - value
         return (difference > 0) - (difference < 0)
 
+    numerator, denominator = value.numerator, value.denominator
     try:
-        if root:
-            shift = 2 * max(0, 64 - value.numerator.bit_length() + value.denominator.bit_length())
-            guess = math.ldexp(
-                math.isqrt((value.numerator << shift) // value.denominator), -(shift // 2)
-            )
+        if root:  # 61 bits of the root, so that the search below takes a step or two
+            scale = (122 - numerator.bit_length() + denominator.bit_length()) // 2
+            up, down = 2 * max(scale, 0), 2 * max(-scale, 0)
+            root_bits = math.isqrt((numerator << up) // (denominator << down))
+            guess = math.ldexp(root_bits, -scale)
         else:
-            guess = value.numerator / value.denominator
+            guess = numerator / denominator
     except OverflowError:
-        guess = math.inf
+        guess = sys.float_info.max
+    guess = min(guess, sys.float_info.max)
     while over(guess) > 0:
         guess = math.nextafter(guess, 0.0)
     while over(math.nextafter(guess, math.inf)) <= 0:
@@ -127,7 +130,7 @@ def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistanc
     start = np.concatenate([[0], np.cumsum(net.widths)])
     bends = np.concatenate([np.zeros(0, bool), *(~single for single in net._single)])
 
-    low, high = _float_distances(net, at.pattern, np.array([float(v) for v in point]), norm)
+    low, high = _float_distances(net, at.pattern, np.array([rounded(v) for v in point]), norm)
     low, high = np.where(bends, low, np.inf), np.where(bends, high, np.inf)
     best: tuple[Fraction, Unit] | None = None
     if at.on_boundary:
@@ -243,7 +246,7 @@ class DecisionBoundary(Result):
     def polylines(self) -> list[Array]:
         """The polylines as (k, dim) float64 arrays; ends at infinity are left out."""
         lines = [
-            [[float(c) for c in v.p] for v in line if not v.at_infinity] for line in self.exact
+            [[rounded(c) for c in v.p] for v in line if not v.at_infinity] for line in self.exact
         ]
         return [np.array(line) for line in lines if line]
 

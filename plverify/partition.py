@@ -25,7 +25,7 @@ from plverify.errors import InputError
 from plverify.exact_net import pack_bits
 from plverify.network import Network
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
-from plverify.result import Result, Status, jsonable
+from plverify.result import Result, Status, jsonable, rounded
 
 Array = NDArray[Any]
 Point = tuple[Fraction, ...]
@@ -394,9 +394,11 @@ class Region:
             return self.J, self.c
         place = None if inputs else self._set.domain.slice_map()
         rows, den = self._set.net.exact_net.affine_map(self.pattern.tolist(), slice=place)
-        table = np.array([[Fraction(v, den) for v in row] for row in rows], dtype=object)
-        if not exact:
-            table = table.astype(float)
+        fractions = [[Fraction(v, den) for v in row] for row in rows]
+        if exact:
+            table: Array = np.array(fractions, dtype=object)
+        else:
+            table = np.array([[rounded(v) for v in row] for row in fractions])
         return table[:, :-1], table[:, -1]
 
     def inequalities(self) -> list[tuple[int, ...]]:
@@ -488,7 +490,7 @@ class Region:
     def volume(self) -> float:
         """The area (length in one dimension), correctly rounded; inf if unbounded."""
         exact = self.exact_volume
-        return float("inf") if exact is None else float(exact)
+        return float("inf") if exact is None else rounded(exact)
 
     @cached_property
     def exact_interior_point(self) -> Point:
@@ -508,9 +510,9 @@ class Region:
     def interior_point(self) -> Array:
         """(dim,) point strictly inside: float64 if the rounded point is, else Fractions."""
         exact = self.exact_interior_point
-        rounded = np.array([float(v) for v in exact])
-        if np.isfinite(rounded).all() and self.contains(rounded.tolist(), strict=True):
-            return rounded
+        point = np.array([rounded(v) for v in exact])
+        if np.isfinite(point).all() and self.contains(point.tolist(), strict=True):
+            return point
         return np.array(exact, dtype=object)
 
     @property
@@ -623,7 +625,7 @@ class Knots(Result):
     @property
     def positions(self) -> NDArray[np.float64]:
         """(k,) float64 array: each position correctly rounded."""
-        return np.array([float(x) for x in self.exact], dtype=np.float64)
+        return np.array([rounded(x) for x in self.exact], dtype=np.float64)
 
     @property
     def visible_count(self) -> int:

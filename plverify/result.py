@@ -46,6 +46,18 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def rounded(value: Fraction) -> float:
+    """``value`` correctly rounded; beyond float64 an infinity rather than an error.
+
+    >>> rounded(Fraction(-(10**400)))
+    -inf
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """Base of all answers."""

@@ -216,7 +216,10 @@ public:
     Stream(std::shared_ptr<const Net> net, DomainSpec spec, const Options& options, int64_t batch)
         : net_(std::move(net)), stop_(make_stop(options.timeout)), engine_(options.engine()) {
         PLV_EXPECT(batch >= 1, "batch must be at least 1");
-        problem_ = Problem<D>::build(net_, spec);
+        {
+            const FpMode fp_mode;
+            problem_ = Problem<D>::build(net_, spec);
+        }
         sink_.batch = batch;
         sink_.regions = [this](RegionBatch<D>&& regions) {
             std::unique_lock lock(mutex_);
@@ -266,7 +269,14 @@ public:
         put_batch<D>(out, std::move(*batch), net_->pattern_bytes(), net_->output_size());
         return out;
     }
+    // How the run ended; ends it if there are batches that nobody took.
     py::dict result() {
+        bool ended;
+        {
+            const std::lock_guard lock(mutex_);
+            ended = done_;
+        }
+        if (!ended) close();
         py::gil_scoped_release release;
         if (thread_.joinable()) thread_.join();
         py::gil_scoped_acquire acquire;

@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fp_mode.hpp"
 #include "base/stop.hpp"
 #include "region/exact.hpp"
 
@@ -44,6 +45,7 @@ inline bool run_interruptible(StopToken& stop, const std::function<void()>& work
         py::gil_scoped_release release;
         std::thread thread([&] {
             std::exception_ptr caught;
+            const FpMode fp_mode;  // a new thread inherits the caller's
             try {
                 work();
             } catch (...) {

@@ -9,6 +9,10 @@ namespace {
 // Interned points kept before those off the current path are forgotten.
 constexpr size_t kPointCap = 20000;
 
+// The unit that splits a cell next stands first in its list. Taking the middle one keeps the lists
+// short where units come sorted: they halve from split to split instead of losing one.
+void middle_first(int* units, int n) { std::rotate(units, units + n / 2, units + n / 2 + (n > 0)); }
+
 }  // namespace
 
 template <int D>
@@ -182,6 +186,7 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
     levels_[l + 1].map_valid = false;
 
     const int crossing = static_cast<int>(row_units_.size() - units_mark);
+    middle_first(row_units_.data() + units_mark, crossing);
     const Conflicts list{rows_.size(), units_mark, crossing, padded(crossing)};
     double* to = rows_.grow(static_cast<size_t>(NC + 1) * list.stride);
     for (int c = 0; c <= NC; ++c, to += list.stride) {
@@ -440,6 +445,7 @@ typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child,
     }
     out.n = static_cast<int>(row_units_.size() - out.unit_at);
     if (out.n == 0) return out;
+    middle_first(row_units_.data() + out.unit_at, out.n);
     out.stride = padded(out.n);
     double* to = rows_.grow(static_cast<size_t>(NC + 1) * out.stride);
     const double* from = rows_.data() + parent.at;
