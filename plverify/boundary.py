@@ -308,7 +308,7 @@ def _join(segments: tuple[TieSegment, ...]) -> tuple[tuple[ExactVertex, ...], ..
         if pair in seen:
             continue
         seen.add(pair)
-        for vertex in pair:
+        for vertex in dict.fromkeys((segment.start, segment.end)):
             at[vertex].append(len(ends))
         ends.append((segment.start, segment.end))
     used = [False] * len(ends)
