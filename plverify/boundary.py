@@ -189,6 +189,9 @@ def _float_distances(net: Network, bits: Array, x: Array, norm: str) -> tuple[Ar
                 weight_up, scale = np.abs(weight), np.abs(factor)
                 size = weight_up @ (scale[:, None] * size)
                 weight_of_offset = weight_up @ (scale * weight_of_offset) + np.abs(bias)
+            # what underflowed is missing from both products; later weights may amplify it
+            size = size + 1e-290
+            weight_of_offset = weight_of_offset + 1e-290
             value = matrix @ x + offset
             value_error = grow * (size @ np.abs(x) + weight_of_offset) + 1e-280
             length, length_error = (
