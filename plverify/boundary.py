@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -282,12 +283,15 @@ def decision_boundary(
     answer = enumerate_regions(
         asked, domain, "ties", threads=threads, timeout=timeout, progress=progress
     )
+    raw = [
+        TieSegment(ExactVertex.of(start), ExactVertex.of(end), i, j, open_set)
+        for start, end, i, j, open_set in answer["segments"]
+    ]
     segments: dict[Any, TieSegment] = {}
-    for start, end, i, j, open_set in answer["segments"]:
-        a, b = ExactVertex.of(start), ExactVertex.of(end)
-        key = (frozenset((a, b)), i, j)
+    for segment in _cut_at_ends(raw):
+        key = (frozenset((segment.start, segment.end)), segment.i, segment.j)
         if key not in segments or segments[key].open_set:
-            segments[key] = TieSegment(a, b, i, j, open_set)
+            segments[key] = segment
     found = tuple(segments.values())
     return DecisionBoundary(found, _join(found), answer["complete"], status_of(answer))
 
@@ -299,6 +303,58 @@ def _with_zero_output(net: Network) -> Network:
     zero = (0,) * (last.cols + 1)
     final = Affine(last.source, last.cols, (*last.rows, zero), (*last.shifts, 0), (*last.dens, 1))
     return Network.from_exact(ExactNet(exact.input_size, (*exact.nodes[:-1], final)))
+
+
+def _line_of(segment: TieSegment) -> tuple[Fraction, ...] | None:
+    """Canonical ``(a, b, c)`` of the segment's line ``a x + b y = c``; None for a point.
+
+    Also None for an edge at infinity, which lies on no line.
+    """
+    a, b = segment.start, segment.end
+    if a == b:
+        return None
+    if a.q is not None and b.q is not None:
+        along = a.q  # a whole line leaves in two opposite directions
+        if a.q[0] * b.q[1] != a.q[1] * b.q[0] or a.q[0] * b.q[0] + a.q[1] * b.q[1] > 0:
+            return None
+    else:
+        far = a.q if a.q is not None else b.q
+        along = far if far is not None else (b.p[0] - a.p[0], b.p[1] - a.p[1])
+    base = a.p if a.q is None else b.p
+    lead = along[0] if along[0] else along[1]
+    dx, dy = along[0] / lead, along[1] / lead
+    return dy, -dx, dy * base[0] - dx * base[1]
+
+
+def _cut_at_ends(segments: list[TieSegment]) -> list[TieSegment]:
+    """Cut segments of one line where another ends, so that no two overlap in part.
+
+    The cells on the two sides of a tie need not have the same corners on it.
+    """
+    lines: dict[tuple[Fraction, ...], list[TieSegment]] = defaultdict(list)
+    out: list[TieSegment] = []
+    for segment in segments:
+        line = _line_of(segment)
+        if line is None:
+            out.append(segment)
+        else:
+            lines[line].append(segment)
+    for line, members in lines.items():
+        axis = 0 if line[1] else 1
+
+        def place(v: ExactVertex, axis: int = axis) -> tuple[int, Fraction]:
+            side = 0 if v.q is None else (1 if v.q[axis] > 0 else -1)
+            return side, v.p[axis] if side == 0 else Fraction(0)
+
+        ends = {place(v): v for segment in members for v in (segment.start, segment.end)}
+        order = sorted(ends)
+        rank = {key: k for k, key in enumerate(order)}
+        for s in members:
+            first, last = rank[place(s.start)], rank[place(s.end)]
+            step = 1 if first < last else -1
+            corners = [ends[order[k]] for k in range(first, last + step, step)]
+            out += [TieSegment(a, b, s.i, s.j, s.open_set) for a, b in pairwise(corners)]
+    return out
 
 
 def _join(segments: tuple[TieSegment, ...]) -> tuple[tuple[ExactVertex, ...], ...]:

@@ -71,6 +71,7 @@ class RegionCount(Result):
         "complete", "timeout" or "interrupted".
     dead_units, always_active_units : list of (layer, unit), or None if not complete
         Units that are never, or everywhere, on their piece ``z > 0`` in the interior of the domain.
+        A unit with slope exactly 1 has no pieces and is neither.
     stats : dict
         CPU and wall seconds, and per layer how many signs floating point left to exact arithmetic.
     """
@@ -89,10 +90,10 @@ class RegionCount(Result):
 
 
 def _units_that(net: Network, never: Array) -> list[Unit]:
-    """Units (layer, unit) whose flag in ``never`` is 0."""
+    """Units (layer, unit) of two pieces whose flag in ``never`` is 0."""
     layer_of = np.repeat(np.arange(len(net.widths)), net.widths)
     start = np.concatenate([[0], np.cumsum(net.widths)])
-    flat = np.flatnonzero(never == 0)
+    flat = np.flatnonzero((never == 0) & ~np.concatenate(net._single))
     return [(int(layer_of[f]), int(f - start[layer_of[f]])) for f in flat]
 
 
@@ -470,9 +471,9 @@ class Region:
         layers = self._set.line_layer[self._edges]
         far = self._set.vertex_at_infinity[self._edges]
         # a corner of the symbolic box lies on two of its sides and is no edge of the region
-        on_edge = layers != BOX_SIDE
-        if self._set.domain.dim == 2:
-            on_edge = on_edge | (np.roll(layers, 1) != BOX_SIDE)
+        on_edge = (layers != BOX_SIDE) | (np.roll(layers, 1) != BOX_SIDE)
+        if self._set.domain.dim == 1:
+            on_edge[:] = True
         return self._set.vertices[self._edges][far & on_edge]
 
     @cached_property
@@ -577,6 +578,13 @@ def stream_regions(
     ``flags``, ``jacobian``, ``offset``). The engine runs ahead by a few batches and stops when the
     iterator is closed. With one thread the order is that of `regions`.
 
+    Raises
+    ------
+    InputError
+        As `count_regions`.
+    TimeoutError
+        After the last batch, where ``timeout`` came first and the regions are not all.
+
     >>> net = Network.from_arrays([[[1, 0], [0, 1]], [[1, 1]]])
     >>> sum(part["count"] for part in stream_regions(net, Box(-1, 1, 2)))
     4
@@ -593,6 +601,10 @@ def stream_regions(
     try:
         while (part := stream.next()) is not None:
             yield part
+        end = stream.result()
+        if not end["complete"]:
+            found = end["count"]
+            raise TimeoutError(f"{end['reason']} after {timeout} s: {found} regions, not all")
     finally:
         stream.close()
 

@@ -1,6 +1,7 @@
 // Enumeration of regions: count, list, stream, decision boundary.
 #include <deque>
 
+#include "base/thread.hpp"
 #include "base/timer.hpp"
 #include "bindings/areas.hpp"
 #include "bindings/run.hpp"
@@ -141,7 +142,9 @@ private:
     void find_neighbours() {
         if (ready_) return;
         StopToken stop;
-        finish(stop, [&] { neighbour_ = plv::neighbours<D>(*problem_, regions_, stop); });
+        std::vector<int32_t> found;  // another thread may be here while the GIL is released
+        finish(stop, [&] { found = plv::neighbours<D>(*problem_, regions_, stop); });
+        if (!ready_) neighbour_ = std::move(found);
         ready_ = true;
     }
     static void finish(StopToken& stop, const std::function<void()>& work) {
@@ -227,7 +230,7 @@ public:
             queue_.push_back(std::move(regions));
             changed_.notify_all();
         };
-        thread_ = std::thread([this] {
+        thread_ = Thread(size_t{1} << 20, [this] {
             try {
                 result_ = enumerate<D>(*problem_, engine_, sink_, *stop_);
             } catch (...) {
@@ -278,7 +281,7 @@ public:
         }
         if (!ended) close();
         py::gil_scoped_release release;
-        if (thread_.joinable()) thread_.join();
+        thread_.join();
         py::gil_scoped_acquire acquire;
         return result_dict<D>(result_, false, 0.0, 0.0);
     }
@@ -289,7 +292,7 @@ public:
             const std::lock_guard lock(mutex_);
             changed_.notify_all();
         }
-        if (thread_.joinable()) thread_.join();
+        thread_.join();
     }
 
 private:
@@ -304,7 +307,7 @@ private:
     bool done_ = false;
     EnumerateResult result_;
     std::exception_ptr failure_;
-    std::thread thread_;
+    Thread thread_;
 };
 
 template <int D>

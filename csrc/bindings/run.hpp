@@ -15,11 +15,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "base/fp_mode.hpp"
 #include "base/stop.hpp"
+#include "base/thread.hpp"
 #include "region/exact.hpp"
 
 namespace plv::bindings {
@@ -43,7 +43,7 @@ inline bool run_interruptible(StopToken& stop, const std::function<void()>& work
     std::optional<py::error_already_set> raised;
     {
         py::gil_scoped_release release;
-        std::thread thread([&] {
+        Thread thread(size_t{1} << 20, [&] {
             std::exception_ptr caught;
             const FpMode fp_mode;  // a new thread inherits the caller's
             try {
@@ -79,8 +79,9 @@ inline bool run_interruptible(StopToken& stop, const std::function<void()>& work
         lock.unlock();
         thread.join();
     }
-    if (failure) std::rethrow_exception(failure);
+    // What a signal handler or the progress callback raised made the work fail, not vice versa.
     if (raised) throw py::error_already_set(std::move(*raised));
+    if (failure) std::rethrow_exception(failure);
     return interrupted;
 }
 

@@ -15,6 +15,10 @@
 
 namespace plv {
 
+// Rows and coordinates beyond this are left to exact arithmetic, so that no product of two of them
+// overflows.
+inline constexpr double kHuge = 1e150;
+
 // A line a . s + c + d R = 0 rounded; the columns of a and c are off by at most `error` in sum, d
 // is exact and nonzero only for the sides of the symbolic box.
 template <int D>
@@ -47,7 +51,7 @@ void finish_vertex(Vertex<D>& v) {
     double size = 1.0;
     for (int k = 0; k < D; ++k) size = std::max(size, std::fabs(v.x[k]));
     if (!(v.delta < 0.25 * size) ||
-        !(size < 1e150)) {  // also when NaN: nothing is known in floating point
+        !(size < kHuge)) {  // also when NaN: nothing is known in floating point
         for (int k = 0; k < D; ++k) v.x[k] = 0.0;
         v.delta = v.rho = std::numeric_limits<double>::infinity();
         return;

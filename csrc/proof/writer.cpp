@@ -3,7 +3,7 @@
 namespace plv {
 
 void put_var(std::string& out, uint64_t value) {
-    for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value & 0x7f | 0x80));
+    for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>((value & 0x7f) | 0x80));
     out.push_back(static_cast<char>(value));
 }
 

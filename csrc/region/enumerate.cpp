@@ -1,10 +1,11 @@
 #include "region/enumerate.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <mutex>
-#include <thread>
 
 #include "base/fp_mode.hpp"
+#include "base/thread.hpp"
 #include "base/timer.hpp"
 #include "region/walker.hpp"
 
@@ -68,13 +69,21 @@ EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& opt
             stop.request();
         }
     };
-    if (options.threads == 1) {
-        work();
-    } else {
-        std::vector<std::thread> threads;
-        for (int k = 0; k < options.threads; ++k) threads.emplace_back(work);
-        for (std::thread& thread : threads) thread.join();
+    // A split or a layer takes well under 4 KB of stack (sanitizers quadruple it).
+    const size_t layers = problem.net->layers.size();
+    const size_t splits = std::min<size_t>(problem.net->unit_count, kMaxSplits);
+    const size_t stack = (size_t{1} << 20) + 4096 * (2 * layers + splits);
+    std::vector<Thread> threads;
+    threads.reserve(static_cast<size_t>(options.threads));
+    while (static_cast<int>(threads.size()) < options.threads) {
+        try {
+            threads.emplace_back(stack, work);
+        } catch (...) {
+            if (threads.empty()) throw;
+            break;  // fewer threads come to the same result
+        }
     }
+    for (Thread& thread : threads) thread.join();
     if (failure) std::rethrow_exception(failure);
     if (!result.complete) result.reason = stop.reason();
     return result;

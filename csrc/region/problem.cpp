@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
 #include "base/contract.hpp"
+#include "geom/vertex.hpp"
 
 namespace plv {
 
@@ -232,7 +234,9 @@ std::shared_ptr<const Problem<D>> Problem<D>::build(std::shared_ptr<const Net> n
             out->first[static_cast<size_t>(k) * stride + r] = v;
             size += std::fabs(v);
         }
-        out->first_error[r] = 4 * 0x1p-53 * size + 1e-290;  // each entry is rounded once
+        // Each entry is rounded once; beyond kHuge the products with a vertex might overflow.
+        out->first_error[r] =
+            size <= kHuge ? 4 * 0x1p-53 * size + 1e-290 : std::numeric_limits<double>::infinity();
     }
     return out;
 }

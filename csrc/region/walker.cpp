@@ -1,6 +1,8 @@
 #include "region/walker.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <stdexcept>
 
 namespace plv {
 
@@ -52,8 +54,12 @@ Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, co
             level.update_cap = below.units + 32;
             level.rounding =
                 (4.0 * (below.units + level.update_cap) + 16.0) * 0x1p-53 * detail::kUp;
-            for (int r = 0; r < level.units; ++r)
-                level.base[r] = level.rounding * std::fabs(level.weights->bias[r]) * detail::kUp;
+            for (int r = 0; r < level.units; ++r) {
+                const double bias = std::fabs(level.weights->bias[r]);
+                level.base[r] = level.rounding * bias * detail::kUp;
+                level.max_bias = std::max(level.max_bias, bias);
+                level.max_norm = std::max(level.max_norm, level.weights->row_norm[r]);
+            }
             level.included = Bits(below.units);
         }
         level.on = level.real = level.positive = level.negative = level.crossing = level.ever_on =
@@ -359,6 +365,7 @@ int Walker<D>::count_two(Cell cell, const Conflicts& list) {
 template <int D>
 void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
     if (stop_.poll()) throw Stopped{};
+    if (depth >= kMaxSplits) throw std::runtime_error("the split tree is too deep");
     Level& s = levels_[l];
     const int unit = row_units_[list.unit_at];
     double row[NC];
@@ -571,7 +578,10 @@ void Walker<D>::prepare_map(int l) {
             // The floor stands for squares that underflow: below 1e-150 nothing is decided in
             // floating point.
             s.error_scale = std::sqrt(sum + below.units * 1e-300) * units.max_slope * up;
-            s.error_extra = 1e-290 * (1.0 + below.units * (s.error_scale / s.rounding));
+            const double mass = s.error_scale / s.rounding;
+            s.error_extra = 1e-290 * (1.0 + below.units * mass);
+            if (!(s.max_norm * mass + s.max_bias <= kHuge))  // bounds every row of the map
+                s.error_extra = std::numeric_limits<double>::infinity();
         }
     }
     if (columns_.size() > 0)

@@ -18,6 +18,9 @@
 
 namespace plv {
 
+// Most splits on one path of the split tree; the stack of an engine thread has room for them.
+inline constexpr int kMaxSplits = 1 << 16;
+
 // One bit per unit in 64-bit words; the vector kernels see the same bits as bytes (hence
 // little-endian only).
 class Bits {
@@ -94,6 +97,7 @@ private:
         Bits positive, negative, crossing, ever_on, ever_off;
         bool zero_unit = false;  // here or below, some unit of the cell vanishes identically
         double rounding = 0.0;   // K of the map that the layer feeds
+        double max_norm = 0.0, max_bias = 0.0;  // over the rows of `weights`
         int update_cap = 0;
         RowError error() const {
             return {weights->row_norm.data(), base.data(), error_scale, error_extra};

@@ -39,8 +39,17 @@ void Walker<D>::emit(Cell cell) {
         const Vertex<D>& v = vertices_[cell.at + k];
         const Line& line = lines_[v.line];
         const bool infinite = v.x[D] == 0.0;
-        for (int c = 0; c < D; ++c)
-            out.vertices[(at + k) * D + c] = (infinite ? 0.0 : frame.center[c]) + v.x[c] * size_[c];
+        double* x = out.vertices.data() + (at + k) * D;
+        double size = 1.0;
+        for (int c = 0; c < D; ++c) size = std::max(size, std::fabs(v.x[c]));
+        if (v.delta <= 0x1p-40 * size) {
+            for (int c = 0; c < D; ++c)
+                x[c] = (infinite ? 0.0 : frame.center[c]) + v.x[c] * size_[c];
+        } else {  // floating point hardly knows where it is
+            const ExactPoint<D> point = frame.to_user(points_.point(intern(cell, k)));
+            for (int c = 0; c < D; ++c)
+                x[c] = Int::ratio(infinite ? point.q[c] : point.p[c], point.den);
+        }
         out.line_layer[at + k] = line.layer;
         out.line_unit[at + k] = line.unit;
         out.flags[at + k] = static_cast<uint8_t>(infinite | (v.coincident || all_coincident) << 1);
