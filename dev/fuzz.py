@@ -520,9 +520,12 @@ def check_public(oracle: Oracle, exact: bool = False, threads: int = 1) -> None:
     found = pv.regions(net, domain, exact=exact, threads=threads)
     require(found.complete and found.count == len(found) == len(truth.regions), "count", found)
     require(found.linear_count == truth.linear_regions, "linear", found.linear_count)
-    flat = [(k, i) for k, width in enumerate(net.widths) for i in range(width)]
+    flat = [
+        (k, i, s) for k, (_, u) in enumerate(net.exact_net.layers) for i, s in enumerate(u.slopes)
+    ]
     for units, seen in zip((found.dead_units, found.always_active_units), oracle.ever, strict=True):
-        require(units == [u for u, s in zip(flat, seen, strict=True) if not s], "fixed", units)
+        fixed = [u[:2] for u, s in zip(flat, seen, strict=True) if not s and u[2] != (1, 0)]
+        require(units == fixed, "fixed", units)
     beside: list[set[int]] = [set() for _ in truth.regions]
     for a, b in truth.neighbours:
         beside[a].add(b)

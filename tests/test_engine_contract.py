@@ -235,6 +235,7 @@ INTERRUPTED = """
     net = pv.Network.from_arrays(weights, [rng.normal(0, 0.1, len(w)) for w in weights])
     box = pv.Box(-1, 1, 2)
     net.core
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.monotonic()
     what = sys.argv[1]
@@ -302,7 +303,7 @@ MEMORY = """
 def test_half_a_million_regions_take_no_memory(how: str) -> None:
     out = answer_of(child(MEMORY, how))
     assert out["count"] == out["expected"] == 458_752
-    assert out["grown"] < 24, "MiB; the list takes some 200"
+    assert out["grown"] < 40, "MiB; the list takes some 200"
 
 
 SORTED = """

@@ -274,10 +274,12 @@ class Trial:
                 require("area", region.exact_volume, other.volume)
         require("linear regions", ours.linear_count, len(set(theirs.linear_labels)))
         for ours_units, bit in ((ours.dead_units, 1), (ours.always_active_units, 0)):
+            slopes = [s for _, units in ours.net.exact_net.layers for s in units.slopes]
             flat = [
                 k
                 for k in range(ours.net.unit_count)
-                if not any(region.pattern[k] == bit for region in theirs.regions)
+                if slopes[k] != (1, 0)
+                and not any(region.pattern[k] == bit for region in theirs.regions)
             ]
             starts = [sum(ours.net.widths[:k]) for k in range(len(ours.net.widths))]
             require("fixed units", [starts[a] + b for a, b in ours_units or []], flat)
