@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from plverify.domain import Domain
 from plverify.errors import InputError
-from plverify.exact_net import Affine, ExactNet
+from plverify.exact_array import ExactArray, ExactRows
 from plverify.network import Network
+from plverify.nodes import Dense, Linear, Max, Sparse, Units
 from plverify.partition import ExactVertex, Unit
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
 from plverify.result import Result, Status, rounded
@@ -103,7 +104,8 @@ def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistanc
 
     On the region of ``x`` every pre-activation is affine, ``z_i = a_i . x + c_i``, and the distance
     to the region's boundary is the least ``|z_i(x)| / ||a_i||_*`` with the dual norm: a redundant
-    hyperplane is never nearer than the boundary. Floating point with a rigorous error bound finds
+    hyperplane is never nearer than the boundary. (Of a window, the differences of the winner and
+    the others.) Floating point with a rigorous error bound finds
     the candidates, exact arithmetic decides among them.
 
     Parameters
@@ -127,24 +129,19 @@ def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistanc
     at = net.affine_map(x)
     exact, bits = net.exact_net, at.pattern.tolist()
     point = [Fraction(v) for v in net._point(x).data.tolist()]
-    layer_of = np.repeat(np.arange(len(net.widths)), net.widths)
-    start = np.concatenate([[0], np.cumsum(net.widths)])
-    bends = np.concatenate([np.zeros(0, bool), *(~single for single in net._single)])
-
-    low, high = _float_distances(net, at.pattern, np.array([rounded(v) for v in point]), norm)
-    low, high = np.where(bends, low, np.inf), np.where(bends, high, np.inf)
+    walls, low = _walls(net, at.pattern, np.array([rounded(v) for v in point]), norm)
     best: tuple[Fraction, Unit] | None = None
     if at.on_boundary:
-        low = np.where(bends, 0.0, np.inf)
-    for flat in np.argsort(low, kind="stable").tolist():
-        if not bends[flat]:
+        low = np.zeros_like(low)
+    for k in np.argsort(low, kind="stable").tolist():
+        if np.isinf(low[k]):
             break
         if best is not None:
             reached = enclose(best[0], norm == "l2")[1]
-            if low[flat] > reached or best[0] == 0:
+            if low[k] > reached or best[0] == 0:
                 break
-        layer, unit = int(layer_of[flat]), int(flat - start[layer_of[flat]])
-        row, den = exact.unit_row(layer, unit, bits)
+        layer, unit, entry, minus = walls[k].tolist()
+        row, den = exact.unit_row(layer, entry, bits, minus=None if minus < 0 else minus)
         if not any(row[:-1]):
             continue
         gradient = [Fraction(v, den) for v in row[:-1]]
@@ -158,54 +155,86 @@ def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistanc
     return BoundaryDistance(lower, upper, best[0], best[1], norm)
 
 
-def _float_distances(net: Network, bits: Array, x: Array, norm: str) -> tuple[Array, Array]:
-    """Rigorous lower and upper bounds of every unit's distance, in float64.
+def _walls(net: Network, pieces: Array, x: Array, norm: str) -> tuple[Array, Array]:
+    """Every hyperplane that may bound the region, and a rigorous lower bound of its distance.
+
+    A wall is a row ``(layer, unit, entry, minus)``: the zero of the layer's pre-activation
+    ``entry``, less ``minus`` where that is not -1. The bound is inf where the row is surely zero.
 
     Beside every product ``P`` runs the product ``|P|`` of the absolute values; the entries of ``P``
     are off by at most ``2 (N + L + 2) 2**-53`` times those of ``|P|`` (Higham, "Accuracy and
     Stability of Numerical Algorithms", section 3), which is doubled here for the rounding of the
-    bound itself. What overflows or underflows gives the trivial bound 0.
+    bound itself. What overflows or underflows gives the trivial bound 0. Beside both runs an
+    indicator of what depends on the input at all.
     """
-    lows, highs = [], []
-    unit_roundoff = 2.0**-53
-    total = net.input_size + sum(net.widths) + 2 * len(net.widths) + 8
-    grow = 4 * total * unit_roundoff
-    matrix = size = np.zeros((0, 0))
-    offset = weight_of_offset = np.zeros(0)
-    begin = 0
+    n = net.input_size
+    terms = sum(node.terms for node in net.nodes if isinstance(node, Linear))
+    grow = 4 * (n + terms + 2 * len(net.nodes) + 8) * 2.0**-53
+    start = np.zeros((2 * n + 3, n))
+    start[:n] = start[n + 1 : 2 * n + 1] = np.eye(n)
+    start[-1] = 1.0
+    tensors: dict[int, Array] = {0: start}
+    split = net.layer_pieces(pieces)
+    walls: list[Array] = [np.zeros((0, 4), np.int64)]
+    lows: list[Array] = [np.zeros(0)]
     with np.errstate(all="ignore"):
-        for k in range(len(net.widths)):
-            weight, bias = net.float_layers[k]
-            if k == 0:
-                matrix, offset = weight, bias
-                size, weight_of_offset = np.abs(weight), np.abs(bias)
+        for k, node in enumerate(net.nodes):
+            joined = np.concatenate([tensors[source] for source in node.sources], axis=1)
+            if isinstance(node, Linear):
+                out = np.empty((len(joined), node.size))
+                out[: n + 1] = node.product(joined[: n + 1])
+                out[n + 1 :] = node.product(joined[n + 1 :], absolute=True)
+                out[n] += node.bias
+                out[2 * n + 1] += np.abs(node.bias)
+                # what underflowed is missing from both products; later weights may amplify it
+                out[n + 1 : -1] += 1e-290
             else:
-                width = net.widths[k - 1]
-                factor = np.where(bits[begin : begin + width], 1.0, net.float_slopes[k - 1])
-                begin += width
-                matrix, offset = (
-                    weight @ (factor[:, None] * matrix),
-                    weight @ (factor * offset) + bias,
-                )
-                weight_up, scale = np.abs(weight), np.abs(factor)
-                size = weight_up @ (scale[:, None] * size)
-                weight_of_offset = weight_up @ (scale * weight_of_offset) + np.abs(bias)
-            # what underflowed is missing from both products; later weights may amplify it
-            size = size + 1e-290
-            weight_of_offset = weight_of_offset + 1e-290
-            value = matrix @ x + offset
-            value_error = grow * (size @ np.abs(x) + weight_of_offset) + 1e-280
-            length, length_error = (
-                _dual_float(norm, matrix),
-                grow * _dual_float(norm, size) + 1e-280,
-            )
-            low = np.maximum(np.abs(value) - value_error, 0) / (length + length_error) * (1 - 1e-14)
-            high = (np.abs(value) + value_error) / (length - length_error) * (1 + 1e-14)
-            regular = np.isfinite(low) & np.isfinite(high) & (length > length_error)
-            regular &= (length > 1e-150) & (length < 1e150) & (value_error < 1e150)
-            lows.append(np.where(regular, low, 0.0))
-            highs.append(np.where(regular, high, np.inf))
-    return np.concatenate([np.zeros(0), *lows]), np.concatenate([np.zeros(0), *highs])
+                layer = len(walls) - 1
+                table = _layer_walls(node, layer, split[layer])
+                walls.append(table)
+                lows.append(_wall_bounds(joined, table[:, 2], table[:, 3], x, grow, norm))
+                if isinstance(node, Units):
+                    out = joined * np.where(split[layer] > 0, 1.0, node.slope)
+                    out[n + 1 :] = np.abs(out[n + 1 :])
+                else:
+                    out = joined[:, node.table[split[layer], np.arange(node.size)]]
+            tensors[k + 1] = out
+    return np.concatenate(walls), np.concatenate(lows)
+
+
+def _layer_walls(node: Units | Max, layer: int, pieces: Array) -> Array:
+    """Rows ``(layer, unit, entry, minus)`` of a layer under its pieces."""
+    unit: Array
+    entry: Array
+    minus: Array
+    if isinstance(node, Units):
+        unit = np.flatnonzero(~node.single)
+        entry, minus = unit, np.full(len(unit), -1)
+    else:
+        won = node.table[pieces, np.arange(node.size)]
+        other, unit = np.nonzero((node.table >= 0) & (node.table != won))
+        entry, minus = won[unit], node.table[other, unit]
+    return np.column_stack([np.full(len(unit), layer), unit, entry, minus]).astype(np.int64)
+
+
+def _wall_bounds(
+    joined: Array, entry: Array, minus: Array, x: Array, grow: float, norm: str
+) -> Array:
+    """Lower bounds of the distances from ``x`` to the walls of one layer; see `_walls`."""
+    n = len(x)
+    two = minus >= 0
+    rows = joined[:, entry]
+    if two.any():
+        signs = np.where(np.arange(len(joined)) <= n, -1.0, 1.0)[:, None]
+        rows = rows + signs * np.where(two, joined[:, minus], 0.0)
+    value_error = grow * (np.abs(x) @ rows[n + 1 : 2 * n + 1] + rows[2 * n + 1]) + 1e-280
+    value = x @ rows[:n] + rows[n]
+    length = _dual_float(norm, rows[:n].T)
+    length_error = grow * _dual_float(norm, rows[n + 1 : 2 * n + 1].T) + 1e-280
+    low = np.maximum(np.abs(value) - value_error, 0) / (length + length_error) * (1 - 1e-14)
+    regular = np.isfinite(low) & (length > length_error)
+    regular &= (length > 1e-150) & (length < 1e150) & (value_error < 1e150)
+    return np.where(rows[-1] == 0, np.inf, np.where(regular, low, 0.0))
 
 
 # ------------------------------------------------------------------------------- decision boundary
@@ -298,11 +327,15 @@ def decision_boundary(
 
 def _with_zero_output(net: Network) -> Network:
     """The network with a second output that is 0, so that a tie is a zero of the first."""
-    exact = net.exact_net
-    last = exact.final
-    zero = (0,) * (last.cols + 1)
-    final = Affine(last.source, last.cols, (*last.rows, zero), (*last.shifts, 0), (*last.dens, 1))
-    return Network.from_exact(ExactNet(exact.input_size, (*exact.nodes[:-1], final)))
+    rows = ExactRows.from_array(ExactArray([[1.0, 0.0], [0.0, 0.0]]))
+    last = net.nodes[-1]
+    if isinstance(last, Dense):
+        both = ExactRows.from_integers(
+            [*last.rows.integers.tolist(), [0] * (last.rows.cols + 1)], [*last.rows.dens, 1]
+        )
+        return Network(net.input_size, [*net.nodes[:-1], Dense(last.source, both)])
+    index = np.array([[0], [-1]], np.int32)
+    return Network(net.input_size, [*net.nodes, Sparse((len(net.nodes),), index, rows)])
 
 
 def _line_of(segment: TieSegment) -> tuple[Fraction, ...] | None:

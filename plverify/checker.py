@@ -45,10 +45,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from math import gcd
-from operator import mul
+from operator import and_, mul
 from typing import Any, NamedTuple, TypeAlias
 
-from plverify.exact_net import Affine, ExactNet, Units, pack_ints
+from plverify.exact_net import ExactNet, Units, pack_ints
 
 MAGIC = b"PLPROOF\x001\n"
 MAX_HEADER = 1 << 25
@@ -387,18 +387,34 @@ def _tight_rows(point: Point, rows: Sequence[tuple[tuple[int, ...], int, int]]) 
 _POSITIVE, _NEGATIVE = (bytes.maketrans(b"\0\1\2", digits) for digits in (b"001", b"100"))
 
 
-def _kinked_units(net: ExactNet) -> int:
-    """Bit mask of the units with two pieces, that is with a slope other than 1."""
-    kinked: list[bool] = []
-    for node in net.nodes:
-        _require(type(node) in (Affine, Units), f"no rule for {type(node).__name__} nodes")
+class _Units(NamedTuple):
+    """Where the units are in a pattern: its length in bits, two-piece units as a mask, windows."""
+
+    bits: int
+    kinked: int
+    windows: tuple[int, ...]  # offset of each window's piece
+
+
+def _unit_layout(net: ExactNet) -> _Units:
+    at = kinked = 0
+    windows: list[int] = []
+    for _, node in net.unit_nodes:
         if isinstance(node, Units):
-            kinked += [num != 1 << shift for num, shift in node.slopes]
-    return sum(1 << k for k, is_kinked in enumerate(kinked) if is_kinked)
+            for k, (num, shift) in enumerate(node.slopes):
+                kinked |= (num != 1 << shift) << (at + k)
+        else:
+            windows += range(at, at + node.size * node.bits, node.bits)
+        at += node.size * node.bits
+    return _Units(at, kinked, tuple(windows))
 
 
-def _signs(net: ExactNet, statement: _Statement, point: Point, kinked: int) -> tuple[int, int]:
-    """Bit masks of the two-piece units that are positive and that are negative at a point."""
+def _signs(
+    net: ExactNet, statement: _Statement, point: Point, units: _Units
+) -> tuple[int, int, tuple[int, ...]]:
+    """Bit masks of the two-piece units that are positive and that are negative at a point.
+
+    And per window a mask of the pieces that attain its maximum there.
+    """
     p, q, w = point
     levels: list[Sequence[int]] = [q, p] if any(q) else [p]  # the constants go with the last one
     if statement.slice_rows is not None:
@@ -407,9 +423,17 @@ def _signs(net: ExactNet, statement: _Statement, point: Point, kinked: int) -> t
         levels[-1] = [v + row[-1] * w for v, row in zip(levels[-1], rows, strict=True)]
         w *= statement.scale
     signs = net.forward(levels, w, unit_level=len(levels) - 1).signs
-    digits = b"\1" + bytes([s + 1 for layer in signs for s in layer])[::-1]  # unit 0 comes last
-    positive, negative = int(digits.translate(_POSITIVE), 2), int(digits.translate(_NEGATIVE), 2)
-    return positive & kinked, negative & kinked
+    positive = negative = at = 0
+    winners: list[int] = []
+    for (_, node), layer in zip(net.unit_nodes, signs, strict=True):
+        if isinstance(node, Units):
+            digits = b"\1" + bytes([s + 1 for s in layer])[::-1]  # unit 0 comes last
+            positive |= int(digits.translate(_POSITIVE), 2) << at
+            negative |= int(digits.translate(_NEGATIVE), 2) << at
+        else:
+            winners += [sum(1 << piece for piece in won) for won in layer]
+        at += node.size * node.bits
+    return positive & units.kinked, negative & units.kinked, tuple(winners)
 
 
 def _region_list(
@@ -423,10 +447,12 @@ def _region_list(
     dim, count, units = statement.dim, statement.vertices, net.unit_count
     text = "".join(c if c.isprintable() else "?" for c in header["definitions"])
     stats.update(definitions=text, domain_sha256=statement.domain_sha256, units=units)
+    layout = _unit_layout(net)
+    pattern_bytes = (layout.bits + 7) // 8
 
     # A variable-length integer has 9 bytes, a planar map of n vertices under 6 n directed edges.
     limit = count * (1 + (2 * dim + 1) * (9 + MAX_NUMBER) + 6 * 9)
-    limit += statement.regions * ((units + 7) // 8 + 3 * 9)
+    limit += statement.regions * (pattern_bytes + 3 * 9)
     body = _Body(data, min(limit, MAX_BODY))
 
     # The vertices: distinct points of the domain.
@@ -450,21 +476,26 @@ def _region_list(
     stated.append(_in_words(statement, net, points))
 
     # The regions: convex, no unit of two signs, distinct canonical patterns, no edge twice.
-    kinked = _kinked_units(net)
-    signs = [_signs(net, statement, point, kinked) for point in points]
+    signs = [_signs(net, statement, point, layout) for point in points]
     patterns: set[int] = set()
     facets: set[Facet] = set()
     for k in range(statement.regions):
-        pattern = int.from_bytes(body.take((units + 7) // 8), "little")
+        pattern = int.from_bytes(body.take(pattern_bytes), "little")
         size = body.var()
         _require(size <= count, f"region {k} has more corners than there are vertices")
         loop = [body.var() for _ in range(size)]
         _require_polygon(dim, loop, points, f"region {k}")
         positive = negative = 0
+        winners = signs[loop[0]][2]
         for i in loop:
             positive |= signs[i][0]
             negative |= signs[i][1]
+            winners = tuple(map(and_, winners, signs[i][2]))
         _require(not positive & negative, f"a unit changes its sign inside region {k}")
+        _require(all(winners), f"a window changes its piece inside region {k}")
+        # Pieces that win at all corners are one function on the region; the first one counts.
+        for at, won in zip(layout.windows, winners, strict=True):
+            positive |= ((won & -won).bit_length() - 1) << at
         _require(pattern == positive, f"region {k} has another pattern, or it is not canonical")
         _require(pattern not in patterns, f"region {k} has the pattern of an earlier region")
         patterns.add(pattern)

@@ -12,7 +12,6 @@ form of ``docs/developer.md``: integers over ``2**shift * den``, each row in low
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -269,18 +268,11 @@ class ExactRows:
         ]
         return np.array(out, np.float64).reshape(self.num.shape)
 
-    def node_bytes(self, source: int) -> bytes:
-        """Bytes of the Affine node (``docs/developer.md``)."""
+    def to_bytes(self) -> bytes:
+        """Shifts, denominators and integers as a node's bytes have them (``docs/developer.md``)."""
         odd = self.den or (1,) * self.rows
-        head = struct.pack("<BIII", 1, source, self.rows, self.cols)
-        return b"".join(
-            (
-                head,
-                self.shift.astype("<u4").tobytes(),
-                pack_ints(odd),
-                pack_table(self.num, self.up),
-            )
-        )
+        shifts = self.shift.astype("<u4").tobytes()
+        return shifts + pack_ints(odd) + pack_table(self.num, self.up)
 
     # --------------------------------------------------------------- algebra
 

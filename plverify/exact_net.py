@@ -32,144 +32,109 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import islice
 from math import gcd, lcm
-from operator import itemgetter, mul
+from operator import mul
 from typing import Any, NamedTuple
 
-MAGIC = b"PLNET\x001\n"
-MAX_SHIFT = 1 << 16
-"""Largest accepted exponent; beyond it a few bytes of input could ask for gigabytes of integer."""
+from plverify.exact_nodes import (
+    MAX_SIZE,
+    Affine,
+    Conv,
+    LinearNode,
+    Max,
+    Node,
+    Reader,
+    Row,
+    Sparse,
+    UnitNode,
+    Units,
+    canonicalise_row,
+    pack_ints,
+    unpack_ints,
+)
 
-Row = tuple[int, ...]
+__all__ = [
+    "Affine",
+    "Conv",
+    "ExactNet",
+    "Max",
+    "Node",
+    "PointPattern",
+    "Row",
+    "Sparse",
+    "Units",
+    "canonicalise_row",
+    "common_denominator",
+    "exact_fraction",
+    "pack_bits",
+    "pack_ints",
+    "unpack_bits",
+    "unpack_ints",
+]
+
+MAGIC = b"PLNET\x001\n"
+
 Slice = tuple[int, Sequence[Sequence[int]]]
 """``(scale, rows)``: input ``x_i = rows[i] . (t, 1) / scale`` for slice coordinates ``t``."""
 Map = tuple[list[Row], int]
 """``(rows, den)``: value ``i`` is ``rows[i] . (x, 1) / den``; no common factor is left."""
-
-
-@dataclass(frozen=True)
-class Affine:
-    """Output ``i`` is ``(sum_j rows[i][j] x_j + rows[i][cols]) / (2**shifts[i] * dens[i])``.
-
-    Canonical rows (see `canonicalise_row`): ``dens[i]`` odd and positive, no common factor, and
-    some entry odd unless the shift is 0.
-    """
-
-    source: int
-    cols: int
-    rows: tuple[Row, ...]
-    shifts: tuple[int, ...]
-    dens: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of outputs."""
-        return len(self.rows)
-
-    @cached_property
-    def scaling(self) -> tuple[int, tuple[tuple[int, int], ...]]:
-        """``(common, parts)``; ``(row << up) * factor`` is a row over ``common``."""
-        shift = max(self.shifts)
-        den = lcm(*self.dens)
-        parts = tuple((shift - s, den // d) for s, d in zip(self.shifts, self.dens, strict=True))
-        return den << shift, parts
-
-    def common_rows(self, units: Sequence[int] | None = None) -> list[Row]:
-        """The rows (or some of them) over the common denominator ``scaling[0]``."""
-        parts = self.scaling[1]
-        chosen = range(self.size) if units is None else units
-        return [tuple((v << parts[i][0]) * parts[i][1] for v in self.rows[i]) for i in chosen]
-
-
-@dataclass(frozen=True)
-class Units:
-    """Unit ``i`` is ``z`` where ``z > 0`` (piece 1) and ``slope_i z`` where ``z <= 0`` (piece 0).
-
-    ``slopes[i] = (num, shift)`` means ``num / 2**shift``; ReLU is ``(0, 0)``. A unit of slope 1 has
-    one piece only and always bit 0.
-    """
-
-    source: int
-    slopes: tuple[tuple[int, int], ...]
-
-    @property
-    def size(self) -> int:
-        """Number of units."""
-        return len(self.slopes)
-
-    @cached_property
-    def shift(self) -> int:
-        """Largest shift of a slope: the exponent by which a layer's denominator grows."""
-        return max(s for _, s in self.slopes)
+Levels = tuple[list[list[int]], int]
+"""``(levels, den)``: the values of one tensor at a germ."""
+Pieces = Sequence[Sequence[int]]
+"""Per layer, one piece per unit."""
+Signs = tuple[Any, ...]
+"""Of one layer at a germ: per unit of `Units` its sign, per window of `Max` the pieces that win."""
 
 
 class Forward(NamedTuple):
     """What `ExactNet.forward` returns: ``signs[layer][unit]`` and ``outputs = (levels, den)``."""
 
-    signs: list[tuple[int, ...]]
-    outputs: tuple[list[list[int]], int]
+    signs: list[Signs]
+    outputs: Levels
 
 
 class PointPattern(NamedTuple):
-    """Pattern of a full-dimensional region whose closure holds a point: one bit per unit."""
+    """Pattern of a full-dimensional region whose closure holds a point: one piece per unit."""
 
     bits: tuple[int, ...]
     on_boundary: bool
 
-    @property
-    def packed(self) -> bytes:
-        """The pattern as bytes."""
-        return pack_bits(self.bits)
 
-
-def pack_bits(bits: Sequence[int]) -> bytes:
-    """Pack bits, bit ``k`` into bit ``k % 8`` of byte ``k // 8``.
+def pack_bits(bits: Sequence[int], widths: Sequence[int] | None = None) -> bytes:
+    """Pack one piece per unit, ``widths[k]`` bits each (1 by default), least bit first.
 
     >>> pack_bits([1, 0, 0, 1, 0, 0, 0, 0, 1])
     b'\\t\\x01'
+    >>> pack_bits([2, 1], [2, 1])
+    b'\\x06'
     """
-    value = sum(1 << k for k, bit in enumerate(bits) if bit)
-    return value.to_bytes((len(bits) + 7) // 8, "little")
+    value = at = 0
+    for k, bit in enumerate(bits):
+        value |= int(bit) << at
+        at += 1 if widths is None else widths[k]
+    return value.to_bytes((at + 7) // 8, "little")
 
 
-def unpack_bits(pattern: bytes, count: int) -> tuple[int, ...]:
-    """Inverse of `pack_bits` for ``count`` bits; the padding must be zero.
+def unpack_bits(pattern: bytes, widths: int | Sequence[int]) -> tuple[int, ...]:
+    """Inverse of `pack_bits`, for a number of one-bit units or the units' widths.
 
     Raises
     ------
     ValueError
         If the length is wrong or a padding bit is set.
     """
-    if len(pattern) != (count + 7) // 8:
-        raise ValueError(f"{len(pattern)} pattern bytes do not fit {count} units")
+    each = [1] * widths if isinstance(widths, int) else widths
+    total = sum(each)
+    if len(pattern) != (total + 7) // 8:
+        raise ValueError(f"{len(pattern)} pattern bytes do not fit {len(each)} units")
     value = int.from_bytes(pattern, "little")
-    if value >> count:
+    if value >> total:
         raise ValueError("padding bits of the pattern are set")
-    return tuple(value >> k & 1 for k in range(count))
-
-
-def canonicalise_row(entries: Sequence[int], den: int) -> tuple[Row, int, int]:
-    """Lowest terms of ``entries / den`` as ``(row, shift, odd den)``.
-
-    Raises
-    ------
-    ValueError
-        If ``den`` is not positive.
-
-    >>> canonicalise_row([4, 6, 0], 24)
-    ((2, 3, 0), 2, 3)
-    >>> canonicalise_row([0, 0], 7)
-    ((0, 0), 0, 1)
-    """
-    if den <= 0:
-        raise ValueError(f"a denominator must be positive, not {den}")
-    common = gcd(den, *entries)
-    if common != 1:
-        entries = [v // common for v in entries]
-        den //= common
-    shift = (den & -den).bit_length() - 1
-    return tuple(entries), shift, den >> shift
+    out, at = [], 0
+    for width in each:
+        out.append(value >> at & ((1 << width) - 1))
+        at += width
+    return tuple(out)
 
 
 def exact_fraction(value: Any) -> Fraction:
@@ -202,35 +167,44 @@ def common_denominator(values: Sequence[Any]) -> tuple[list[int], int]:
 
 @dataclass(frozen=True)
 class ExactNet:
-    """A network as a chain ``Affine, Units, ..., Affine`` of exact nodes.
+    """A network as a directed acyclic graph of exact nodes, the last of them linear.
 
-    Node ``k`` reads tensor ``k`` and makes tensor ``k + 1``; tensor 0 is the input.
+    Node ``k`` makes tensor ``k + 1`` from earlier tensors; tensor 0 is the input. A *layer* is a
+    node of units; its pre-activations are the joined sources it reads. A chain ``Affine, Units,
+    ..., Affine`` has its affine maps folded.
 
     Raises
     ------
     ValueError
-        If the nodes do not alternate, sizes do not fit, or a row or slope is not canonical.
+        If a node reads what is not there, sizes do not fit, or a row or slope is not canonical.
     """
 
     input_size: int
-    nodes: tuple[Affine | Units, ...]
+    nodes: tuple[Node, ...]
 
     def __post_init__(self) -> None:
-        size = self.input_size
-        if not 0 < size < 1 << 32:
-            raise ValueError(f"input size {size} is out of range")
-        if len(self.nodes) % 2 == 0:
-            raise ValueError(f"{len(self.nodes)} nodes: a network is Affine, Units, ..., Affine")
+        if not 0 < self.input_size <= MAX_SIZE:
+            raise ValueError(f"input size {self.input_size} is out of range")
+        if not self.nodes or isinstance(self.nodes[-1], (Units, Max)):
+            raise ValueError("a network ends in a linear node")
+        sizes = [self.input_size]
+        used: set[int] = set()
         for k, node in enumerate(self.nodes):
-            if node.source != k:
-                raise ValueError(f"node {k} reads tensor {node.source}; a chain reads tensor {k}")
-            if isinstance(node, Affine) != (k % 2 == 0):
-                raise ValueError(f"node {k} is {type(node).__name__}: nodes must alternate")
-            if isinstance(node, Affine):
-                _check_affine(k, node, size)
-            else:
-                _check_units(k, node, size)
-            size = node.size
+            for source in node.sources:
+                if not 0 <= source <= k:
+                    raise ValueError(f"node {k} reads tensor {source}, which is not there yet")
+            if not node.sources:
+                raise ValueError(f"node {k} reads nothing")
+            used.update(node.sources)
+            try:
+                node.check(sum(sizes[source] for source in node.sources))
+            except ValueError as error:
+                raise ValueError(f"node {k} {error}") from None
+            if not 0 < node.size <= MAX_SIZE:
+                raise ValueError(f"node {k} has {node.size} outputs, out of range")
+            sizes.append(node.size)
+        if len(used | {0}) < len(self.nodes):
+            raise ValueError("the output does not depend on every node")
 
     # ------------------------------------------------------------------ shape
 
@@ -240,44 +214,61 @@ class ExactNet:
         return self.nodes[-1].size
 
     @cached_property
+    def unit_nodes(self) -> list[tuple[int, UnitNode]]:
+        """``(node number, node)`` of every layer."""
+        return [(k, n) for k, n in enumerate(self.nodes) if isinstance(n, (Units, Max))]
+
+    @cached_property
     def layers(self) -> list[tuple[Affine, Units]]:
-        """The hidden layers, in order."""
-        pairs = zip(self.nodes[0:-1:2], self.nodes[1::2], strict=True)
-        return [(a, u) for a, u in pairs if isinstance(a, Affine) and isinstance(u, Units)]
+        """The hidden layers of a chain, in order.
+
+        Raises
+        ------
+        ValueError
+            If the network is no chain ``Affine, Units, ..., Affine``.
+        """
+        out: list[tuple[Affine, Units]] = []
+        chain = len(self.nodes) % 2 == 1 and isinstance(self.nodes[-1], Affine)
+        for affine, units in zip(self.nodes[0:-1:2], self.nodes[1::2], strict=False):
+            chain = chain and isinstance(affine, Affine) and isinstance(units, Units)
+            if isinstance(affine, Affine) and isinstance(units, Units):
+                out.append((affine, units))
+        if not chain or any(node.sources != (k,) for k, node in enumerate(self.nodes)):
+            raise ValueError("the network is not a chain of affine maps and units")
+        return out
 
     @property
-    def final(self) -> Affine:
-        """The last affine map."""
+    def final(self) -> LinearNode:
+        """The last, linear node."""
         last = self.nodes[-1]
-        assert isinstance(last, Affine)
+        assert not isinstance(last, (Units, Max))
         return last
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Number of units per hidden layer."""
-        return tuple(units.size for _, units in self.layers)
+        """Number of units per layer."""
+        return tuple(node.size for _, node in self.unit_nodes)
 
     @property
     def unit_count(self) -> int:
         """Number of units over all layers."""
         return sum(self.widths)
 
+    @cached_property
+    def unit_bits(self) -> tuple[int, ...]:
+        """Bits of every unit in a packed pattern."""
+        return tuple(node.bits for _, node in self.unit_nodes for _ in range(node.size))
+
+    def pack(self, pieces: Sequence[int]) -> bytes:
+        """A pattern, one piece per unit, as bytes."""
+        return pack_bits(pieces, self.unit_bits)
+
     # ---------------------------------------------------------- serialisation
 
     def to_bytes(self) -> bytes:
         """The canonical bytes (``docs/developer.md``)."""
-        out = [MAGIC, struct.pack("<II", self.input_size, len(self.nodes))]
-        for node in self.nodes:
-            if isinstance(node, Affine):
-                out.append(struct.pack("<BIII", 1, node.source, node.size, node.cols))
-                out.append(struct.pack(f"<{node.size}I", *node.shifts))
-                out.append(pack_ints(node.dens))
-                out.append(pack_ints([v for row in node.rows for v in row]))
-            else:
-                out.append(struct.pack("<BII", 2, node.source, node.size))
-                out.append(struct.pack(f"<{node.size}I", *(s for _, s in node.slopes)))
-                out.append(pack_ints([n for n, _ in node.slopes]))
-        return b"".join(out)
+        head = MAGIC + struct.pack("<II", self.input_size, len(self.nodes))
+        return head + b"".join(node.to_bytes() for node in self.nodes)
 
     @staticmethod
     def from_bytes(data: bytes) -> ExactNet:
@@ -289,32 +280,14 @@ class ExactNet:
             If the bytes are truncated, padded, not canonical or not a network. Sizes are compared
             with the bytes that are there before anything is allocated.
         """
-        reader = _Reader(bytes(data))
+        reader = Reader(bytes(data))
         if reader.take(len(MAGIC), "magic") != MAGIC:
             raise ValueError("not a canonical network: wrong magic bytes")
         input_size, count = reader.u32("input size"), reader.u32("node count")
-        nodes: list[Affine | Units] = []
-        for k in range(count):
-            kind = reader.take(1, "node kind")[0]
-            source = reader.u32(f"source of node {k}")
-            if kind == 1:
-                rows, cols = reader.u32(f"rows of node {k}"), reader.u32(f"cols of node {k}")
-                shifts = reader.u32s(rows, f"shifts of node {k}")
-                dens = reader.ints(rows, f"denominators of node {k}")
-                flat = reader.ints(rows * (cols + 1), f"rows of node {k}")
-                step = cols + 1
-                table = tuple(flat[i : i + step] for i in range(0, rows * step, step))
-                nodes.append(Affine(source, cols, table, shifts, dens))
-            elif kind == 2:
-                units = reader.u32(f"size of node {k}")
-                shifts = reader.u32s(units, f"slope shifts of node {k}")
-                nums = reader.ints(units, f"slopes of node {k}")
-                nodes.append(Units(source, tuple(zip(nums, shifts, strict=True))))
-            else:
-                raise ValueError(f"node {k} has unknown kind {kind}")
+        nodes = tuple(reader.node(k) for k in range(count))
         if reader.pos != len(data):
             raise ValueError(f"{len(data) - reader.pos} bytes follow the last node")
-        return ExactNet(input_size, tuple(nodes))
+        return ExactNet(input_size, nodes)
 
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, in hex: the identity of the network in every proof."""
@@ -335,8 +308,8 @@ class ExactNet:
         Returns
         -------
         Forward
-            ``signs`` per layer (-1, 0 or 1 per unit; 0 when every level is 0), and
-            ``outputs = (levels, den)``.
+            ``signs`` per layer: of `Units` -1, 0 or 1 per unit (0 when every level is 0), of `Max`
+            the pieces that attain the maximum, per window; and ``outputs = (levels, den)``.
 
         Raises
         ------
@@ -347,16 +320,57 @@ class ExactNet:
             raise ValueError("den must be positive and unit_level the index of a level")
         if any(len(level) != self.input_size for level in levels):
             raise ValueError(f"every level needs {self.input_size} entries")
-        values: Sequence[Sequence[int]] = levels
-        signs = []
-        for affine, units in self.layers:
-            values, den = _apply(affine, values, den, unit_level)
-            layer_signs = _germ_signs(values)
-            signs.append(layer_signs)
-            factors = _factors(units, [sign > 0 for sign in layer_signs])
-            values = [list(map(mul, level, factors)) for level in values]
-            den <<= units.shift
-        return Forward(signs, _apply(self.final, values, den, unit_level))
+        signs: list[Signs] = []
+        for _, node, value in self._tensors(levels, den, unit_level, None):
+            if isinstance(node, Units):
+                signs.append(_germ_signs(value[0]))
+            elif isinstance(node, Max):
+                signs.append(_winners(node, value[0]))
+        return Forward(signs, value)
+
+    def _tensors(
+        self,
+        levels: Sequence[Sequence[int]] | None,
+        den: int,
+        unit_level: int,
+        pieces: Pieces | None,
+    ) -> Iterator[tuple[int, Node, Levels]]:
+        """Per node: for a layer its pre-activations, for the last node the outputs.
+
+        The pieces are those of the germ, unless they are given: then every level goes through the
+        same affine map. Without ``levels`` they are the columns of the identity, and one of zeros.
+        """
+        if levels is None:
+            size = self.input_size
+            first = self.nodes[0]
+            if isinstance(first, Affine) and all(0 not in n.sources for n in self.nodes[1:]):
+                # its columns are the product already
+                head = [list(column) for column in zip(*first.common_rows(), strict=True)]
+                yield from self._from_tensor(1, {1: (head, first.scaling[0])}, unit_level, pieces)
+                return
+            levels = [[int(i == c) for i in range(size)] for c in range(size + 1)]
+        yield from self._from_tensor(
+            0, {0: ([list(level) for level in levels], den)}, unit_level, pieces
+        )
+
+    def _from_tensor(
+        self, start: int, tensors: dict[int, Levels], unit_level: int, pieces: Pieces | None
+    ) -> Iterator[tuple[int, Node, Levels]]:
+        last_use = {source: k for k, node in enumerate(self.nodes) for source in node.sources}
+        layer = 0
+        for k, node in enumerate(self.nodes[start:], start):
+            joined = _join([tensors[source] for source in node.sources])
+            for source in node.sources:
+                if last_use[source] == k:
+                    tensors.pop(source, None)
+            if isinstance(node, (Units, Max)):
+                yield k, node, joined
+                chosen = _germ_pieces(node, joined[0]) if pieces is None else pieces[layer]
+                layer += 1
+                tensors[k + 1] = _through(node, joined, chosen)
+            else:
+                tensors[k + 1] = node.apply(*joined, unit_level)
+        yield len(self.nodes), self.nodes[-1], tensors[len(self.nodes)]
 
     def evaluate(self, x: Sequence[Any]) -> list[Fraction]:
         """Exact outputs at an exact point (Fractions, ints or floats).
@@ -379,7 +393,7 @@ class ExactNet:
 
         Parameters
         ----------
-        pattern : packed bytes, or one bit per unit
+        pattern : packed bytes, or one piece per unit
         slice : (scale, rows), optional
             Compose with ``x_i = rows[i] . (t, 1) / scale``.
 
@@ -388,25 +402,17 @@ class ExactNet:
         (rows, den)
             Value ``i`` is ``rows[i] . (x, 1) / den`` (``t`` in place of ``x`` on a slice).
         """
-        bits = self.layer_bits(pattern)
-        columns: list[list[int]] = []
-        den = 1
+        pieces = self.layer_bits(pattern)
+        size = self.input_size
+        columns: list[list[int]] | None = None
+        dim, den = size, 1
         if slice is not None:
             den = slice[0]
-            dim = _check_slice(slice, self.input_size)
+            dim = _check_slice(slice, size)
             columns = [[row[c] for row in slice[1]] for c in range(dim + 1)]
-        for k, affine in enumerate(self._affines):
-            if columns:
-                columns, den = _apply(affine, columns, den, len(columns) - 1)
-            else:
-                columns = [list(column) for column in zip(*affine.common_rows(), strict=True)]
-                den = affine.scaling[0]
-            yield _lowest_terms(list(zip(*columns, strict=True)), den)
-            if k < len(self.layers):
-                units = self.layers[k][1]
-                factors = _factors(units, bits[k])
-                columns = [list(map(mul, column, factors)) for column in columns]
-                den <<= units.shift
+        for _, node, (levels, scale) in self._tensors(columns, den, dim, pieces):
+            if isinstance(node, (Units, Max)) or node is self.nodes[-1]:
+                yield _lowest_terms(list(zip(*levels, strict=True)), scale)
 
     def affine_map(
         self,
@@ -419,13 +425,15 @@ class ExactNet:
         Works forwards or backwards, whichever multiplies less; the result is the same: ``(rows,
         den)`` in lowest terms together.
         """
-        layer = len(self.layers) if upto is None else upto
-        size = self._affine(layer).size
+        layer = len(self.unit_nodes) if upto is None else upto
+        size = self.layer_size(layer)
         dim = self.input_size if slice is None else _check_slice(slice, self.input_size)
         if layer and size > dim + 1:
-            return next(islice(self.affine_maps(pattern, slice), layer, None))
-        rows, den = self._pull_back(layer, range(size), self.layer_bits(pattern), slice)
-        return _lowest_terms(rows, den)
+            for k, found in enumerate(self.affine_maps(pattern, slice)):
+                if k == layer:
+                    return found
+        chosen = [{i: 1} for i in range(size)]
+        return _lowest_terms(*self._pull_back(layer, chosen, self.layer_bits(pattern), slice))
 
     def unit_row(
         self,
@@ -433,24 +441,34 @@ class ExactNet:
         unit: int,
         pattern: bytes | Sequence[int],
         slice: Slice | None = None,
+        minus: int | None = None,
     ) -> tuple[Row, int]:
         """Exact row ``(a, c)`` and den of one pre-activation under a pattern, in lowest terms.
 
         One vector-Jacobian product: the affine maps of the layers are never formed. ``layer`` equal
-        to the number of hidden layers asks for an output.
+        to the number of hidden layers asks for an output. With ``minus`` it is the difference of
+        two pre-activations (of `Max`: of two entries of its joined sources).
         """
-        if not 0 <= unit < self._affine(layer).size:
+        size = self.layer_size(layer)
+        if not 0 <= unit < size or (minus is not None and not 0 <= minus < size):
             raise ValueError(f"layer {layer} has no unit {unit}")
-        bits = self.layer_bits(pattern)
-        (row,), den = _lowest_terms(*self._pull_back(layer, [unit], bits, slice))
+        chosen = {unit: 1} if minus is None or minus == unit else {unit: 1, minus: -1}
+        rows = self._pull_back(layer, [chosen], self.layer_bits(pattern), slice)
+        (row,), den = _lowest_terms(*rows)
         return row, den
 
+    def layer_size(self, layer: int) -> int:
+        """Number of pre-activations of a layer, or of outputs for the number of layers."""
+        if not 0 <= layer <= len(self.unit_nodes):
+            raise ValueError(f"layer {layer} is out of range: there are {len(self.unit_nodes)}")
+        return sum(self._sizes[source] for source in self._read_by(layer))
+
     def layer_bits(self, pattern: bytes | Sequence[int]) -> list[tuple[int, ...]]:
-        """Split a pattern (packed bytes, or one bit per unit) into one tuple of bits per layer."""
+        """Split a pattern (packed bytes, or one piece per unit) into one tuple per layer."""
         if isinstance(pattern, (bytes, bytearray, memoryview)):
-            flat = unpack_bits(bytes(pattern), self.unit_count)
+            flat = unpack_bits(bytes(pattern), self.unit_bits)
         else:
-            flat = tuple(1 if bit else 0 for bit in pattern)
+            flat = tuple(int(piece) for piece in pattern)
             if len(flat) != self.unit_count:
                 raise ValueError(f"{len(flat)} pattern bits do not fit {self.unit_count} units")
         out, start = [], 0
@@ -459,50 +477,110 @@ class ExactNet:
             start += width
         return out
 
-    @property
-    def _affines(self) -> list[Affine]:
-        return [affine for affine, _ in self.layers] + [self.final]
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return [self.input_size, *(node.size for node in self.nodes)]
 
-    def _affine(self, layer: int) -> Affine:
-        if not 0 <= layer <= len(self.layers):
-            raise ValueError(f"layer {layer} is out of range: there are {len(self.layers)}")
-        return self._affines[layer]
+    def _read_by(self, layer: int) -> tuple[int, ...]:
+        """The tensors that a layer reads; the output tensor for the number of layers."""
+        if layer == len(self.unit_nodes):
+            return (len(self.nodes),)
+        return self.unit_nodes[layer][1].sources
 
     def _pull_back(
         self,
         layer: int,
-        units: Sequence[int],
-        bits: Sequence[Sequence[int]],
+        chosen: Sequence[dict[int, int]],
+        pieces: Pieces,
         slice: Slice | None,
     ) -> Map:
-        """Rows of some pre-activations of ``layer``; reads the bits of the layers below only."""
-        affine = self._affine(layer)
-        den = affine.scaling[0]
-        chosen = affine.common_rows(units)
-        biases = [row[-1] for row in chosen]
-        grads: list[Sequence[int]] = [row[:-1] for row in chosen]
-        for (affine, slopes), layer_bits in zip(
-            self.layers[layer - 1 :: -1] if layer else [], bits[layer - 1 :: -1], strict=False
-        ):
-            factors = _factors(slopes, layer_bits)
-            grads = [list(map(mul, grad, factors)) for grad in grads]
-            active = [i for i, column in enumerate(zip(*grads, strict=True)) if any(column)]
-            common, parts = affine.scaling
-            columns = list(zip(*(affine.rows[i] for i in active), strict=True))
-            for r, grad in enumerate(grads):
-                weights = [(grad[i] << parts[i][0]) * parts[i][1] for i in active]
-                row = [sum(map(mul, weights, column)) for column in columns]
-                row = row or [0] * (affine.cols + 1)
-                grads[r], biases[r] = row[:-1], (biases[r] * common << slopes.shift) + row[-1]
-            den *= common << slopes.shift
-        rows = [(*grad, bias) for grad, bias in zip(grads, biases, strict=True)]
+        """Rows of combinations of a layer's pre-activations; reads the pieces of layers below."""
+        count = len(chosen)
+        grads: dict[int, tuple[list[list[int]], int]] = {}
+        biases, bias_den = [0] * count, 1
+        sources = self._read_by(layer)
+        starts = [[0] * sum(self._sizes[s] for s in sources) for _ in range(count)]
+        for row, entries in zip(starts, chosen, strict=True):
+            for i, factor in entries.items():
+                row[i] = factor
+        self._scatter(grads, sources, starts, 1)
+        number = layer
+        for k in range(max(grads, default=0) - 1, -1, -1):
+            node = self.nodes[k]
+            if isinstance(node, (Units, Max)):
+                number = next(n for n, (at, _) in enumerate(self.unit_nodes) if at == k)
+            if k + 1 not in grads:
+                continue
+            rows, den = grads.pop(k + 1)
+            if isinstance(node, Units):
+                factors = node.factors(pieces[number])
+                rows = [list(map(mul, row, factors)) for row in rows]
+                den <<= node.shift
+            elif isinstance(node, Max):
+                rows = [_unpool(node, row, pieces[number], self._joined_size(node)) for row in rows]
+            else:
+                common = node.scaling[0]
+                pulled = []
+                for r, row in enumerate(rows):
+                    if isinstance(node, Affine):
+                        back, bias = node.pull(row)
+                    else:
+                        back = [0] * self._joined_size(node)
+                        bias = node.pull_into(row, back)
+                    pulled.append(back)
+                    total = lcm(bias_den, den * common)
+                    if total != bias_den:
+                        biases = [b * (total // bias_den) for b in biases]
+                        bias_den = total
+                    biases[r] += bias * (total // (den * common))
+                rows, den = pulled, den * common
+            self._scatter(grads, node.sources, rows, den)
+        inputs, den = grads.get(0, ([[0] * self.input_size for _ in range(count)], 1))
+        total = lcm(den, bias_den)
+        up, more = total // den, total // bias_den
+        out: list[Row] = [
+            (*(v * up for v in row), b * more) for row, b in zip(inputs, biases, strict=True)
+        ]
         if slice is None:
-            return rows, den
+            return out, total
         scale, table = slice
         by_column = list(zip(*table, strict=True))
-        rows = [tuple(sum(map(mul, row, column)) for column in by_column) for row in rows]
-        rows = [(*r[:-1], r[-1] + b * scale) for r, b in zip(rows, biases, strict=True)]
-        return rows, den * scale
+        rows_in_t: list[Row] = []
+        for whole in out:
+            combined = [sum(map(mul, whole, column)) for column in by_column]
+            combined[-1] += whole[-1] * scale
+            rows_in_t.append(tuple(combined))
+        return rows_in_t, total * scale
+
+    def _joined_size(self, node: Node) -> int:
+        return sum(self._sizes[source] for source in node.sources)
+
+    def _scatter(
+        self,
+        grads: dict[int, tuple[list[list[int]], int]],
+        sources: Sequence[int],
+        rows: list[list[int]],
+        den: int,
+    ) -> None:
+        """Add rows over joined sources to the gradients of those tensors."""
+        start = 0
+        for source in sources:
+            stop = start + self._sizes[source]
+            part = [row[start:stop] for row in rows] if len(sources) > 1 else rows
+            start = stop
+            if not any(any(row) for row in part):
+                continue
+            if source in grads:
+                old, old_den = grads[source]
+                total = lcm(old_den, den)
+                a, b = total // old_den, total // den
+                part = [
+                    [u * a + v * b for u, v in zip(x, y, strict=True)]
+                    for x, y in zip(old, part, strict=True)
+                ]
+                grads[source] = part, total
+            else:
+                grads[source] = part, den
 
     # ------------------------------------------------------ pattern of a point
 
@@ -513,7 +591,8 @@ class ExactNet:
         direction ``d``. What is still zero there must be identically zero under the pattern (then
         its bit is 0, the canonical choice); otherwise the direction was unlucky and the next one is
         taken, at last the germ ``x + eps_1 e_1 + eps_2 e_2 + ...`` with ``eps_1 >> eps_2 >> ...``,
-        on which a row that is not identically zero cannot vanish. So the search always ends.
+        on which a row that is not identically zero cannot vanish. So the search always ends. In the
+        same way inputs of a window that tie must be the same function; the first one is the piece.
 
         Parameters
         ----------
@@ -525,7 +604,8 @@ class ExactNet:
         Returns
         -------
         PointPattern
-            ``bits``, and ``on_boundary``: a unit whose row is not identically zero is 0 at ``x``.
+            ``bits``, and ``on_boundary``: a unit whose row is not identically zero is 0 at ``x``,
+            or inputs of a window that are different functions tie for its maximum.
         """
         dim = self.input_size if slice is None else _check_slice(slice, self.input_size)
         nums, den = common_denominator(x)
@@ -535,44 +615,57 @@ class ExactNet:
         signs = self.forward([base[0][0]], base[1]).signs
         kinks = self._kinks(signs)
         if not kinks:
-            return PointPattern(self._bits_of(signs), False)
+            return PointPattern(self._pieces_of(signs), False)
 
-        def alive(unit: tuple[int, int]) -> bool:
-            """Whether the unit's row is not identically zero under the bits so far."""
-            (row,), _ = self._pull_back(unit[0], [unit[1]], layered, slice)
-            return any(row)
+        def alive(kink: tuple[int, tuple[int, ...]]) -> bool:
+            """Whether the unit's row, or a difference of tied rows, is not identically zero."""
+            layer, entries = kink
+            chosen = [{entries[0]: 1, e: -1} for e in entries[1:]] or [{entries[0]: 1}]
+            rows, _ = self._pull_back(layer, chosen, layered, slice)
+            return any(any(row) for row in rows)
 
         for attempt in range(4):
             direction = _direction(dim, attempt)
             levels, scaled = self._slice_germ([nums, direction], den, slice)
             germ = self.forward(levels, scaled).signs
-            bits = self._bits_of(germ)
+            bits = self._pieces_of(germ)
             layered = self.layer_bits(bits)
             if not any(map(alive, self._kinks(germ))):
                 break
         else:
             axes = [[int(i == k) for i in range(dim)] for k in range(dim)]
             levels, scaled = self._slice_germ([nums, *axes], den, slice)
-            bits = self._bits_of(self.forward(levels, scaled).signs)
+            bits = self._pieces_of(self.forward(levels, scaled).signs)
             layered = self.layer_bits(bits)
         return PointPattern(bits, any(map(alive, kinks)))
 
-    def _kinks(self, signs: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-        """Units with two pieces and sign 0, as (layer, unit)."""
-        return [
-            (k, i)
-            for k, (_, units) in enumerate(self.layers)
-            for i, (sign, slope) in enumerate(zip(signs[k], units.slopes, strict=True))
-            if sign == 0 and slope != (1, 0)
-        ]
+    def _kinks(self, signs: Sequence[Signs]) -> list[tuple[int, tuple[int, ...]]]:
+        """``(layer, entries)``: a unit of two pieces with sign 0, or inputs that tie for a maximum.
 
-    def _bits_of(self, signs: Sequence[Sequence[int]]) -> tuple[int, ...]:
-        """The pattern of nonzero signs; sign 0 and one-piece units give bit 0."""
-        return tuple(
-            int(sign > 0 and slope != (1, 0))
-            for k, (_, units) in enumerate(self.layers)
-            for sign, slope in zip(signs[k], units.slopes, strict=True)
-        )
+        The entries are positions among the layer's pre-activations.
+        """
+        out: list[tuple[int, tuple[int, ...]]] = []
+        for layer, (_, node) in enumerate(self.unit_nodes):
+            if isinstance(node, Units):
+                for i, (sign, slope) in enumerate(zip(signs[layer], node.slopes, strict=True)):
+                    if sign == 0 and slope != (1, 0):
+                        out.append((layer, (i,)))
+            else:
+                for won, window in zip(signs[layer], node.windows, strict=True):
+                    if len(won) > 1:
+                        out.append((layer, tuple(at for piece, at in window if piece in won)))
+        return out
+
+    def _pieces_of(self, signs: Sequence[Signs]) -> tuple[int, ...]:
+        """The pattern of a germ; sign 0 and one-piece units give piece 0, ties the first piece."""
+        out: list[int] = []
+        for layer, (_, node) in zip(signs, self.unit_nodes, strict=True):
+            if isinstance(node, Units):
+                pairs = zip(layer, node.slopes, strict=True)
+                out += (int(sign > 0 and slope != (1, 0)) for sign, slope in pairs)
+            else:
+                out += (min(won) for won in layer)
+        return tuple(out)
 
     def _slice_germ(
         self, levels: Sequence[Sequence[int]], den: int, slice: Slice | None
@@ -590,34 +683,16 @@ class ExactNet:
 # ------------------------------------------------------------------- helpers
 
 
-def _apply(
-    affine: Affine, values: Sequence[Sequence[int]], den: int, unit_level: int
-) -> tuple[list[list[int]], int]:
-    common, parts = affine.scaling
-    pick = _active(values)
-    biases = [row[-1] for row in affine.rows]
-    out = []
-    if pick is None:
-        products = [[0] * affine.size for _ in values]
-    else:
-        rows = [pick(row) for row in affine.rows]
-        products = [[sum(map(mul, row, level)) for row in rows] for level in map(pick, values)]
-    for k, column in enumerate(products):
-        if k == unit_level:
-            column = [v + b * den for v, b in zip(column, biases, strict=True)]
-        out.append([(v << up) * f for v, (up, f) in zip(column, parts, strict=True)])
-    return out, den * common
-
-
-def _active(values: Sequence[Sequence[int]]) -> Any:
-    """A function that picks the columns with a nonzero level, or None if there is none."""
-    active = [j for j, column in enumerate(zip(*values, strict=True)) if any(column)]
-    if not active:
-        return None
-    if len(active) == 1:
-        only = active[0]
-        return lambda row: (row[only],)
-    return itemgetter(*active)
+def _join(tensors: Sequence[Levels]) -> Levels:
+    """Tensors joined end to end, over one denominator."""
+    if len(tensors) == 1:
+        return tensors[0]
+    den = lcm(*(d for _, d in tensors))
+    out: list[list[int]] = [[] for _ in tensors[0][0]]
+    for levels, d in tensors:
+        for joined, level in zip(out, levels, strict=True):
+            joined += level if d == den else [v * (den // d) for v in level]
+    return out, den
 
 
 def _germ_signs(values: Sequence[Sequence[int]]) -> tuple[int, ...]:
@@ -627,13 +702,38 @@ def _germ_signs(values: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(signs)
 
 
-def _factors(units: Units, bits: Sequence[int]) -> list[int]:
-    """Integer factor of every unit over ``2**units.shift``."""
-    top = units.shift
-    one = 1 << top
-    return [
-        one if bit else num << (top - s) for bit, (num, s) in zip(bits, units.slopes, strict=True)
-    ]
+def _winners(node: Max, values: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """Per window, the pieces that attain the maximum at a germ."""
+    keys: Sequence[Any] = values[0] if len(values) == 1 else list(zip(*values, strict=True))
+    out = []
+    for window in node.windows:
+        top = max(keys[at] for _, at in window)
+        out.append(tuple(piece for piece, at in window if keys[at] == top))
+    return tuple(out)
+
+
+def _germ_pieces(node: UnitNode, values: Sequence[Sequence[int]]) -> Sequence[int]:
+    if isinstance(node, Units):
+        return [int(sign > 0) for sign in _germ_signs(values)]
+    return [won[0] for won in _winners(node, values)]
+
+
+def _through(node: UnitNode, value: Levels, pieces: Sequence[int]) -> Levels:
+    """The activations of a layer whose units are on the given pieces."""
+    levels, den = value
+    if isinstance(node, Units):
+        factors = node.factors(pieces)
+        return [list(map(mul, level, factors)) for level in levels], den << node.shift
+    places = [dict(window)[k] for window, k in zip(node.windows, pieces, strict=True)]
+    return [[level[at] for at in places] for level in levels], den
+
+
+def _unpool(node: Max, grad: Sequence[int], pieces: Sequence[int], size: int) -> list[int]:
+    out = [0] * size
+    for g, window, k in zip(grad, node.windows, pieces, strict=True):
+        if g:
+            out[dict(window)[k]] += g
+    return out
 
 
 def _lowest_terms(rows: list[Row], den: int) -> Map:
@@ -661,90 +761,3 @@ def _direction(dim: int, attempt: int) -> list[int]:
         value = int.from_bytes(word[: 2 + 4 * attempt], "little", signed=True)
         out.append(value or 1)
     return out
-
-
-def pack_ints(values: Sequence[int]) -> bytes:
-    """``INTS(n)`` of ``docs/developer.md``: u8 words, then two's complement little-endian."""
-    low, high = min(values, default=0), max(values, default=0)
-    bits = max(high.bit_length(), (~low if low < 0 else low).bit_length()) + 1
-    words = (bits + 63) // 64
-    if words == 1:
-        return b"\x01" + struct.pack(f"<{len(values)}q", *values)
-    if words > 255:
-        raise ValueError(f"an integer of {bits} bits does not fit the format")
-    return bytes([words]) + b"".join(v.to_bytes(8 * words, "little", signed=True) for v in values)
-
-
-def unpack_ints(data: bytes, count: int) -> tuple[int, ...]:
-    """The integers of ``INTS(count)`` at the start of ``data``.
-
-    >>> unpack_ints(pack_ints((1, -2)), 2)
-    (1, -2)
-    """
-    return _Reader(data).ints(count, "integers")
-
-
-class _Reader:
-    """Bounds-checked reader of little-endian fields."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.pos = 0
-
-    def take(self, count: int, what: str) -> bytes:
-        if count > len(self.data) - self.pos:
-            raise ValueError(
-                f"truncated at {what}: {count} bytes needed, {len(self.data) - self.pos} left"
-            )
-        self.pos += count
-        return self.data[self.pos - count : self.pos]
-
-    def u32(self, what: str) -> int:
-        return int.from_bytes(self.take(4, what), "little")
-
-    def u32s(self, count: int, what: str) -> tuple[int, ...]:
-        return struct.unpack(f"<{count}I", self.take(4 * count, what))
-
-    def ints(self, count: int, what: str) -> tuple[int, ...]:
-        words = self.take(1, what)[0]
-        if words == 0:
-            raise ValueError(f"{what}: integers of zero words")
-        data = self.take(8 * words * count, what)
-        if words == 1:
-            return struct.unpack(f"<{count}q", data)
-        size = 8 * words
-        out = tuple(
-            int.from_bytes(data[i : i + size], "little", signed=True)
-            for i in range(0, len(data), size)
-        )
-        limit = 1 << (64 * (words - 1) - 1)
-        if all(-limit <= v < limit for v in out):
-            raise ValueError(f"{what}: {words} words an integer, fewer would do")
-        return out
-
-
-def _check_affine(k: int, node: Affine, size: int) -> None:
-    if node.cols != size:
-        raise ValueError(f"node {k} has {node.cols} columns, its source has {size} entries")
-    if not 0 < len(node.rows) == len(node.shifts) == len(node.dens):
-        raise ValueError(f"node {k} needs one shift and one denominator for each of its rows")
-    for i, (row, shift, den) in enumerate(zip(node.rows, node.shifts, node.dens, strict=True)):
-        if len(row) != size + 1:
-            raise ValueError(f"node {k} row {i} has {len(row)} entries, expected {size + 1}")
-        if not 0 <= shift <= MAX_SHIFT:
-            raise ValueError(f"node {k} row {i}: shift {shift} is out of range")
-        if den <= 0 or den % 2 == 0:
-            raise ValueError(f"node {k} row {i}: denominator {den} is not odd and positive")
-        reduced = (shift == 0 or any(v & 1 for v in row)) and (den == 1 or gcd(den, *row) == 1)
-        if not reduced:
-            raise ValueError(f"node {k} row {i} is not canonical: it can be reduced")
-
-
-def _check_units(k: int, node: Units, size: int) -> None:
-    if node.size != size:
-        raise ValueError(f"node {k} has {node.size} units, its source has {size} entries")
-    for i, (num, shift) in enumerate(node.slopes):
-        if not 0 <= shift <= MAX_SHIFT:
-            raise ValueError(f"node {k} unit {i}: slope shift {shift} is out of range")
-        if shift and num % 2 == 0:
-            raise ValueError(f"node {k} unit {i} is not canonical: its slope can be reduced")

@@ -1,10 +1,10 @@
 """`Network`: one exact piecewise-linear function, immutable; and `load`, which reads one.
 
-The weights are kept as canonical exact rows (`plverify.exact_array`); the bytes of the canonical
-form, its SHA-256 and the plain-integer `ExactNet` are made when first asked for. Floating point is
-used in two ways only: `Network.__call__` evaluates in float64 like everybody else, and
-`Network.pattern` decides signs in float64 *with a rigorous running error bound*; where the bound
-does not decide, the exact integers do. There is no tolerance.
+The nodes (`plverify.nodes`) keep their numbers exactly; the bytes of the canonical form, its
+SHA-256 and the plain-integer `ExactNet` are made when first asked for. Floating point is used in
+two ways only: `Network.__call__` evaluates in float64 like everybody else, and `Network.pattern`
+decides signs in float64 *with a rigorous running error bound*; where the bound does not decide, the
+exact integers do. There is no tolerance.
 
 >>> net = Network.from_arrays([[[1.0], [-1.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.0]])    # |x|
 >>> net
@@ -24,7 +24,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -32,12 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plverify._core as _core
+from plverify import exact_net
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
-from plverify.exact_net import MAGIC, Affine, ExactNet, pack_ints
-
-Slopes = tuple[tuple[int, int], ...]
-"""One dyadic slope ``(num, shift)`` per unit of a layer."""
+from plverify.exact_net import MAGIC, ExactNet
+from plverify.nodes import Conv, Dense, Linear, Max, Node, Slopes, Sparse, Units
 
 _U = 2.0**-53
 _TINY = 2.0**-1000
@@ -53,15 +51,15 @@ class AffineMap:
     J : (m, n) array
     c : (m,) array
         float64, or Fractions where the exact map was asked for.
-    pattern : (units,) bool array
-        The region's activation pattern.
+    pattern : (units,) array
+        The region's activation pattern, as `Network.pattern` gives it.
     on_boundary : bool
         Whether the point lies on the region's boundary, so that other maps agree with it there.
     """
 
     J: NDArray[Any]
     c: NDArray[Any]
-    pattern: NDArray[np.bool_]
+    pattern: NDArray[Any]
     on_boundary: bool
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
@@ -69,16 +67,17 @@ class AffineMap:
 
 
 class Network:
-    """A chain ``affine, units, affine, ..., affine`` with exact weights.
+    """A directed acyclic graph of exact linear nodes and units.
 
     Make one with `Network.from_arrays`, `Network.from_exact` or `load`. Two networks are equal when
-    their canonical bytes are.
+    their canonical bytes are. A *layer* is a node of units (`plverify.nodes.Units` or `Max`), a
+    unit's *piece* is the affine function it is on.
 
     Parameters
     ----------
-    affines : sequence of ExactRows
-        Canonical rows, bias last.
-    slopes : sequence of slopes ``(num, shift)`` per unit, one sequence per hidden layer
+    input_size : int
+    nodes : sequence of nodes
+        Node ``k`` makes tensor ``k + 1`` from earlier tensors; the last one is linear.
     definitions : sequence of str
         How constants that are not taken exactly were rounded, one sentence each.
     input_shape : tuple of int, optional
@@ -92,28 +91,31 @@ class Network:
 
     def __init__(
         self,
-        affines: Sequence[ExactRows],
-        slopes: Sequence[Slopes],
+        input_size: int,
+        nodes: Sequence[Node],
         *,
         definitions: Sequence[str] = (),
         input_shape: tuple[int, ...] | None = None,
     ) -> None:
-        if len(affines) != len(slopes) + 1:
-            raise InputError(f"{len(affines)} affine maps do not fit {len(slopes)} layers of units")
-        for k, (a, b) in enumerate(pairwise(affines)):
-            if b.cols != a.rows:
-                raise InputError(f"affine map {k + 1} reads {b.cols} values, {a.rows} are there")
-        for k, (a, s) in enumerate(zip(affines, slopes, strict=False)):
-            if len(s) != a.rows:
-                raise InputError(f"layer {k} has {len(s)} units for {a.rows} values")
-        if min(a.rows for a in affines) < 1 or affines[0].cols < 1:
-            raise InputError("a network needs at least one input, one output and no empty layer")
-        self._affines = tuple(affines)
-        self._slopes = tuple(tuple(layer) for layer in slopes)
+        if input_size < 1 or not nodes or not isinstance(nodes[-1], Linear):
+            raise InputError("a network needs at least one input and ends in a linear node")
+        sizes = [input_size]
+        for k, node in enumerate(nodes):
+            if not all(0 <= source <= k for source in node.sources):
+                raise InputError(f"node {k} reads tensors {node.sources}, which are not there yet")
+            try:
+                node.check([sizes[source] for source in node.sources])
+            except InputError as error:
+                raise InputError(f"node {k} {error}") from None
+            if node.size < 1:
+                raise InputError(f"node {k} has no outputs")
+            sizes.append(node.size)
+        self.nodes = tuple(nodes)
         self.definitions = tuple(definitions)
-        self.input_shape = input_shape or (affines[0].cols,)
-
-    # ------------------------------------------------------------------ making
+        self.input_shape = input_shape or (input_size,)
+        self._sizes = tuple(sizes)
+        reads = {source: k for k, node in enumerate(nodes) for source in node.sources}
+        self._last_use = tuple(reads.get(t, len(nodes)) for t in range(len(sizes)))
 
     @staticmethod
     def from_arrays(
@@ -149,11 +151,11 @@ class Network:
         biases = [None] * count if biases is None else biases
         if len(biases) != count:
             raise InputError(f"{len(biases)} biases do not fit {count} weight matrices")
-        affines: list[ExactRows] = []
+        tables: list[ExactRows] = []
         for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             matrix = ExactArray(weight, f"W{k}")
-            wanted = f"(*, {affines[-1].rows})" if affines else "(*, n)"
-            if len(matrix.shape) != 2 or (affines and matrix.shape[1] != affines[-1].rows):
+            wanted = f"(*, {tables[-1].rows})" if tables else "(*, n)"
+            if len(matrix.shape) != 2 or (tables and matrix.shape[1] != tables[-1].rows):
                 raise InputError(f"W{k} has shape {matrix.shape}, expected {wanted}")
             if 0 in matrix.shape:
                 raise InputError(f"W{k} has shape {matrix.shape}, expected no empty dimension")
@@ -161,45 +163,104 @@ class Network:
             column = ExactArray(np.zeros(m) if bias is None else bias, f"b{k}")
             if column.shape != (m,):
                 raise InputError(f"b{k} has shape {column.shape}, expected ({m},)")
-            affines.append(ExactRows.from_array(join_columns(matrix, column)))
-        slopes = _slopes(slope, [a.rows for a in affines[:-1]])
-        return Network(affines, slopes, definitions=definitions)
+            tables.append(ExactRows.from_array(join_columns(matrix, column)))
+        slopes = _slopes(slope, [rows.rows for rows in tables[:-1]])
+        nodes: list[Node] = []
+        for k, rows in enumerate(tables):
+            nodes.append(Dense(2 * k, rows))
+            if k < len(slopes):
+                nodes.append(Units(2 * k + 1, slopes[k]))
+        return Network(tables[0].cols, nodes, definitions=definitions)
 
     @staticmethod
     def from_exact(net: ExactNet, definitions: Sequence[str] = ()) -> Network:
         """The network of a canonical exact form."""
-
-        def rows(node: Affine) -> ExactRows:
-            dens = [d << s for d, s in zip(node.dens, node.shifts, strict=True)]
-            return ExactRows.from_integers(node.rows, dens)
-
-        affines = [rows(a) for a, _ in net.layers] + [rows(net.final)]
-        return Network(affines, [u.slopes for _, u in net.layers], definitions=definitions)
+        nodes = [_node_of(node) for node in net.nodes]
+        return Network(net.input_size, nodes, definitions=definitions)
 
     # ------------------------------------------------------------------ shape
 
     @property
     def input_size(self) -> int:
         """Number of inputs."""
-        return self._affines[0].cols
+        return self._sizes[0]
 
     @property
     def output_size(self) -> int:
         """Number of outputs."""
-        return self._affines[-1].rows
+        return self._sizes[-1]
 
-    @property
+    @cached_property
+    def unit_nodes(self) -> tuple[tuple[int, Units | Max], ...]:
+        """``(node number, node)`` of every layer, in order."""
+        return tuple((k, n) for k, n in enumerate(self.nodes) if isinstance(n, (Units, Max)))
+
+    @cached_property
     def widths(self) -> tuple[int, ...]:
-        """Number of units per hidden layer."""
-        return tuple(len(s) for s in self._slopes)
+        """Number of units per layer."""
+        return tuple(node.size for _, node in self.unit_nodes)
 
-    @property
+    @cached_property
     def unit_count(self) -> int:
         """Number of units over all layers."""
         return sum(self.widths)
 
+    @cached_property
+    def unit_pieces(self) -> NDArray[np.int64]:
+        """(units,) int array: how many pieces each unit has."""
+        counts: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        for _, node in self.unit_nodes:
+            if isinstance(node, Units):
+                counts.append(np.where(node.single, 1, 2))
+            else:
+                counts.append((node.table >= 0).sum(axis=0))
+        return np.concatenate(counts)
+
+    @cached_property
+    def unit_bits(self) -> NDArray[np.int64]:
+        """(units,) int array: bits of each unit in a packed pattern."""
+        return np.concatenate(
+            [
+                np.zeros(0, np.int64),
+                *(
+                    np.full(n.size, 1 if isinstance(n, Units) else (n.pieces - 1).bit_length())
+                    for _, n in self.unit_nodes
+                ),
+            ]
+        )
+
+    @cached_property
+    def pattern_type(self) -> Any:
+        """Element type of patterns: bool where every unit has two pieces."""
+        if all(isinstance(node, Units) for _, node in self.unit_nodes):
+            return np.bool_
+        return np.uint8 if int(self.unit_bits.max(initial=1)) <= 8 else np.uint16
+
+    def unpack(self, packed: NDArray[np.uint8]) -> NDArray[Any]:
+        """Patterns ``(..., units)`` of packed ones ``(..., bytes)``, as the engine gives them."""
+        bits = np.unpackbits(packed, axis=-1, bitorder="little")
+        if self.pattern_type is np.bool_:
+            return bits[..., : self.unit_count].astype(np.bool_)
+        start = np.concatenate([[0], np.cumsum(self.unit_bits)])[:-1]
+        out = np.zeros((*bits.shape[:-1], self.unit_count), self.pattern_type)
+        for k in range(int(self.unit_bits.max(initial=1))):
+            wide = self.unit_bits > k
+            out[..., wide] |= bits[..., start[wide] + k].astype(self.pattern_type) << k
+        return out
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether the nodes are ``Dense, Units, ..., Dense``, one after the other."""
+        kinds = (Dense, Units)
+        return len(self.nodes) % 2 == 1 and all(
+            isinstance(node, kinds[k % 2]) and node.sources == (k,)
+            for k, node in enumerate(self.nodes)
+        )
+
     def __repr__(self) -> str:
         sizes = "-".join(map(str, (self.input_size, *self.widths, self.output_size)))
+        if len(sizes) > 60:
+            sizes = f"{self.input_size}-...-{self.output_size}, {len(self.widths)} layers"
         return f"<Network {sizes}, {self.unit_count} units>"
 
     def __eq__(self, other: object) -> bool:
@@ -215,16 +276,8 @@ class Network:
     @cached_property
     def canonical(self) -> bytes:
         """The canonical bytes (``docs/developer.md``)."""
-        count = len(self._affines) + len(self._slopes)
-        parts = [MAGIC, struct.pack("<II", self.input_size, count)]
-        for k, affine in enumerate(self._affines):
-            parts.append(affine.node_bytes(2 * k))
-            if k < len(self._slopes):
-                slopes = self._slopes[k]
-                parts.append(struct.pack("<BII", 2, 2 * k + 1, len(slopes)))
-                parts.append(struct.pack(f"<{len(slopes)}I", *(s for _, s in slopes)))
-                parts.append(pack_ints([n for n, _ in slopes]))
-        return b"".join(parts)
+        head = MAGIC + struct.pack("<II", self.input_size, len(self.nodes))
+        return head + b"".join(node.to_bytes() for node in self.nodes)
 
     @cached_property
     def digest(self) -> str:
@@ -241,48 +294,47 @@ class Network:
         """The network in the compiled engine's form, read from the canonical bytes."""
         return _core.Net(self.canonical)
 
-    @cached_property
-    def float_layers(self) -> tuple[tuple[FloatArray, FloatArray], ...]:
-        """``(W, b)`` per affine map in float64; relative error 2**-53, plus 2**-1074, per entry."""
-        out = []
-        for affine in self._affines:
-            table = affine.floats()
-            table.flags.writeable = False
-            out.append((table[:, :-1], table[:, -1]))
-        return tuple(out)
-
-    @cached_property
-    def float_slopes(self) -> tuple[FloatArray, ...]:
-        """Slopes per hidden layer in float64, each correctly rounded."""
-        return tuple(np.array([n / (1 << s) for n, s in layer]) for layer in self._slopes)
-
-    @cached_property
-    def _single(self) -> tuple[NDArray[np.bool_], ...]:
-        """Per hidden layer, the units with one piece only: slope exactly 1."""
-        return tuple(np.array([s == (1, 0) for s in layer]) for layer in self._slopes)
-
     # -------------------------------------------------------------- evaluation
 
     def __call__(self, x: Any) -> FloatArray:
         """Outputs in float64, ``(m,)`` for one input, ``(batch, m)`` for a batch; rounds."""
         points, single = self._points(x)
-        values = points.floats()
         with np.errstate(all="ignore"):
-            for k, (weight, bias) in enumerate(self.float_layers):
-                values = values @ weight.T + bias
-                if k < len(self._slopes):
-                    values = np.where(values > 0, values, self.float_slopes[k] * values)
+            *_, (_, values) = self.node_values(points.floats())
         return values[0] if single else values
+
+    def node_values(self, x: FloatArray) -> Iterator[tuple[int, FloatArray]]:
+        """``(tensor, values)`` in float64 of every node in turn, for rows ``x`` (batch, inputs)."""
+        tensors: dict[int, FloatArray] = {0: x}
+        for k, node in enumerate(self.nodes):
+            joined = self._take(tensors, k, node)
+            if isinstance(node, Linear):
+                out = node.apply(joined)
+            elif isinstance(node, Units):
+                out = np.where(joined > 0, joined, node.slope * joined)
+            else:
+                out = node.windows(joined, -np.inf).max(axis=1)
+            tensors[k + 1] = out
+            yield k + 1, out
+
+    def _take(self, tensors: dict[int, Any], k: int, node: Node) -> Any:
+        """The joined sources of node ``k``; forgets what no later node reads."""
+        found = [tensors[source] for source in node.sources]
+        for source in node.sources:
+            if self._last_use[source] == k:
+                tensors.pop(source, None)
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     def exact(self, x: Any) -> list[Fraction]:
         """Exact outputs at one exact point."""
         return self.exact_net.evaluate(self._point(x).data.tolist())
 
-    def pattern(self, x: Any) -> NDArray[np.bool_]:
-        """Activation pattern at ``x``: one bool per unit, layer after layer.
+    def pattern(self, x: Any) -> NDArray[Any]:
+        """Activation pattern at ``x``: the piece of every unit, layer after layer.
 
-        On a kink it is the pattern of one full-dimensional region whose closure holds ``x``, the
-        one of `ExactNet.pattern_at`, decided exactly.
+        bool where every unit has two pieces, else unsigned integers. On a kink it is the pattern of
+        one full-dimensional region whose closure holds ``x``, the one of `ExactNet.pattern_at`,
+        decided exactly.
 
         Parameters
         ----------
@@ -290,105 +342,281 @@ class Network:
 
         Returns
         -------
-        (units,) or (batch, units) bool array
+        (units,) or (batch, units) array
         """
-        bits, _ = self._patterns(*self._points(x))
-        return bits
+        pieces, _ = self._patterns(*self._points(x))
+        return pieces
 
-    def affine_map(self, x: Any, exact: bool = False) -> AffineMap:
+    def affine_map(self, x: Any, exact: bool = False, layer: int | None = None) -> AffineMap:
         """The affine map ``f(x) = J x + c`` of a region whose closure holds ``x``.
 
         The region, `AffineMap.pattern` and `AffineMap.on_boundary` are always exact. ``J`` and
-        ``c`` are float64 products of the layers' matrices: the error of an entry is at most
+        ``c`` are float64 products of the nodes' matrices: the error of an entry is at most
         ``2 (N + L) 2**-53`` times that entry of the same product of the absolute values, for ``L``
-        layers and ``N`` the sum of their input sizes (NaN where float64 overflows). With ``exact``
-        they are Fractions.
+        nodes and ``N`` the sum of their numbers of terms (NaN where float64 overflows). With
+        ``exact`` they are Fractions. With ``layer`` the map of that layer's pre-activations (of a
+        `Max`, of the joined tensors it reads).
 
         >>> net = Network.from_arrays([[[1.0], [-1.0]], [[1.0, 1.0]]])
         >>> J, c = net.affine_map([2.0])
         >>> J, net.affine_map([0]).on_boundary
         (array([[1.]]), True)
         """
-        bits, boundary = self._patterns(*self._points(self._point(x)))
+        pieces, boundary = self._patterns(*self._points(self._point(x)))
+        if layer is not None and not 0 <= layer <= len(self.widths):
+            raise InputError(f"layer is {layer}, the network has {len(self.widths)}")
         if exact:
-            rows, den = self.exact_net.affine_map(bits.tolist())
+            rows, den = self.exact_net.affine_map(pieces.tolist(), layer)
             matrix, offset = _fractions(rows, den)
         else:
-            *_, (matrix, offset) = self._float_maps(bits)
-        return AffineMap(matrix, offset, bits, boundary[0])
+            matrix, offset = self._float_map(pieces, layer)
+        return AffineMap(matrix, offset, pieces, boundary[0])
 
     def unit_maps(self, x: Any, exact: bool = False) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """Affine maps ``(A, c)`` of every hidden layer's pre-activations on the region of ``x``.
+        """Affine maps ``(A, c)`` of every layer's pre-activations on the region of ``x``.
 
         float64 with the error that `affine_map` states, or Fractions where ``exact``.
         """
-        bits, _ = self._patterns(*self._points(self._point(x)))
+        pieces, _ = self._patterns(*self._points(self._point(x)))
         if exact:
-            return [_fractions(*m) for m in list(self.exact_net.affine_maps(bits.tolist()))[:-1]]
-        return list(self._float_maps(bits))[:-1]
+            return [_fractions(*m) for m in list(self.exact_net.affine_maps(pieces.tolist()))[:-1]]
+        return list(self._forward_maps(pieces))[:-1]
 
-    def _float_maps(self, bits: NDArray[np.bool_]) -> Iterator[tuple[FloatArray, FloatArray]]:
-        start = 0
-        for k, (weight, bias) in enumerate(self.float_layers):
-            with np.errstate(all="ignore"):
-                if k == 0:
-                    matrix, offset = weight, bias
+    def vjp(self, x: Any, rows: Any, layer: int | None = None) -> FloatArray:
+        """``rows @ J`` on the region of ``x``, in float64: gradients in the input.
+
+        Parameters
+        ----------
+        x : (n,) exact numbers
+        rows : (m,) or (k, m) floats
+            Combinations of the outputs, or of the pre-activations of ``layer``.
+
+        >>> Network.from_arrays([[[2.0, 1.0]], [[3.0]]]).vjp([1, 1], [1.0])
+        array([6., 3.])
+        """
+        pieces, _ = self._patterns(*self._points(self._point(x)))
+        table = np.asarray(rows, np.float64)
+        gradient, _ = self._pull(pieces, np.atleast_2d(table), layer)
+        return gradient[0] if table.ndim == 1 else gradient
+
+    def jvp(self, x: Any, directions: Any, layer: int | None = None) -> FloatArray:
+        """``J @ v`` on the region of ``x`` for directions ``(n,)`` or ``(k, n)``, in float64."""
+        pieces, _ = self._patterns(*self._points(self._point(x)))
+        table = np.asarray(directions, np.float64)
+        wanted = len(self.widths) if layer is None else layer
+        for k, values in enumerate(self._push(pieces, np.atleast_2d(table), None)):
+            if k == wanted:
+                return values[0] if table.ndim == 1 else values
+        raise InputError(f"layer is {layer}, the network has {len(self.widths)}")
+
+    def as_matrix(self, layer: int, x: Any = None) -> Any:
+        """The matrix of a node as a `scipy.sparse.csr_matrix` of float64.
+
+        Parameters
+        ----------
+        layer : int
+            Number of the node in `nodes`: a convolution, dense or other linear node, a layer of
+            units, or a pooling.
+        x : (n,) exact numbers, optional
+            For units and pooling, whose matrix is that of the region of ``x``: the factor of every
+            unit, or which entry each window takes.
+
+        Raises
+        ------
+        InputError
+            If there is no such node, or ``x`` is missing.
+
+        >>> Network.from_arrays([[[2.0, 1.0]], [[3.0]]]).as_matrix(0).toarray()
+        array([[2., 1.]])
+        """
+        from scipy.sparse import csr_matrix, diags
+
+        if not 0 <= layer < len(self.nodes):
+            raise InputError(f"node is {layer}, the network has {len(self.nodes)}")
+        node = self.nodes[layer]
+        inputs = sum(self._sizes[source] for source in node.sources)
+        if isinstance(node, Linear):
+            return node.matrix(inputs)
+        if x is None:
+            raise InputError(f"node {layer} is made of units: give the input whose region is meant")
+        pieces, _ = self._patterns(*self._points(self._point(x)))
+        number = [k for k, _ in self.unit_nodes].index(layer)
+        chosen = self.layer_pieces(pieces)[number]
+        if isinstance(node, Units):
+            return diags(np.where(chosen > 0, 1.0, node.slope), format="csr")
+        columns = node.table[chosen, np.arange(node.size)]
+        ones, rows = np.ones(node.size), np.arange(node.size)
+        return csr_matrix((ones, (rows, columns)), shape=(node.size, inputs))
+
+    def layer_pieces(self, pieces: NDArray[Any]) -> list[NDArray[Any]]:
+        """A pattern ``(units,)`` split into one array per layer."""
+        return np.split(pieces, np.cumsum(self.widths)[:-1]) if self.widths else []
+
+    # -------------------------------------------------- affine maps of a pattern
+
+    def _float_map(self, pieces: NDArray[Any], layer: int | None) -> tuple[FloatArray, FloatArray]:
+        """Map of the outputs (or a layer), forwards or backwards, whichever has fewer vectors."""
+        wanted = len(self.widths) if layer is None else layer
+        size = self._layer_inputs(wanted)
+        if size <= self.input_size + 1:
+            return self._pull(pieces, np.eye(size), wanted)
+        for k, found in enumerate(self._forward_maps(pieces)):
+            if k == wanted:
+                return found
+        raise AssertionError(wanted)
+
+    def _layer_inputs(self, layer: int) -> int:
+        if layer == len(self.unit_nodes):
+            return self.output_size
+        return sum(self._sizes[source] for source in self.unit_nodes[layer][1].sources)
+
+    def _forward_maps(self, pieces: NDArray[Any]) -> Iterator[tuple[FloatArray, FloatArray]]:
+        """``(A, c)`` of every layer's pre-activations, then of the outputs."""
+        n = self.input_size
+        for values in self._push(pieces, np.eye(n + 1, n), n):
+            yield np.ascontiguousarray(values[:n].T), values[n]
+
+    def _push(
+        self, pieces: NDArray[Any], vectors: FloatArray, constant: int | None
+    ) -> Iterator[FloatArray]:
+        """Vectors (k, n) through the map of a pattern, the biases added to number ``constant``."""
+        tensors: dict[int, FloatArray] = {0: vectors}
+        split, layer = self.layer_pieces(pieces), 0
+        with np.errstate(all="ignore"):
+            for k, node in enumerate(self.nodes):
+                joined = self._take(tensors, k, node)
+                if isinstance(node, Linear):
+                    out = node.product(joined)
+                    if constant is not None:
+                        out[constant] += node.bias
                 else:
-                    width = self.widths[k - 1]
-                    factor = np.where(bits[start : start + width], 1.0, self.float_slopes[k - 1])
-                    start += width
-                    matrix = weight @ (factor[:, None] * matrix)
-                    offset = weight @ (factor * offset) + bias
-            yield matrix, offset
+                    yield joined
+                    out = _select(node, joined, split[layer])
+                    layer += 1
+                tensors[k + 1] = out
+            yield tensors[len(self.nodes)]
+
+    def _pull(
+        self, pieces: NDArray[Any], rows: FloatArray, layer: int | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """``(rows J, rows c)`` under a pattern, backwards."""
+        wanted = len(self.widths) if layer is None else layer
+        if not 0 <= wanted <= len(self.widths):
+            raise InputError(f"layer is {layer}, the network has {len(self.widths)}")
+        if rows.shape[1:] != (self._layer_inputs(wanted),):
+            raise InputError(
+                f"rows have shape {rows.shape}, expected (*, {self._layer_inputs(wanted)})"
+            )
+        split = self.layer_pieces(pieces)
+        if wanted == len(self.unit_nodes):
+            sources: tuple[int, ...] = (len(self.nodes),)
+        else:
+            sources = self.unit_nodes[wanted][1].sources
+        grads: dict[int, FloatArray] = {}
+        self._spread(grads, sources, rows)
+        constant = np.zeros(len(rows))
+        layers = {k: number for number, (k, _) in enumerate(self.unit_nodes)}
+        with np.errstate(all="ignore"):
+            for k in range(max(grads) - 1, -1, -1):
+                grad = grads.pop(k + 1, None)
+                if grad is None:
+                    continue
+                node = self.nodes[k]
+                inputs = sum(self._sizes[source] for source in node.sources)
+                if isinstance(node, Linear):
+                    constant = constant + grad @ node.bias
+                    back = node.adjoint(grad, inputs)
+                elif isinstance(node, Units):
+                    back = grad * np.where(split[layers[k]] > 0, 1.0, node.slope)
+                else:
+                    back = np.zeros((len(rows), inputs))
+                    columns = node.table[split[layers[k]], np.arange(node.size)]
+                    index: Any = (slice(None), columns)
+                    np.add.at(back, index, grad)
+                self._spread(grads, node.sources, back)
+        return grads.get(0, np.zeros((len(rows), self.input_size))), constant
+
+    def _spread(
+        self, grads: dict[int, FloatArray], sources: Sequence[int], rows: FloatArray
+    ) -> None:
+        at = 0
+        for source in sources:
+            part = rows[:, at : at + self._sizes[source]]
+            grads[source] = grads[source] + part if source in grads else part
+            at += self._sizes[source]
 
     # ----------------------------------------------------------------- filter
 
-    def _patterns(self, points: ExactArray, single: bool) -> tuple[NDArray[np.bool_], list[bool]]:
+    def _patterns(self, points: ExactArray, single: bool) -> tuple[NDArray[Any], list[bool]]:
         """Patterns and on-boundary flags, exact."""
         values = points.floats()
         error = np.zeros_like(values)
         if points.data.dtype == object:
             error = np.abs(values) * (2 * _U) + _TINY
-        bits = np.zeros((len(values), self.unit_count), np.bool_)
+        kind = self.pattern_type
+        pieces = np.zeros((len(values), self.unit_count), kind)
         boundary = [False] * len(values)
-        for start in range(0, len(values), _BATCH):
-            part = slice(start, start + _BATCH)
-            bits[part], decided = self._filter(values[part], error[part])
+        step = max(1, _BATCH // (1 + max(self._sizes) // 4096))
+        for start in range(0, len(values), step):
+            part = slice(start, start + step)
+            pieces[part], decided = self._filter(values[part], error[part])
             for i in start + np.flatnonzero(~decided):
                 result = self.exact_net.pattern_at(points.data[i].tolist())
-                bits[i], boundary[i] = np.array(result.bits, np.bool_), result.on_boundary
-        return (bits[0] if single else bits), boundary
+                pieces[i], boundary[i] = np.array(result.bits, kind), result.on_boundary
+        return (pieces[0] if single else pieces), boundary
 
     def _filter(
         self, values: FloatArray, error: FloatArray
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Unit signs in float64 and, per point, whether the error bound decides all of them.
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Pieces in float64 and, per point, whether the error bound decides all of them.
 
-        With ``|a - a~| <= e`` entrywise and ``n`` columns, any order of summation and rounded
-        weights (relative error ``u``), ``|z - z~| <= |W| (e + K |a~|) + K |b|`` for
-        ``K = 4 (n + 10) u``; that leaves half of ``K`` for the rounding of the bound itself.
-        What underflows (a product, a weight, ``K |a~|`` itself) loses less than ``2**-1074`` each
-        time; ``_TINY`` before and after the product covers it.
+        With ``|a - a~| <= e`` entrywise and ``n`` terms, any order of summation and rounded weights
+        (relative error ``u``), ``|z - z~| <= |W| (e + K |a~|) + K |b|`` for ``K = 4 (n + 10) u``;
+        that leaves half of ``K`` for the rounding of the bound itself. What underflows (a product,
+        a weight, ``K |a~|`` itself) loses less than ``2**-1074`` each time; ``_TINY`` before and
+        after the product covers it.
+
+        Beside value and error runs a third array: what is surely the zero function around the
+        point, because a ReLU is off. Such inputs of a window tie, and that decides it.
         """
-        bits, decided = [], np.ones(len(values), np.bool_)
+        out: list[NDArray[Any]] = [np.zeros((len(values), 0), np.int64)]
+        decided = np.ones(len(values), np.bool_)
+        tensors: dict[int, FloatArray] = {0: np.stack([values, error, np.zeros_like(values)], 2)}
         with np.errstate(all="ignore"):
-            for k, slope in enumerate(self.float_slopes):
-                weight, bias = self.float_layers[k]
-                grow = 4 * (weight.shape[1] + 10) * _U
-                size = np.abs(values)
-                z = values @ weight.T + bias
-                total = 1 + (size + error).sum(axis=1, keepdims=True)
-                error = (error + grow * size + _TINY) @ np.abs(weight).T + grow * np.abs(bias)
-                error = error * (1 + grow) + _TINY * total * total
-                positive = z > 0
-                single = self._single[k]
-                sure = (np.abs(z) > error) & np.isfinite(z) & np.isfinite(error)
-                decided &= (sure | single).all(axis=1)
-                bits.append(positive & ~single)
-                values = np.where(positive, z, slope * z)
-                error = error * np.maximum(1.0, np.abs(slope)) * (1 + 4 * _U)
-                error += 4 * _U * np.abs(values) + _TINY
-        return np.concatenate([np.zeros((len(values), 0), np.bool_), *bits], axis=1), decided
+            for k, node in enumerate(self.nodes):
+                joined = self._take(tensors, k, node)
+                value, error, zero = joined[..., 0], joined[..., 1], joined[..., 2]
+                if isinstance(node, Linear):
+                    value, error, zero = linear_bound(node, value, error, zero)
+                elif isinstance(node, Units):
+                    positive = value > 0
+                    sure = (np.abs(value) > error) & np.isfinite(value) & np.isfinite(error)
+                    sure |= zero > 0
+                    decided &= (sure | node.single).all(axis=1)
+                    out.append(positive & ~node.single)
+                    zero = np.where(node.slope == 0, sure & ~positive, zero > 0).astype(np.float64)
+                    value = np.where(positive, value, node.slope * value)
+                    error = error * np.maximum(1.0, np.abs(node.slope)) * (1 + 4 * _U)
+                    error = np.where(zero > 0, 0.0, error + 4 * _U * np.abs(value) + _TINY)
+                else:
+                    taken = node.windows(value, -np.inf)
+                    slack = node.windows(error, 0.0)
+                    zeros = node.windows(zero, 0.0) > 0
+                    best = taken.argmax(axis=1)
+                    pick = best[:, None]
+                    value = np.take_along_axis(taken, pick, 1)[:, 0]
+                    error = np.take_along_axis(slack, pick, 1)[:, 0]
+                    zero_won = np.take_along_axis(zeros, pick, 1)[:, 0]
+                    below = taken + slack < (value - error)[:, None]
+                    same = zeros & zero_won[:, None]
+                    itself = np.arange(node.pieces)[:, None] == pick
+                    fine = (below | same | itself).all(axis=1)
+                    fine &= np.isfinite(value) & np.isfinite(error)
+                    decided &= fine.all(axis=1)
+                    out.append(np.where(zero_won, zeros.argmax(axis=1), best))
+                    zero = zero_won.astype(np.float64)
+                tensors[k + 1] = np.stack([value, error, zero], 2)
+        return np.concatenate(out, axis=1), decided
 
     def _points(self, x: Any) -> tuple[ExactArray, bool]:
         """``x`` as an exact ``(batch, n)`` array, and whether it was a single point."""
@@ -410,17 +638,20 @@ class Network:
         return points.reshape(self.input_size)
 
 
-def load(obj: Any, *, replay: bool = True) -> Network:
-    """Read a network from a file, a scikit-learn MLP or arrays.
+def load(obj: Any, *, replay: bool = True, input_shape: Sequence[int] | None = None) -> Network:
+    """Read a network from a file, a torch module, a scikit-learn MLP or arrays.
 
     Parameters
     ----------
-    obj : path, Network, ExactNet, scikit-learn estimator, or sequence of (W, b)
+    obj : path, Network, ExactNet, torch module, scikit-learn estimator, or sequence of (W, b)
         Files by suffix: ``.onnx``, ``.onnx.gz``, ``.npz``, ``.nnet``. Arrays mean ``y = W x + b``
         with ReLU units between the layers.
     replay : bool
         Whether an ONNX file that was never loaded before is replayed against onnxruntime
-        (`plverify.replay`), so that an import mistake cannot pass unseen.
+        (`plverify.replay`), so that an import mistake cannot pass unseen; a torch module is run
+        beside the import each time.
+    input_shape : sequence of int, optional
+        Of a torch module: shape of one input without the batch dimension, ``(3, 32, 32)``.
 
     Raises
     ------
@@ -440,6 +671,10 @@ def load(obj: Any, *, replay: bool = True) -> Network:
         from plverify.io import read_file
 
         return read_file(os.fspath(obj), replay=replay)
+    if any(kind.__module__ == "torch.nn.modules.module" for kind in type(obj).__mro__):
+        from plverify.io.torch import from_torch
+
+        return from_torch(obj, input_shape, replay=replay)
     if type(obj).__module__.partition(".")[0] == "sklearn":
         from plverify.io.sklearn import from_sklearn
 
@@ -494,3 +729,43 @@ def _slopes(slope: Any, widths: Sequence[int]) -> list[Slopes]:
 def _fractions(rows: Sequence[Sequence[int]], den: int) -> tuple[NDArray[Any], NDArray[Any]]:
     table = np.array([[Fraction(v, den) for v in row] for row in rows], dtype=object)
     return table[:, :-1], table[:, -1]
+
+
+def _select(node: Units | Max, values: FloatArray, pieces: NDArray[Any]) -> FloatArray:
+    """Rows of pre-activations through the units' pieces."""
+    if isinstance(node, Units):
+        return values * np.where(pieces > 0, 1.0, node.slope)
+    return values[:, node.table[pieces, np.arange(node.size)]]
+
+
+def linear_bound(
+    node: Linear, value: FloatArray, error: FloatArray, zero: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Values, error bounds and surely-zero flags behind a linear node; see `Network._filter`."""
+    if isinstance(node, Sparse) and node.gathers:
+        at = node.index[:, 0]
+        return value[:, at], error[:, at], zero[:, at]
+    grow = 4 * (node.terms + 10) * _U
+    size = np.abs(value)
+    out = node.apply(value)
+    total = 1 + (size + error).sum(axis=1, keepdims=True)
+    bound = node.product(error + grow * size + _TINY, absolute=True) + grow * np.abs(node.bias)
+    bound = bound * (1 + grow) + _TINY * total * total
+    return out, bound, np.zeros_like(out)
+
+
+def _node_of(node: exact_net.Node) -> Node:
+    """The array form of a plain-integer node."""
+    if isinstance(node, exact_net.Units):
+        return Units(node.source, node.slopes)
+    if isinstance(node, exact_net.Max):
+        taps = np.array(node.taps, np.int32)
+        return Max(node.parts, node.channels, node.positions, taps)
+    dens = [d << s for d, s in zip(node.dens, node.shifts, strict=True)]
+    rows = ExactRows.from_integers(node.rows, dens)
+    if isinstance(node, exact_net.Affine):
+        return Dense(node.source, rows)
+    if isinstance(node, exact_net.Sparse):
+        return Sparse(node.parts, np.array(node.index, np.int32), rows)
+    taps = np.array(node.taps, np.int32)
+    return Conv(node.source, node.channels, node.positions, node.groups, taps, rows)

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plverify._core as _core
-from plverify import proof
+from plverify import exact_net, proof
 from plverify.domain import Box, Domain, Slice, Space
 from plverify.errors import InputError
-from plverify.exact_net import pack_bits
 from plverify.network import Network
+from plverify.nodes import Units
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
 from plverify.result import Result, Status, jsonable, rounded
 
@@ -93,7 +93,11 @@ def _units_that(net: Network, never: Array) -> list[Unit]:
     """Units (layer, unit) of two pieces whose flag in ``never`` is 0."""
     layer_of = np.repeat(np.arange(len(net.widths)), net.widths)
     start = np.concatenate([[0], np.cumsum(net.widths)])
-    flat = np.flatnonzero((never == 0) & ~np.concatenate(net._single))
+    two = [np.zeros(0, bool)]
+    two += [
+        ~n.single if isinstance(n, Units) else np.zeros(n.size, bool) for _, n in net.unit_nodes
+    ]
+    flat = np.flatnonzero((never == 0) & np.concatenate(two))
     return [(int(layer_of[f]), int(f - start[layer_of[f]])) for f in flat]
 
 
@@ -103,8 +107,6 @@ def _fixed_units(
     """Dead and always-active units of a complete run."""
     if not answer["complete"]:
         return None, None
-    if not net.unit_count:
-        return [], []
     return _units_that(net, answer["ever_on"]), _units_that(net, answer["ever_off"])
 
 
@@ -171,10 +173,10 @@ class RegionSet:
     vertices : (total, dim) float64 array
         Rounded, in domain coordinates; where ``vertex_at_infinity`` the direction in which the edge
         leaves.
-    line_layer, line_unit : (total,) int arrays
+    line_layer, line_unit, line_piece : (total,) int arrays
         The unit on whose line the edge from the vertex to the next lies (in one dimension: the
-        unit that vanishes at the end); ``line_layer`` is `CONSTRAINT` or `BOX_SIDE` on the
-        boundary of the domain.
+        unit that bends at the end), and its piece beyond; ``line_layer`` is `CONSTRAINT` or
+        `BOX_SIDE` on the boundary of the domain.
     J : (count, outputs, dim) float64 array
     c : (count, outputs) float64 array
         The output map in domain coordinates, ``f = J t + c``, rounded.
@@ -194,6 +196,7 @@ class RegionSet:
         self.vertices: Array = answer["vertices"]
         self.line_layer: Array = answer["line_layer"]
         self.line_unit: Array = answer["line_unit"]
+        self.line_piece: Array = answer["line_piece"]
         self.vertex_at_infinity: Array = (answer["flags"] & 1).astype(bool)
         self.J: Array = answer["jacobian"]
         self.c: Array = answer["offset"]
@@ -225,10 +228,12 @@ class RegionSet:
         return f"<RegionSet: {self.count} activation regions of {self.net!r} on {where}{left}>"
 
     @cached_property
-    def patterns(self) -> NDArray[np.bool_]:
-        """(count, units) bool array of activation patterns, unit after unit, layer after layer."""
-        bits = np.unpackbits(self.packed_patterns, axis=1, bitorder="little")
-        return bits[:, : self.net.unit_count].astype(bool)
+    def patterns(self) -> Array:
+        """(count, units) array of activation patterns, unit after unit, layer after layer.
+
+        bool where every unit has two pieces, else the units' pieces as unsigned integers.
+        """
+        return self.net.unpack(self.packed_patterns)
 
     @cached_property
     def linear_labels(self) -> Array:
@@ -267,7 +272,7 @@ class RegionSet:
         if len(point) != self.domain.dim:
             raise InputError(f"t has {len(point)} entries, expected {self.domain.dim}")
         at = self.net.exact_net.pattern_at(point, self.domain.slice_map())
-        index = self._index.get(pack_bits(at.bits))
+        index = self._index.get(self.net.exact_net.pack(at.bits))
         if index is not None and self[index].contains(point):
             return self[index]
         return next((region for region in self if region.contains(point)), None)
@@ -374,10 +379,9 @@ class Region:
         return hash((id(self._set), self.index))
 
     @property
-    def pattern(self) -> NDArray[np.bool_]:
-        """(units,) bool array."""
-        bits = np.unpackbits(self._set.packed_patterns[self.index], bitorder="little")
-        return bits[: self._set.net.unit_count].astype(bool)
+    def pattern(self) -> Array:
+        """(units,) array, as `RegionSet.patterns`."""
+        return self._set.net.unpack(self._set.packed_patterns[self.index])
 
     @property
     def J(self) -> Array:
@@ -412,9 +416,10 @@ class Region:
         start = np.concatenate([[0], np.cumsum(self._set.net.widths)])
         constraints = proof.constraint_rows(domain)
         out: list[tuple[int, ...]] = []
-        for layer, unit in zip(
+        for layer, unit, beyond in zip(
             self._set.line_layer[self._edges].tolist(),
             self._set.line_unit[self._edges].tolist(),
+            self._set.line_piece[self._edges].tolist(),
             strict=True,
         ):
             if layer == BOX_SIDE:
@@ -422,9 +427,16 @@ class Region:
             if layer == CONSTRAINT:
                 out.append(constraints[unit])
                 continue
+            piece, node = pattern[start[layer] + unit], net.unit_nodes[layer][1]
+            if isinstance(node, exact_net.Max):
+                at = dict(node.windows[unit])
+                row, _ = net.unit_row(
+                    layer, at[piece], pattern, domain.slice_map(), minus=at[beyond]
+                )
+                out.append(row)
+                continue
             row, _ = net.unit_row(layer, unit, pattern, domain.slice_map())
-            side = 1 if pattern[start[layer] + unit] else -1
-            out.append(tuple(side * v for v in row))
+            out.append(tuple(v if piece else -v for v in row))
         return out
 
     @property

@@ -1,4 +1,4 @@
-"""Replay: run an ONNX file in onnxruntime beside the imported network.
+"""Replay: run an ONNX file or a torch module beside the imported network.
 
 A theorem about the imported function is worth nothing if the import misread the file. So the file
 is run (CPU, one thread, graph optimisation off) at random and extreme points with every layer's
@@ -7,11 +7,14 @@ computed for its input. Layer by layer the two may differ only by the rounding o
 which there is a rigorous bound; bounds propagated through the whole network would let almost
 anything pass (10.3 on ACAS Xu, whose outputs are below 1; per layer they are about 1e-6).
 
-The bound (``EXACTNESS`` A5 C4): for one executed node ``v~ -> fl(W v~ + b)`` with ``n`` terms, in
-any order of summation, with or without FMA, ``|error_i| <= gamma_k (|W| |v~| + |b|)_i + k t`` where
-``k = n + 4``, ``gamma_k = k u / (1 - k u)``, ``u`` the unit roundoff of the element type and ``t``
-its least positive number; through the nodes between two layers it is carried along as
-``|W| e + ...``. float16 nodes round at least as well as that: they compute in float32.
+The bound (``EXACTNESS`` A5 C4): for one executed operator ``v~ -> fl(W v~ + b)`` with ``n`` terms,
+in any order of summation, with or without FMA, ``|error_i| <= gamma_k (|W| |v~| + |b|)_i + k t``
+where ``k = n + 4``, ``gamma_k = k u / (1 - k u)``, ``u`` the unit roundoff of the element type and
+``t`` its least positive number; through the operators between two layers it is carried along as
+``|W| e + ...``. float16 operators round at least as well as that: they compute in float32.
+
+First the graph as traced, operator by operator, is held against the runtime's values; then the
+network, whose linear nodes are folded, is held against them layer by layer.
 
 A file that passed is remembered by its hash in the user's cache folder, so that loading it again
 does not import onnxruntime. A cache that cannot be written costs time only.
@@ -24,19 +27,20 @@ import hashlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from plverify.errors import InputError, MissingExtra
 from plverify.exact_array import ExactArray, FloatArray
 from plverify.io.onnx import OnnxModel, read_bytes, read_model
-from plverify.io.onnx_ops import Layer
-from plverify.network import Network
+from plverify.io.trace import Graph
+from plverify.network import Network, linear_bound
+from plverify.nodes import Linear, Max, Sparse, Units
 
-VERSION = 1
+VERSION = 2
 """Part of the cache key: raise it when the replay becomes stricter."""
 
 
@@ -112,22 +116,77 @@ def replay(net: Network, path: str, points: Any = None) -> Replay:
     rows = (
         default_points(net.input_size) if points is None else ExactArray(points, "points").floats()
     )
-    rows = rows.reshape(-1, net.input_size)
     session = _session(model)
-    names = list(dict.fromkeys(n for layer in model.layers for n in (layer.pre, layer.post)))
+    names = _visible(model)
+
+    def run(row: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
+        feeds = {
+            i.name: row[i.start : i.start + int(np.prod(i.shape))].astype(i.dtype).reshape(i.shape)
+            for i in model.inputs
+        }
+        try:
+            found = session.run(names, feeds) if names else []
+        except Exception as error:
+            raise NotReplayed(f"onnxruntime cannot run the model: {error}") from error
+        x = np.concatenate([np.asarray(v, np.float64).ravel() for v in feeds.values()])
+        return x, {n: np.asarray(v, np.float64) for n, v in zip(names, found, strict=True)}
+
+    return _replay(net, model.graph, rows.reshape(-1, net.input_size), run, "onnxruntime")
+
+
+def replay_torch(net: Network, graph: Graph, program: Any, points: Any = None) -> Replay:
+    """Compare a network with the exported torch program it was read from, layer by layer.
+
+    Raises
+    ------
+    InputError
+        If they differ by more than the rounding bound, naming the first value that does.
+    """
+    import torch
+
+    class Recorder(torch.fx.Interpreter):  # type: ignore[misc]
+        def run_node(self, n: Any) -> Any:
+            value = super().run_node(n)
+            if n.name in wanted and isinstance(value, torch.Tensor):
+                seen[n.name] = value.detach().double().numpy()
+            return value
+
+    module = program.module()
+    wanted = set(graph.names)
+    seen: dict[str, FloatArray] = {}
+    kinds = {np.float16: torch.float16, np.float32: torch.float32, np.float64: torch.float64}
+
+    def run(row: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
+        seen.clear()
+        x = torch.from_numpy(row).to(kinds[graph.dtype]).reshape(graph.input_shape)
+        with torch.no_grad():
+            Recorder(module).run(x)
+        return x.double().numpy().ravel(), dict(seen)
+
+    rows = default_points(net.input_size) if points is None else np.asarray(points, np.float64)
+    if net.input_size > 20_000:
+        rows = rows[:4]
+    return _replay(net, graph, rows, run, "torch")
+
+
+Run = Callable[[FloatArray], tuple[FloatArray, dict[str, FloatArray]]]
+"""From an input row to the row as rounded and the runtime's values by name."""
+
+
+def _replay(net: Network, graph: Graph, rows: FloatArray, run: Run, runtime: str) -> Replay:
     compared, worst, largest = 0, 0.0, 0.0
     with np.errstate(all="ignore"):
         for row in rows:
-            x = row.astype(model.dtype)
+            x, seen = run(row)
             if not np.isfinite(x).all():
                 continue
-            outputs = _run(session, names, model, x)
-            outputs[model.input_name] = x.astype(np.float64)
-            ratio, difference, complete = _compare(net, model, outputs)
-            worst, largest = max(worst, ratio), max(largest, difference)
-            compared += complete
+            check = _Check(graph, seen, runtime)
+            if check.graph_agrees(x):
+                check.network_agrees(net, x)
+                compared += 1
+            worst, largest = max(worst, check.worst), max(largest, check.largest)
     if not compared:
-        raise NotReplayed("no replay point gave finite values in onnxruntime")
+        raise NotReplayed(f"no replay point gave finite values in {runtime}")
     return Replay(compared, worst, largest)
 
 
@@ -151,74 +210,184 @@ def default_points(n: int, seed: int = 0) -> FloatArray:
     )
 
 
-def _compare(
-    net: Network, model: OnnxModel, outputs: dict[str, FloatArray]
-) -> tuple[float, float, bool]:
-    """Largest difference per bound, largest difference, and whether every layer was finite."""
-    worst, largest = 0.0, 0.0
-    info = np.finfo(model.dtype)
-    for k, layer in enumerate(model.layers):
-        source, seen = outputs[layer.source], outputs[layer.pre]
-        bound, top = _bound(layer, source, info)
-        if not np.isfinite(seen).all():
-            if top < 0.5 * float(info.max):
-                raise _mismatch(layer.pre, k, "is not finite")
-            return worst, largest, False
-        weight, bias = net.float_layers[k]
-        grow = 4 * (weight.shape[1] + 10) * 2.0**-53
-        bound = bound + grow * (np.abs(weight) @ np.abs(source) + np.abs(bias)) + 2.0**-1000
-        pairs = [(layer.pre, seen, weight @ source + bias, bound)]
-        if layer.slopes is not None:
-            slope = net.float_slopes[k]
-            value = np.where(seen > 0, seen, slope * seen)
-            slack = 4 * _unit_roundoff(info) * np.abs(value) + 2 * float(info.smallest_subnormal)
-            pairs.append((layer.post, outputs[layer.post], value, slack))
-        for name, got, expected, allowed in pairs:
-            difference = np.abs(got - expected)
-            if not (difference <= allowed).all():
-                i = int(np.argmax(~(difference <= allowed)))
-                raise _mismatch(
-                    name,
-                    k,
-                    f"entry {i} is {got[i]:.9g} in onnxruntime, {expected[i]:.9g} in the imported "
-                    f"network, more than rounding ({allowed[i]:.2g}) explains",
+@dataclass
+class _Layer:
+    """A layer of units as the runtime computed it: what it read, within what bound, and made."""
+
+    pre: FloatArray
+    bound: FloatArray
+    rounding: FloatArray  # of the units themselves
+    post: FloatArray
+    pre_name: str
+    post_name: str
+
+
+class _Check:
+    """One input's values in the runtime against the graph, and then against the network."""
+
+    def __init__(self, graph: Graph, seen: dict[str, FloatArray], runtime: str) -> None:
+        self.graph, self.seen, self.runtime = graph, seen, runtime
+        self.layers: list[_Layer] = []
+        self.output: tuple[FloatArray, FloatArray, str] | None = None
+        self.worst = self.largest = 0.0
+        self.needed = _needed(graph)
+
+    def graph_agrees(self, x: FloatArray) -> bool:
+        """Walk the graph; whether every value was finite."""
+        graph = self.graph
+        tensors: list[tuple[FloatArray, FloatArray]] = [(x, np.zeros_like(x))]
+        names = ["input"]
+        for k, (node, made) in enumerate(zip(graph.nodes, graph.executed, strict=True)):
+            value = np.concatenate([tensors[t][0] for t in node.sources])
+            error = np.concatenate([tensors[t][1] for t in node.sources])
+            info = np.finfo(made.dtype)
+            if isinstance(node, Linear):
+                out, bound = _linear_step(node, value, error, made.terms, made.extra, info)
+            elif isinstance(node, Units):
+                out = np.where(value > 0, value, node.slope * value)
+                grow = np.maximum(1.0, np.abs(node.slope))
+                bound = grow * error + 4 * _unit_roundoff(info) * np.abs(out)
+                bound = bound + 2 * float(info.smallest_subnormal)
+            else:
+                out = node.windows(value[None], -np.inf)[0].max(axis=0)
+                bound = node.windows(error[None], 0.0)[0].max(axis=0)
+            label = made.name or names[-1]
+            got = self._seen(made.name, k + 1)
+            if got is not None:
+                if not np.isfinite(got).all():
+                    if float(np.abs(out).max() + bound.max()) < 0.5 * float(info.max):
+                        raise self._mismatch(label, "is not finite")
+                    return False
+                if k in self.needed:
+                    self._require(label, got, out, bound)
+            if isinstance(node, (Units, Max)) and k in self.needed:
+                rounding = 4 * _unit_roundoff(info) * np.abs(out) + 2 * float(
+                    info.smallest_subnormal
                 )
-            largest = max(largest, float(difference.max()))
-            worst = max(worst, float((difference / allowed).max()))
-    return worst, largest, True
+                if got is not None:
+                    out, bound = got, np.zeros_like(got)
+                pre_name = names[node.sources[-1]]
+                self.layers.append(_Layer(value, error, rounding, out, pre_name, label))
+            elif got is not None:
+                # what the network is compared with is the runtime's value, not the prediction
+                out = got
+            if not np.isfinite(out).all():
+                return False
+            tensors.append((out, bound))
+            names.append(label)
+        self.tensors = tensors
+        return True
+
+    def _seen(self, name: str | None, tensor: int) -> FloatArray | None:
+        if name is None or name not in self.seen:
+            return None
+        out = np.empty(self.graph.sizes[tensor])
+        out[self.graph.names[name].index.ravel()] = self.seen[name].ravel()
+        return out
+
+    def network_agrees(self, net: Network, x: FloatArray) -> None:
+        """Walk the network from the runtime's activations of each layer to the next."""
+        zero = np.zeros((1, 1))
+        tensors: dict[int, tuple[FloatArray, FloatArray]] = {0: (x[None], zero * x[None])}
+        layer = 0
+        for k, node in enumerate(net.nodes):
+            value = np.concatenate([tensors[t][0] for t in node.sources], axis=1)
+            error = np.concatenate([tensors[t][1] for t in node.sources], axis=1)
+            if isinstance(node, Linear):
+                made, slack, _ = linear_bound(node, value, error, zero * value)
+                tensors[k + 1] = made, slack
+                continue
+            if len(self.layers) != len(net.widths):
+                return  # nothing to hold it against: folding has dropped a layer
+            seen = self.layers[layer]
+            if seen.pre.size != value.size:
+                raise self._mismatch(seen.pre_name, f"(affine map {layer}) has another size")
+            name = f"{seen.pre_name}' (affine map {layer})"
+            self._require(name, seen.pre, value[0], seen.bound + error[0])
+            if isinstance(node, Units):
+                expected = np.where(seen.pre > 0, seen.pre, node.slope * seen.pre)
+                allowed = np.maximum(1.0, np.abs(node.slope)) * seen.bound + seen.rounding
+                self._require(f"{seen.post_name}' (layer {layer})", seen.post, expected, allowed)
+            layer += 1
+            tensors[k + 1] = seen.post[None], zero * seen.post[None]
+        found = self._outputs()
+        if found is not None and found[0].size == net.output_size:
+            got, bound, label = found
+            name = f"{label}' (affine map {layer})"
+            self._require(
+                name, got, tensors[len(net.nodes)][0][0], bound + tensors[len(net.nodes)][1][0]
+            )
+
+    def _outputs(self) -> tuple[FloatArray, FloatArray, str] | None:
+        last = getattr(self.graph, "outputs", ())
+        parts = [self.graph.names[name] for name in last if name in self.graph.names]
+        if not parts:
+            return None
+        values = [self.tensors[p.tensor][0][p.index.ravel()] for p in parts]
+        bounds = [self.tensors[p.tensor][1][p.index.ravel()] for p in parts]
+        return np.concatenate(values), np.concatenate(bounds), str(last[0])
+
+    def _require(
+        self, name: str, got: FloatArray, expected: FloatArray, allowed: FloatArray
+    ) -> None:
+        difference = np.abs(got - expected)
+        allowed = allowed * (1 + 2.0**-20) + 1e-300
+        if not (difference <= allowed).all():
+            i = int(np.argmax(~(difference <= allowed)))
+            raise self._mismatch(
+                name,
+                f"entry {i} is {got[i]:.9g} in {self.runtime}, {expected[i]:.9g} in the imported "
+                f"network, more than rounding ({allowed[i]:.2g}) explains",
+            )
+        if difference.size:
+            self.largest = max(self.largest, float(difference.max()))
+            self.worst = max(self.worst, float((difference / allowed).max()))
+
+    def _mismatch(self, name: str, what: str) -> InputError:
+        close = "" if name.endswith(")") else "'"
+        return InputError(f"replay: tensor '{name}{close} {what}; the import is wrong")
 
 
-def _bound(layer: Layer, source: FloatArray, info: Any) -> tuple[FloatArray, float]:
-    """Rigorous bound on the rounding of one layer as executed, and the largest magnitude in it."""
+def _linear_step(
+    node: Linear, value: FloatArray, error: FloatArray, terms: int, extra: Any, info: Any
+) -> tuple[FloatArray, FloatArray]:
+    """A linear operator as executed: its value in float64 and the bound of its rounding."""
+    if isinstance(node, Sparse) and node.gathers and terms == 0:
+        at = node.index[:, 0]
+        return value[at], error[at]
+    out = node.apply(value[None])[0]
+    both = np.stack([np.abs(value) + error, error])
+    size, carried = node.product(both, absolute=True)
+    size = size + np.abs(node.bias) + extra
+    k = terms + 4
     unit, tiny = _unit_roundoff(info), float(info.smallest_subnormal)
-    value, error = source, np.zeros_like(source)
-    top = float(np.abs(value).max(initial=0))
-    for step in layer.steps:
-        scale = abs(step.scale)
-        if step.matrix is None:
-            terms, size, carried = 1, scale * (np.abs(value) + error), scale * error
-            value = step.scale * value
-        else:
-            table = np.abs(step.matrix)
-            terms = table.shape[1]
-            size, carried = scale * (table @ (np.abs(value) + error)), scale * (table @ error)
-            value = step.scale * (step.matrix @ value)
-        if step.offset is not None:
-            value, size = value + step.offset, size + np.abs(step.offset)
-        k = terms + 4
-        gamma = k * unit / (1 - k * unit) if k * unit < 1 else np.inf
-        # A factor for the float64 arithmetic of this function itself.
-        error = (carried + gamma * size + k * tiny * max(1.0, scale)) * (1 + 2.0**-20)
-        top = max(top, float((size + error).max(initial=0)))
-    return error, top
+    gamma = k * unit / (1 - k * unit) if k * unit < 1 else np.inf
+    # What this function itself rounds, in float64, and a factor for the bound's own rounding.
+    own = 4 * (node.terms + 10) * 2.0**-53
+    return out, (carried + (gamma + own) * size + k * tiny) * (1 + 2.0**-20)
+
+
+def _needed(graph: Graph) -> set[int]:
+    """The nodes that the outputs depend on."""
+    last = [graph.names[name].tensor for name in getattr(graph, "outputs", ())]
+    stack, out = last or list(range(1, len(graph.sizes))), set[int]()
+    while stack:
+        tensor = stack.pop()
+        if tensor and tensor - 1 not in out:
+            out.add(tensor - 1)
+            stack += graph.nodes[tensor - 1].sources
+    return out
 
 
 def _unit_roundoff(info: Any) -> float:
     return float(info.eps) / 2
 
 
-def _mismatch(name: str, k: int, what: str) -> InputError:
-    return InputError(f"replay: tensor '{name}' (affine map {k}) {what}; the import is wrong")
+def _visible(model: OnnxModel) -> list[str]:
+    """The file's tensors to look at: those that are exactly one node's output, and the outputs."""
+    fed = {i.name for i in model.inputs}
+    named = [made.name for made in model.graph.executed if made.name is not None]
+    return [n for n in dict.fromkeys([*named, *model.outputs]) if n not in fed]
 
 
 def _session(model: OnnxModel) -> Any:
@@ -230,13 +399,10 @@ def _session(model: OnnxModel) -> Any:
 
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    element = {np.float32: 1, np.float16: 10, np.float64: 11}[model.dtype]
     stated = {output.name for output in proto.graph.output}
-    for layer in model.layers:
-        for name in (layer.pre, layer.post):
-            if name not in stated and name != model.input_name:
-                stated.add(name)
-                proto.graph.output.append(onnx.helper.make_tensor_value_info(name, element, None))
+    for name in _visible(model):
+        if name not in stated:
+            proto.graph.output.append(onnx.ValueInfoProto(name=name))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -247,19 +413,6 @@ def _session(model: OnnxModel) -> Any:
         )
     except Exception as error:  # onnxruntime's own classes, all derived from Exception
         raise NotReplayed(f"onnxruntime cannot load the model: {error}") from error
-
-
-def _run(
-    session: Any, names: list[str], model: OnnxModel, x: NDArray[Any]
-) -> dict[str, FloatArray]:
-    wanted = [name for name in names if name != model.input_name]
-    feed = {model.input_name: x.reshape(model.input_shape)}
-    try:
-        results = session.run(wanted, feed) if wanted else []
-    except Exception as error:
-        raise NotReplayed(f"onnxruntime cannot run the model: {error}") from error
-    flat = {n: np.asarray(v, np.float64).ravel() for n, v in zip(wanted, results, strict=True)}
-    return {model.input_name: x.astype(np.float64), **flat}
 
 
 # --------------------------------------------------------------------- cache

@@ -18,6 +18,7 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, int_matmul
 from plverify.exact_net import ExactNet, canonicalise_row
 from plverify.network import Network, load
+from plverify.nodes import Dense
 
 QUIET = settings(deadline=None)
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -267,10 +268,14 @@ def test_load_passes_networks_and_pairs_through():
     assert hash(load(net.exact_net)) == hash(net)
     assert net != 3
     with pytest.raises(ValueError):
-        net.float_layers[0][0][0, 0] = 5
+        net.nodes[0].weight[0, 0] = 5
 
 
 # ------------------------------------------------------------------------------------ exact arrays
+
+
+def one_map(rows):
+    return Network(rows.cols, [Dense(0, rows)])
 
 
 @QUIET
@@ -279,20 +284,21 @@ def test_composition_shift_and_scaling_are_exact(case, seed):
     rng, weights, biases, _ = case
     n = weights[0].shape[1]
     net = Network.from_arrays(weights, biases, slope=1.0)
-    folded = net._affines[0]
-    for rows in net._affines[1:]:
+    tables = [node.rows for node in net.nodes if isinstance(node, Dense)]
+    folded = tables[0]
+    for rows in tables[1:]:
         folded = rows.after(folded)
     x = [Fraction(rng.randint(-9, 9), 7) for _ in range(n)]
-    assert Network([folded], []).exact(x) == net.exact(x)
+    assert one_map(folded).exact(x) == net.exact(x)
     d = [rng.choice([0.0, 0.1, 3.0, 2.0**-80]) for _ in range(n)]
-    moved = Network([folded.shifted(ExactArray(d))], [])
+    moved = one_map(folded.shifted(ExactArray(d)))
     assert moved.exact(x) == net.exact([a + Fraction(b) for a, b in zip(x, d, strict=True)])
     e = [rng.choice([0.0, 0.1, 3.0, 2.0**-80, Fraction(1, 3)]) for _ in range(folded.rows)]
-    more = Network([folded.plus(ExactArray(e))], [])
+    more = one_map(folded.plus(ExactArray(e)))
     expected = [a + Fraction(b) for a, b in zip(net.exact(x), e, strict=True)]
     assert more.exact(x) == expected
     assert more == Network.from_exact(more.exact_net)
-    scaled = Network([folded.times([Fraction(2, 3)] * folded.rows)], [])
+    scaled = one_map(folded.times([Fraction(2, 3)] * folded.rows))
     assert scaled.exact(x) == [v * Fraction(2, 3) for v in net.exact(x)]
 
 
@@ -302,9 +308,9 @@ def test_bias_added_later_gives_the_same_bytes(case):
     _, weights, biases, _ = case
     for w, b in zip(weights, biases, strict=True):
         at_once = Network.from_arrays([w], [b])
-        later = Network([Network.from_arrays([w])._affines[0].plus(ExactArray(b))], [])
+        later = one_map(Network.from_arrays([w]).nodes[0].rows.plus(ExactArray(b)))
         assert later.canonical == at_once.canonical
-        twice = Network([later._affines[0].plus(ExactArray(-b))], [])
+        twice = one_map(later.nodes[0].rows.plus(ExactArray(-b)))
         assert twice.canonical == Network.from_arrays([w]).canonical
 
 

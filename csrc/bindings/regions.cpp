@@ -45,6 +45,7 @@ void put_batch(py::dict& out, RegionBatch<D>&& b, int pattern_bytes, int outputs
     out["vertices"] = to_array(std::move(b.vertices), {v, D});
     out["line_layer"] = to_array(std::move(b.line_layer), {v});
     out["line_unit"] = to_array(std::move(b.line_unit), {v});
+    out["line_piece"] = to_array(std::move(b.line_piece), {v});
     out["flags"] = to_array(std::move(b.flags), {v});
     out["jacobian"] = to_array(std::move(b.jacobian), {n, outputs, D});
     out["offset"] = to_array(std::move(b.offset), {n, outputs});

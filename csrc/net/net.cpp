@@ -1,9 +1,11 @@
 #include "net/net.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <stdexcept>
 #include <string>
 
@@ -17,95 +19,431 @@ namespace {
 
 constexpr uint32_t kMaxSize = 1u << 24;  // rows, columns, units
 constexpr uint32_t kMaxShift = 1u << 16;
+constexpr size_t kMaxEntries = size_t{1} << 28;  // of one form
+constexpr uint32_t kMaxNodes = 40001;
 
-struct RawAffine {
-    int rows = 0, cols = 0;
-    std::vector<uint32_t> shifts;
-    std::vector<Int> dens, coefs;
+Int lcm(const Int& a, const Int& b) { return a.divexact(Int::gcd(a, b)) * b; }
+
+// Rows of a linear node over one common scale; entry (row, col) at row * (cols + 1) + col, the bias
+// last.
+struct Table {
+    size_t rows = 0, cols = 0;
+    std::vector<Int> entries;
+    Int scale = 1;
+    const Int& at(size_t row, size_t col) const { return entries[row * (cols + 1) + col]; }
 };
 
-RawAffine read_affine(ByteReader& in) {
-    RawAffine raw;
-    const uint32_t rows = in.u32(), cols = in.u32();
-    if (rows == 0 || rows > kMaxSize || cols > kMaxSize) malformed("affine size");
-    raw.rows = static_cast<int>(rows);
-    raw.cols = static_cast<int>(cols);
-    raw.shifts = in.u32s(rows);
-    for (uint32_t s : raw.shifts)
-        if (s > kMaxShift) malformed("shift out of range");
-    raw.dens = in.ints(rows);
-    for (const Int& d : raw.dens)
-        if (d.sign() <= 0) malformed("denominator not positive");
-    raw.coefs = in.ints(static_cast<size_t>(rows) * (static_cast<size_t>(cols) + 1));
-    return raw;
-}
-
-ExactAffine make_exact(const RawAffine& raw) {
-    ExactAffine out;
-    out.rows = raw.rows;
-    out.cols = raw.cols;
-    const uint32_t shift =
-        raw.shifts.empty() ? 0 : *std::max_element(raw.shifts.begin(), raw.shifts.end());
+Table read_table(ByteReader& in, uint32_t rows, uint32_t cols) {
+    if (rows == 0 || rows > kMaxSize || cols > kMaxSize) malformed("size of a linear node");
+    Table out;
+    out.rows = rows;
+    out.cols = cols;
+    const std::vector<uint32_t> shifts = in.u32s(rows);
+    const uint32_t shift = *std::max_element(shifts.begin(), shifts.end());
+    if (shift > kMaxShift) malformed("shift out of range");
+    const std::vector<Int> dens = in.ints(rows);
     Int den = 1;
-    for (const Int& d : raw.dens) den = den.divexact(Int::gcd(den, d)) * d;
+    for (const Int& d : dens) {
+        if (d.sign() <= 0) malformed("denominator not positive");
+        den = lcm(den, d);
+    }
+    out.entries = in.ints(static_cast<size_t>(rows) * (static_cast<size_t>(cols) + 1));
+    for (size_t r = 0; r < rows; ++r) {
+        Int factor = den.divexact(dens[r]);
+        factor <<= shift - shifts[r];
+        if (factor.is_one()) continue;
+        for (size_t c = 0; c <= cols; ++c) out.entries[r * (cols + 1) + c] *= factor;
+    }
     out.scale = den;
     out.scale <<= shift;
-    const size_t stride = static_cast<size_t>(raw.cols) + 1;
-    std::vector<Int> w(static_cast<size_t>(raw.rows) * raw.cols);
-    out.bias.resize(raw.rows);
-    for (int r = 0; r < raw.rows; ++r) {
-        Int factor = den.divexact(raw.dens[r]);
-        factor <<= shift - raw.shifts[r];
-        const bool plain = factor == Int(1);
-        for (int c = 0; c < raw.cols; ++c) {
-            const Int& q = raw.coefs[r * stride + c];
-            w[static_cast<size_t>(r) * raw.cols + c] = plain ? q : q * factor;
-        }
-        out.bias[r] = raw.coefs[r * stride + raw.cols] * factor;
+    return out;
+}
+
+constexpr int kForm = -2;
+
+// A tensor of the graph: the activations of a layer (or the input) themselves, or a form in them.
+struct Tensor {
+    int size = 0;
+    int basis = kForm;  // a layer, kInput, or kForm
+    ExactForm form;
+};
+
+// One row of a form while it is put together: entries by source and column.
+struct RowSum {
+    std::map<std::pair<int, int>, Int> entries;
+    Int bias;
+    void add(int source, int col, const Int& w) {
+        if (!w.is_zero()) entries[{source, col}] += w;
     }
-    out.small = std::all_of(w.begin(), w.end(), [](const Int& v) { return v.bit_length() <= 62; });
-    if (out.small) {
-        out.w64.resize(w.size());
-        for (size_t k = 0; k < w.size(); ++k) out.w64[k] = static_cast<int64_t>(w[k].to_words()[0]);
-    } else {
-        out.wbig = std::move(w);
+};
+
+class GraphReader {
+public:
+    explicit GraphReader(std::string_view bytes) : in_(bytes) {}
+
+    std::shared_ptr<const Net> read() {
+        using namespace std::string_view_literals;
+        in_.expect("PLNET\0001\n"sv);
+        net_ = std::make_shared<Net>();
+        const uint32_t input = in_.u32(), nodes = in_.u32();
+        if (input == 0 || input > kMaxSize) malformed("input size");
+        if (nodes == 0 || nodes > kMaxNodes) malformed("number of nodes");
+        net_->input_size = static_cast<int>(input);
+        tensors_.push_back({net_->input_size, kInput, {}});
+        for (uint32_t k = 0; k < nodes; ++k) read_node(k);
+        if (!in_.at_end()) malformed("trailing bytes");
+        const Tensor& last = tensors_.back();
+        if (last.basis != kForm) malformed("the last node is not linear");
+        net_->output_exact = last.form;
+        finish();
+        return net_;
+    }
+
+private:
+    void read_node(uint32_t k) {
+        switch (in_.u8()) {
+            case 1:
+                return read_dense(k);
+            case 2:
+                return read_units(k);
+            case 3:
+                return read_conv(k);
+            case 4:
+                return read_sparse(k);
+            case 5:
+                return read_max(k);
+            default:
+                malformed("unknown kind of node");
+        }
+    }
+
+    const Tensor& source(uint32_t k) {
+        const uint32_t t = in_.u32();
+        if (t > k) malformed("a node reads a tensor that is not there yet");
+        return tensors_[t];
+    }
+
+    // The sources of a node end to end, as one tensor.
+    Tensor joined(uint32_t k) {
+        const uint32_t n = in_.u32();
+        if (n == 0 || n > 2 * kMaxNodes) malformed("number of sources");
+        if (n == 1) return source(k);
+        std::vector<const Tensor*> parts;
+        int size = 0;
+        Int scale = 1;
+        for (uint32_t i = 0; i < n; ++i) {
+            parts.push_back(&source(k));
+            size += parts.back()->size;
+            if (size > static_cast<int>(kMaxSize)) malformed("size of joined tensors");
+            scale = lcm(scale, scale_of(*parts.back()));
+        }
+        std::vector<RowSum> rows(static_cast<size_t>(size));
+        size_t at = 0;
+        for (const Tensor* part : parts)
+            for (int i = 0; i < part->size; ++i) add_entry(rows[at++], *part, i, Int(1), scale);
+        return tensor_of(std::move(rows), scale);
+    }
+
+    static Int scale_of(const Tensor& t) { return t.basis == kForm ? t.form.scale : Int(1); }
+
+    // row += w * (entry i of the tensor) * scale, `scale` being a multiple of the tensor's.
+    static void add_entry(RowSum& row, const Tensor& tensor, int i, const Int& w,
+                          const Int& scale) {
+        if (tensor.basis != kForm) {
+            row.add(tensor.basis, i, w * scale);
+            return;
+        }
+        const ExactForm& form = tensor.form;
+        const Int factor = w * scale.divexact(form.scale);
+        for (const ExactBlock& block : form.blocks)
+            for (size_t k = block.first(i); k < block.last(i); ++k)
+                if (!block.is_zero(k))
+                    row.add(block.source, block.column(i, k), block.weight(k) * factor);
+        row.bias += form.bias[i] * factor;
+    }
+
+    Tensor tensor_of(std::vector<RowSum>&& rows, const Int& scale) const;
+    ExactForm as_form(const Tensor& tensor) const;
+    int basis_size(int basis) const {
+        return basis == kInput ? net_->input_size : net_->layers[basis].units;
+    }
+    void finish();
+    void read_dense(uint32_t k);
+    void read_units(uint32_t k);
+    void read_conv(uint32_t k);
+    void read_sparse(uint32_t k);
+    void read_max(uint32_t k);
+
+    ByteReader in_;
+    std::shared_ptr<Net> net_;
+    std::vector<Tensor> tensors_;
+};
+
+// Compresses where fewer than a quarter of the entries are there.
+void store(ExactBlock& block, std::vector<Int>&& weights) {
+    block.small = std::all_of(weights.begin(), weights.end(),
+                              [](const Int& v) { return v.bit_length() <= 62; });
+    if (!block.small) {
+        block.wbig = std::move(weights);
+        return;
+    }
+    block.w64.resize(weights.size());
+    for (size_t k = 0; k < weights.size(); ++k) block.w64[k] = weights[k].to_int64();
+}
+
+Tensor GraphReader::tensor_of(std::vector<RowSum>&& rows, const Int& scale) const {
+    Tensor out;
+    out.size = static_cast<int>(rows.size());
+    ExactForm& form = out.form;
+    form.rows = out.size;
+    form.scale = scale;
+    std::map<int, size_t> entries;
+    for (RowSum& row : rows) {
+        form.bias.push_back(std::move(row.bias));
+        for (auto it = row.entries.begin(); it != row.entries.end();) {
+            if (it->second.is_zero()) {
+                it = row.entries.erase(it);
+            } else {
+                ++entries[it->first.first];
+                ++it;
+            }
+        }
+    }
+    for (const auto& [source, count] : entries) {
+        if (count > kMaxEntries) malformed("too many entries");
+        ExactBlock block;
+        block.source = source;
+        block.rows = form.rows;
+        block.cols = basis_size(source);
+        const size_t all = static_cast<size_t>(block.rows) * static_cast<size_t>(block.cols);
+        block.dense = 4 * count > all;
+        std::vector<Int> weights(block.dense ? all : 0);
+        if (!block.dense) block.start.push_back(0);
+        for (int r = 0; r < form.rows; ++r) {
+            for (auto& [key, w] : rows[r].entries) {
+                if (key.first != source) continue;
+                if (block.dense) {
+                    weights[block.first(r) + static_cast<size_t>(key.second)] = std::move(w);
+                } else {
+                    block.col.push_back(key.second);
+                    weights.push_back(std::move(w));
+                }
+            }
+            if (!block.dense) block.start.push_back(block.col.size());
+        }
+        store(block, std::move(weights));
+        form.blocks.push_back(std::move(block));
     }
     return out;
 }
 
-FloatAffine make_float(const RawAffine& raw) {
-    FloatAffine out;
-    out.rows = raw.rows;
-    out.cols = raw.cols;
-    out.stride = padded(raw.rows);
-    out.w.assign(static_cast<size_t>(out.stride) * raw.cols, 0.0);
-    out.bias.assign(out.stride, 0.0);
-    out.row_norm.assign(out.stride, 0.0);
-    const size_t stride = static_cast<size_t>(raw.cols) + 1;
-    for (int r = 0; r < raw.rows; ++r) {
-        const long exponent = -static_cast<long>(raw.shifts[r]);
-        const bool dyadic = raw.dens[r] == Int(1);
-        auto value = [&](const Int& q) {
-            if (q.is_zero()) return 0.0;
-            if (dyadic && q.bit_length() <= 53 && exponent > -960)  // exact, the common case
-                return std::ldexp(q.to_double(), static_cast<int>(exponent));
-            return Int::ratio_scaled(q, raw.dens[r], exponent);
-        };
-        double sum = 0.0;
-        for (int c = 0; c < raw.cols; ++c) {
-            const double v = value(raw.coefs[r * stride + c]);
-            out.w[static_cast<size_t>(c) * out.stride + r] = v;
-            sum += v * v;
+ExactForm GraphReader::as_form(const Tensor& tensor) const {
+    if (tensor.basis == kForm) return tensor.form;
+    ExactForm form;
+    form.rows = tensor.size;
+    form.bias.resize(static_cast<size_t>(tensor.size));
+    ExactBlock block;
+    block.source = tensor.basis;
+    block.rows = block.cols = tensor.size;
+    block.dense = false;
+    for (int i = 0; i <= tensor.size; ++i) block.start.push_back(static_cast<size_t>(i));
+    for (int i = 0; i < tensor.size; ++i) block.col.push_back(i);
+    block.w64.assign(static_cast<size_t>(tensor.size), 1);
+    form.blocks.push_back(std::move(block));
+    return form;
+}
+
+void GraphReader::read_dense(uint32_t k) {
+    const Tensor& from = source(k);
+    const uint32_t rows = in_.u32(), cols = in_.u32();
+    if (static_cast<int>(cols) != from.size) malformed("widths of consecutive nodes differ");
+    Table table = read_table(in_, rows, cols);
+    if (from.basis == kForm) {
+        std::vector<RowSum> sums(rows);
+        for (uint32_t r = 0; r < rows; ++r) {
+            for (uint32_t c = 0; c < cols; ++c)
+                if (!table.at(r, c).is_zero())
+                    add_entry(sums[r], from, static_cast<int>(c), table.at(r, c), from.form.scale);
+            sums[r].bias += table.at(r, cols) * from.form.scale;
         }
-        out.bias[r] = value(raw.coefs[r * stride + raw.cols]);
-        // sqrt(sum) has relative error at most (cols / 2 + 2) u, and squares below 1e-300 may have
-        // been lost.
-        out.row_norm[r] = std::sqrt(sum + raw.cols * 1e-300) * (1.0 + (raw.cols + 8) * 0x1p-52);
+        tensors_.push_back(tensor_of(std::move(sums), table.scale * from.form.scale));
+        return;
     }
-    return out;
+    // Straight from the activations: nothing to multiply out.
+    Tensor out;
+    out.size = static_cast<int>(rows);
+    out.form.rows = out.size;
+    out.form.scale = table.scale;
+    ExactBlock block;
+    block.source = from.basis;
+    block.rows = out.size;
+    block.cols = from.size;
+    std::vector<Int> weights;
+    weights.reserve(static_cast<size_t>(rows) * cols);
+    for (uint32_t r = 0; r < rows; ++r) {
+        Int* entry = &table.entries[static_cast<size_t>(r) * (cols + 1)];
+        for (uint32_t c = 0; c < cols; ++c) weights.push_back(std::move(entry[c]));
+        out.form.bias.push_back(std::move(entry[cols]));
+    }
+    store(block, std::move(weights));
+    out.form.blocks.push_back(std::move(block));
+    tensors_.push_back(std::move(out));
+}
+
+void GraphReader::read_conv(uint32_t k) {
+    const Tensor& from = source(k);
+    const uint32_t channels = in_.u32(), positions = in_.u32(), groups = in_.u32();
+    const uint32_t width = in_.u32(), places = in_.u32(), kernels = in_.u32();
+    if (channels == 0 || positions == 0 || width == 0 || places == 0 || kernels == 0 ||
+        uint64_t{channels} * positions != static_cast<uint64_t>(from.size) ||
+        uint64_t{kernels} * places > kMaxSize || uint64_t{width} * places > kMaxEntries)
+        malformed("sizes of a convolution");
+    if (groups == 0 || channels % groups != 0 || kernels % groups != 0)
+        malformed("groups of a convolution");
+    const std::vector<int32_t> taps = in_.i32s(static_cast<size_t>(width) * places);
+    for (int32_t t : taps)
+        if (t < -1 || t >= static_cast<int32_t>(positions)) malformed("taps out of range");
+    const uint32_t inner = channels / groups;
+    const Table table = read_table(in_, kernels, inner * width);
+    const Int scale = scale_of(from);
+    if (uint64_t{kernels} * places * inner * width > kMaxEntries)
+        throw std::invalid_argument("a convolution is too large for the region engine");
+    std::vector<RowSum> sums(static_cast<size_t>(kernels) * places);
+    for (uint32_t o = 0; o < kernels; ++o)
+        for (uint32_t p = 0; p < places; ++p) {
+            RowSum& sum = sums[static_cast<size_t>(o) * places + p];
+            const uint32_t first = o / (kernels / groups) * inner;
+            for (uint32_t c = 0; c < inner; ++c)
+                for (uint32_t t = 0; t < width; ++t) {
+                    const int32_t tap = taps[static_cast<size_t>(t) * places + p];
+                    const Int& w = table.at(o, static_cast<size_t>(c) * width + t);
+                    if (tap >= 0 && !w.is_zero())
+                        add_entry(sum, from, static_cast<int>((first + c) * positions) + tap, w,
+                                  scale);
+                }
+            sum.bias += table.at(o, table.cols) * scale;
+        }
+    tensors_.push_back(tensor_of(std::move(sums), table.scale * scale));
+}
+
+void GraphReader::read_sparse(uint32_t k) {
+    const Tensor from = joined(k);
+    const uint32_t rows = in_.u32(), width = in_.u32();
+    if (rows == 0 || rows > kMaxSize || width == 0 || uint64_t{rows} * width > kMaxEntries)
+        malformed("sizes of a sparse node");
+    const std::vector<int32_t> index = in_.i32s(static_cast<size_t>(rows) * width);
+    for (int32_t i : index)
+        if (i < -1 || i >= from.size) malformed("inputs of a sparse node");
+    const Table table = read_table(in_, rows, width);
+    const Int scale = scale_of(from);
+    std::vector<RowSum> sums(rows);
+    for (uint32_t r = 0; r < rows; ++r) {
+        for (uint32_t c = 0; c < width; ++c) {
+            const int32_t i = index[static_cast<size_t>(r) * width + c];
+            if (table.at(r, c).is_zero()) continue;
+            if (i < 0) malformed("a coefficient has no input");
+            add_entry(sums[r], from, i, table.at(r, c), scale);
+        }
+        sums[r].bias += table.at(r, width) * scale;
+    }
+    tensors_.push_back(tensor_of(std::move(sums), table.scale * scale));
+}
+
+void GraphReader::read_units(uint32_t k) {
+    const Tensor& from = source(k);
+    Layer layer;
+    layer.exact = as_form(from);
+    const uint32_t width = in_.u32();
+    if (static_cast<int>(width) != from.size) malformed("number of units");
+    layer.units = from.size;
+    const std::vector<uint32_t> shifts = in_.u32s(width);
+    layer.slope_num = in_.ints(width);
+    layer.slope_shift = *std::max_element(shifts.begin(), shifts.end());
+    if (layer.slope_shift > kMaxShift) malformed("shift out of range");
+    const auto stride = static_cast<size_t>(padded(layer.units));
+    layer.slope.assign(stride, 0.0);
+    layer.gap.assign(stride, 0.0);
+    layer.one_piece.assign(width, 0);
+    for (uint32_t i = 0; i < width; ++i) {
+        Int one = 1;
+        one <<= shifts[i];
+        layer.one_piece[i] = layer.slope_num[i] == one;
+        if (!layer.slope_num[i].is_zero()) layer.all_relu = false;
+        const long exponent = -static_cast<long>(shifts[i]);
+        layer.slope[i] = Int::ratio_scaled(layer.slope_num[i], Int(1), exponent);
+        layer.gap[i] = Int::ratio_scaled(one - layer.slope_num[i], Int(1), exponent);
+        layer.max_slope = std::max({layer.max_slope, std::fabs(layer.slope[i]) * (1 + 0x1p-50),
+                                    std::fabs(layer.gap[i]) * (1 + 0x1p-50)});
+        layer.slope_num[i] <<= layer.slope_shift - shifts[i];
+    }
+    tensors_.push_back({layer.units, static_cast<int>(net_->layers.size()), {}});
+    net_->layers.push_back(std::move(layer));
+}
+
+void GraphReader::read_max(uint32_t k) {
+    const Tensor from = joined(k);
+    const uint32_t channels = in_.u32(), positions = in_.u32();
+    const uint32_t slots = in_.u32(), places = in_.u32();
+    if (channels == 0 || uint64_t{channels} * positions != static_cast<uint64_t>(from.size) ||
+        slots < 2 || slots >= 1u << 16 || places == 0 ||
+        uint64_t{slots} * places * channels > kMaxEntries)
+        malformed("sizes of a maximum");
+    const std::vector<int32_t> taps = in_.i32s(static_cast<size_t>(slots) * places);
+    Layer layer;
+    layer.exact = as_form(from);
+    layer.units = static_cast<int>(channels * places);
+    layer.slots = static_cast<int>(slots);
+    layer.bits = static_cast<int>(std::bit_width(slots - 1));
+    layer.table.assign(static_cast<size_t>(slots) * layer.units, -1);
+    std::vector<int> filled(static_cast<size_t>(layer.units), 0);
+    for (uint32_t s = 0; s < slots; ++s)
+        for (uint32_t c = 0; c < channels; ++c)
+            for (uint32_t p = 0; p < places; ++p) {
+                const int32_t t = taps[static_cast<size_t>(s) * places + p];
+                if (t < -1 || t >= static_cast<int32_t>(positions)) malformed("taps out of range");
+                const size_t w = static_cast<size_t>(c) * places + p;
+                if (t < 0) continue;
+                layer.table[static_cast<size_t>(s) * layer.units + w] =
+                    static_cast<int32_t>(c * positions) + t;
+                ++filled[w];
+            }
+    if (*std::min_element(filled.begin(), filled.end()) == 0) malformed("a window is empty");
+    tensors_.push_back({layer.units, static_cast<int>(net_->layers.size()), {}});
+    net_->layers.push_back(std::move(layer));
+}
+
+void GraphReader::finish() {
+    for (Layer& layer : net_->layers) {
+        layer.dense = rounded(layer.exact);
+        net_->unit_offset.push_back(net_->unit_count);
+        net_->bit_offset.push_back(net_->pattern_bits);
+        net_->unit_count += layer.units;
+        net_->pattern_bits += static_cast<size_t>(layer.units) * static_cast<size_t>(layer.bits);
+    }
+    net_->output = rounded(net_->output_exact);
 }
 
 }  // namespace
+
+int Net::piece(const uint8_t* pattern, int layer, int unit) const {
+    const int bits = layers[layer].bits;
+    size_t at = bit_offset[layer] + static_cast<size_t>(unit) * static_cast<size_t>(bits);
+    int out = 0;
+    for (int k = 0; k < bits; ++k, ++at) out |= (pattern[at >> 3] >> (at & 7) & 1) << k;
+    return out;
+}
+
+void Net::set_piece(uint8_t* pattern, int layer, int unit, int piece) const {
+    const int bits = layers[layer].bits;
+    size_t at = bit_offset[layer] + static_cast<size_t>(unit) * static_cast<size_t>(bits);
+    for (int k = 0; k < bits; ++k, ++at) {
+        const auto mask = static_cast<uint8_t>(1u << (at & 7));
+        if (piece >> k & 1)
+            pattern[at >> 3] = static_cast<uint8_t>(pattern[at >> 3] | mask);
+        else
+            pattern[at >> 3] = static_cast<uint8_t>(pattern[at >> 3] & ~mask);
+    }
+}
 
 void ByteReader::expect(std::string_view magic) {
     if (bytes_.size() - at_ < magic.size() || bytes_.substr(at_, magic.size()) != magic)
@@ -135,6 +473,13 @@ std::vector<uint32_t> ByteReader::u32s(size_t n) {
     return out;
 }
 
+std::vector<int32_t> ByteReader::i32s(size_t n) {
+    const std::vector<uint32_t> raw = u32s(n);
+    std::vector<int32_t> out(n);
+    for (size_t k = 0; k < n; ++k) out[k] = static_cast<int32_t>(raw[k]);
+    return out;
+}
+
 std::vector<Int> ByteReader::ints(size_t n) {
     const size_t words = u8();
     if (words == 0) throw std::invalid_argument("malformed bytes: integers of no words");
@@ -155,66 +500,6 @@ std::vector<Int> ByteReader::ints(size_t n) {
     return out;
 }
 
-std::shared_ptr<const Net> Net::parse(std::string_view bytes) {
-    using namespace std::string_view_literals;
-    ByteReader in(bytes);
-    in.expect("PLNET\0001\n"sv);
-    auto net = std::make_shared<Net>();
-    const uint32_t input = in.u32(), nodes = in.u32();
-    if (input == 0 || input > kMaxSize) malformed("input size");
-    if (nodes % 2 == 0 || nodes > 20001)
-        malformed("the nodes must alternate, beginning and ending with an affine map");
-    net->input_size = static_cast<int>(input);
-    uint32_t width = input;
-    for (uint32_t k = 0; k < nodes; ++k) {
-        const bool affine = k % 2 == 0;
-        if (in.u8() != (affine ? 1 : 2)) malformed("unexpected kind of node");
-        if (in.u32() != k) malformed("only chains are supported");
-        if (affine) {
-            const RawAffine raw = read_affine(in);
-            if (static_cast<uint32_t>(raw.cols) != width)
-                malformed("widths of consecutive nodes differ");
-            width = static_cast<uint32_t>(raw.rows);
-            if (k + 1 == nodes) {
-                net->output_exact = make_exact(raw);
-                net->output = make_float(raw);
-            } else {
-                Layer layer;
-                layer.exact = make_exact(raw);
-                layer.dense = make_float(raw);
-                layer.units = raw.rows;
-                net->layers.push_back(std::move(layer));
-            }
-        } else {
-            Layer& layer = net->layers.back();
-            if (in.u32() != width) malformed("number of units");
-            const std::vector<uint32_t> shifts = in.u32s(width);
-            layer.slope_num = in.ints(width);
-            layer.slope_shift = *std::max_element(shifts.begin(), shifts.end());
-            if (layer.slope_shift > kMaxShift) malformed("shift out of range");
-            layer.slope.assign(layer.dense.stride, 0.0);
-            layer.gap.assign(layer.dense.stride, 0.0);
-            layer.one_piece.assign(width, 0);
-            for (uint32_t i = 0; i < width; ++i) {
-                Int one = 1;
-                one <<= shifts[i];
-                layer.one_piece[i] = layer.slope_num[i] == one;
-                if (!layer.slope_num[i].is_zero()) layer.all_relu = false;
-                layer.slope[i] =
-                    Int::ratio_scaled(layer.slope_num[i], Int(1), -static_cast<long>(shifts[i]));
-                layer.gap[i] = Int::ratio_scaled(one - layer.slope_num[i], Int(1),
-                                                 -static_cast<long>(shifts[i]));
-                layer.max_slope =
-                    std::max({layer.max_slope, std::fabs(layer.slope[i]) * (1 + 0x1p-50),
-                              std::fabs(layer.gap[i]) * (1 + 0x1p-50)});
-                layer.slope_num[i] <<= layer.slope_shift - shifts[i];
-            }
-            net->unit_offset.push_back(net->unit_count);
-            net->unit_count += static_cast<int>(width);
-        }
-    }
-    if (!in.at_end()) malformed("trailing bytes");
-    return net;
-}
+std::shared_ptr<const Net> Net::parse(std::string_view bytes) { return GraphReader(bytes).read(); }
 
 }  // namespace plv

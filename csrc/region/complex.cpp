@@ -23,6 +23,16 @@ void append(std::vector<T>& to, std::vector<T>& from) {
     from = {};
 }
 
+// The line between a unit's piece and another one; of a window positive where the pattern's wins.
+template <int D>
+ExactLine<D> unit_line(const Problem<D>& problem, int layer, int unit, int beyond,
+                       const uint8_t* pattern) {
+    const Layer& units = problem.net->layers[layer];
+    if (!units.is_max()) return problem.exact->row(layer, unit, pattern);
+    const int here = problem.net->piece(pattern, layer, unit);
+    return problem.exact->row(layer, units.entry(unit, here), pattern, units.entry(unit, beyond));
+}
+
 template <int D>
 ExactLine<D> line_of(const Problem<D>& problem, const RegionBatch<D>& regions, size_t vertex,
                      const uint8_t* pattern) {
@@ -30,7 +40,7 @@ ExactLine<D> line_of(const Problem<D>& problem, const RegionBatch<D>& regions, s
     if (layer == kConstraint) return problem.lines[unit];
     if (layer == kBoxSide)
         return problem.lines[static_cast<size_t>(problem.constraint_count) + unit];
-    return problem.exact->row(layer, unit, pattern);
+    return unit_line<D>(problem, layer, unit, regions.line_piece[vertex], pattern);
 }
 
 // Exact vertices in local coordinates of a region whose vertices start at `at`.
@@ -86,20 +96,15 @@ std::vector<uint8_t> pattern_beyond(const Problem<D>& problem, const RegionBatch
         }
     }
     const int layer = regions.line_layer[at + k], unit = regions.line_unit[at + k];
-    const int flat = net.unit_offset[layer] + unit;
-    std::array<Int, D> outward = problem.exact->row(layer, unit, pattern).a;
-    if (pattern[flat >> 3] >> (flat & 7) & 1)
+    const int beyond = regions.line_piece[at + k];
+    std::array<Int, D> outward = unit_line<D>(problem, layer, unit, beyond, pattern).a;
+    if (net.layers[layer].is_max() || net.piece(pattern, layer, unit) != 0)
         for (Int& v : outward) v.negate();
     germ.levels = {inside, outward};
-    std::vector<int8_t> signs(static_cast<size_t>(net.unit_count));
-    if (!problem.exact->forward(germ, signs.data(), nullptr, &stop)) throw Stopped{};
+    GermSigns signs;
+    if (!problem.exact->forward(germ, signs, nullptr, &stop)) throw Stopped{};
     std::vector<uint8_t> out(static_cast<size_t>(net.pattern_bytes()), 0);
-    for (size_t l = 0; l < net.layers.size(); ++l)
-        for (int i = 0; i < net.layers[l].units; ++i) {
-            const int f = net.unit_offset[l] + i;
-            if (signs[f] > 0 && !net.layers[l].one_piece[i])
-                out[f >> 3] = static_cast<uint8_t>(out[f >> 3] | 1u << (f & 7));
-        }
+    problem.exact->pattern_of(signs, out.data());
     return out;
 }
 
@@ -133,6 +138,7 @@ RegionBatch<D> Collector<D>::join() {
         append(out.vertices, batch.vertices);
         append(out.line_layer, batch.line_layer);
         append(out.line_unit, batch.line_unit);
+        append(out.line_piece, batch.line_piece);
         append(out.flags, batch.flags);
         append(out.points, batch.points);
         append(out.jacobian, batch.jacobian);
@@ -159,20 +165,26 @@ std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>&
     const std::vector<size_t> starts = vertex_starts<D>(regions);
     std::vector<int32_t> out(starts.back(), kBoundary);
     std::vector<uint8_t> flipped(bytes);
+    const bool windows = std::any_of(net.layers.begin(), net.layers.end(),
+                                     [](const Layer& layer) { return layer.is_max(); });
     for (size_t r = 0; r < count; ++r) {
         if (stop.poll()) throw Stopped{};
         for (size_t v = starts[r]; v < starts[r + 1]; ++v) {
             const int layer = regions.line_layer[v];
             if (layer < 0) continue;
-            if (regions.flags[v] & 2) {
+            auto found = index.end();
+            if (!(regions.flags[v] & 2)) {
+                std::memcpy(flipped.data(), regions.patterns.data() + r * bytes, bytes);
+                net.set_piece(flipped.data(), layer, regions.line_unit[v], regions.line_piece[v]);
+                found = index.find(key(flipped.data()));
+            }
+            // Beyond the edge slots of a window that were the same function may differ, and so the
+            // piece of a window whose winner the unit feeds: only the exact look tells.
+            if (regions.flags[v] & 2 || (found == index.end() && windows)) {
                 flipped = pattern_beyond<D>(problem, regions, static_cast<int64_t>(r), starts[r],
                                             static_cast<int>(v - starts[r]), stop);
-            } else {
-                std::memcpy(flipped.data(), regions.patterns.data() + r * bytes, bytes);
-                const int flat = net.unit_offset[layer] + regions.line_unit[v];
-                flipped[flat >> 3] = static_cast<uint8_t>(flipped[flat >> 3] ^ 1u << (flat & 7));
+                found = index.find(key(flipped.data()));
             }
-            const auto found = index.find(key(flipped.data()));
             out[v] = found == index.end() ? kUnknown : found->second;
         }
     }
@@ -206,18 +218,13 @@ std::vector<int32_t> linear_regions(const Problem<D>& problem, const RegionBatch
     auto same_map = [&](size_t a, size_t b) {
         const uint8_t* pa = regions.patterns.data() + a * bytes;
         const uint8_t* pb = regions.patterns.data() + b * bytes;
-        int differing = -1, flips = 0;
-        for (int f = 0; f < net.unit_count && flips < 2; ++f)
-            if ((pa[f >> 3] ^ pb[f >> 3]) >> (f & 7) & 1) differing = f, ++flips;
-        if (flips == 1) {
-            int layer = 0;
-            while (layer + 1 < static_cast<int>(net.layers.size()) &&
-                   net.unit_offset[layer + 1] <= differing)
-                ++layer;
-            // The two maps differ by (1 - slope) times this unit's row, which is not zero, along
-            // the outputs' gradient.
-            return problem.exact->output_ignores(layer, differing - net.unit_offset[layer], pa);
-        }
+        int layer = -1, unit = -1, flips = 0;
+        for (int l = 0; l < static_cast<int>(net.layers.size()) && flips < 2; ++l)
+            for (int i = 0; i < net.layers[l].units && flips < 2; ++i)
+                if (net.piece(pa, l, i) != net.piece(pb, l, i)) layer = l, unit = i, ++flips;
+        // The two maps differ by (1 - slope) times this unit's row, or by the difference of two
+        // slots, neither of which is zero, along the outputs' gradient.
+        if (flips == 1) return problem.exact->output_ignores(layer, unit, pa);
         ExactRows<D> ra, rb;
         problem.exact->output_map(pa, ra);
         problem.exact->output_map(pb, rb);  // the same scale: it depends on the layers only

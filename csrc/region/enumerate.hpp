@@ -63,7 +63,8 @@ struct RegionBatch {
     std::vector<double> vertices;       // all vertices x D; a direction for a vertex at infinity
     std::vector<int32_t>
         line_layer;  // all vertices: of the edge to the next vertex (1-D: of the vertex)
-    std::vector<int32_t> line_unit;  // constraint or side number for negative kinds (see LineKind)
+    std::vector<int32_t> line_unit;   // constraint or side number for negative kinds (see LineKind)
+    std::vector<int32_t> line_piece;  // the unit's piece beyond the edge; -1 for negative kinds
     std::vector<uint8_t>
         flags;  // bit 0: at infinity; bit 1: other units vanish along the edge as well
     std::vector<int32_t> points;       // exact mode: index into `exact`

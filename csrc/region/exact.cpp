@@ -143,8 +143,6 @@ void poll(StopToken* stop) {
     if (stop && stop->poll()) throw Stopped{};
 }
 
-bool piece(const uint8_t* bits, int unit) { return bits[unit >> 3] >> (unit & 7) & 1; }
-
 // v *= the factor of the unit's piece, over 2^slope_shift.
 void apply_piece(const Layer& layer, int unit, bool on, Int& v) {
     if (on)
@@ -155,150 +153,268 @@ void apply_piece(const Layer& layer, int unit, bool on, Int& v) {
         v *= layer.slope_num[unit];
 }
 
+Int lcm(const Int& a, const Int& b) { return a.divexact(Int::gcd(a, b)) * b; }
+
+void scale_all(std::vector<Int>& values, const Int& factor) {
+    if (factor.is_one()) return;
+    for (Int& v : values)
+        if (!v.is_zero()) v *= factor;
+}
+
+// order[s] of each slot among the values, which may tie.
+void rank_slots(const std::vector<std::vector<Int>>& values, const Layer& layer, int window,
+                uint16_t* rank, std::vector<int>& slots) {
+    const auto compare = [&](int a, int b) {
+        for (const std::vector<Int>& level : values) {
+            const auto order = level[layer.entry(window, a)] <=> level[layer.entry(window, b)];
+            if (order != 0) return order < 0 ? -1 : 1;
+        }
+        return 0;
+    };
+    slots.clear();
+    for (int s = 0; s < layer.slots; ++s)
+        if (layer.entry(window, s) >= 0) slots.push_back(s);
+    std::sort(slots.begin(), slots.end(), [&](int a, int b) { return compare(a, b) < 0; });
+    uint16_t place = 0;
+    for (size_t k = 0; k < slots.size(); ++k) {
+        if (k > 0 && compare(slots[k - 1], slots[k]) != 0) ++place;
+        rank[static_cast<size_t>(slots[k]) * static_cast<size_t>(layer.units)] = place;
+    }
+}
+
 }  // namespace
 
 template <int D>
-bool ExactNet<D>::forward(const ExactGerm<D>& at, int8_t* signs, std::vector<Int>* outputs,
-                          StopToken* stop) const {
-    const size_t levels = at.levels.size();
-    Int one = at.den;  // the number 1 at the scale of the current values, on its level
-    std::vector<std::vector<Int>> now(levels), next(levels);
+ExactNet<D>::ExactNet(const Net& network, std::vector<ExactRows<D>>&& input_rows,
+                      const std::vector<Int>& input_scales)
+    : net(network), input(std::move(input_rows)) {
     const size_t depth = net.layers.size();
-    for (size_t v = 0; v < levels; ++v) {
-        now[v].resize(first.size());
-        for (size_t i = 0; i < first.size(); ++i) {
-            Int& z = now[v][i];
-            if (v == at.unit_level) z.add_mul(first[i].c, at.den);
-            for (int k = 0; k < D; ++k) z.add_mul(first[i].a[k], at.levels[v][k]);
-        }
-    }
-    one *= first_scale;
-    for (size_t l = 0; l < depth; ++l) {
+    std::vector<Int> scale;  // of the activations of each layer
+    rank_offset.push_back(0);
+    for (size_t l = 0; l <= depth; ++l) {
+        const ExactForm& form = net.exact_form(static_cast<int>(l));
+        Int common = input_scales[l];
+        for (const ExactBlock& block : form.blocks)
+            if (block.source != kInput) common = lcm(common, form.scale * scale[block.source]);
+        input_factor.push_back(common.divexact(input_scales[l]));
+        factor.emplace_back();
+        for (const ExactBlock& block : form.blocks)
+            factor[l].push_back(
+                block.source == kInput ? Int() : common.divexact(form.scale * scale[block.source]));
+        if (l == depth) break;
         const Layer& layer = net.layers[l];
-        std::vector<int> live;  // units with a nonzero activation
-        live.reserve(static_cast<size_t>(layer.units));
+        scale.push_back(common << layer.slope_shift);
+        rank_offset.push_back(rank_offset.back() +
+                              static_cast<size_t>(layer.slots) * static_cast<size_t>(layer.units));
+    }
+}
+
+template <int D>
+bool ExactNet<D>::forward(const ExactGerm<D>& at, GermSigns& signs, std::vector<Int>* outputs,
+                          StopToken* stop) const {
+    const size_t levels = at.levels.size(), depth = net.layers.size();
+    signs.unit.assign(static_cast<size_t>(net.unit_count), 0);
+    signs.rank.assign(rank_offset.back(), 0);
+    // Activations by layer and level, and which of them are not zero.
+    std::vector<std::vector<std::vector<Int>>> activations(depth);
+    std::vector<std::vector<int>> live(depth);
+    std::vector<std::vector<Int>> now(levels);
+    std::vector<int> slots;
+    for (size_t l = 0; l <= depth; ++l) {
+        if (l == depth && !outputs) return true;
+        const ExactForm& form = net.exact_form(static_cast<int>(l));
+        for (size_t v = 0; v < levels; ++v) {
+            now[v].assign(static_cast<size_t>(form.rows), Int());
+            for (int i = 0; i < form.rows; ++i) {
+                const ExactLine<D>& row = input[l][i];
+                Int& z = now[v][i];
+                if (v == at.unit_level) z.add_mul(row.c, at.den);
+                for (int k = 0; k < D; ++k)
+                    if (!row.a[k].is_zero()) z.add_mul(row.a[k], at.levels[v][k]);
+            }
+            scale_all(now[v], input_factor[l]);
+        }
+        for (size_t b = 0; b < form.blocks.size(); ++b) {
+            const ExactBlock& block = form.blocks[b];
+            if (block.source == kInput) continue;
+            const std::vector<int>& nonzero = live[block.source];
+            for (size_t v = 0; v < levels; ++v) {
+                const std::vector<Int>* from = &activations[block.source][v];
+                std::vector<Int> scaled;
+                if (!factor[l][b].is_one()) {
+                    scaled = *from;
+                    scale_all(scaled, factor[l][b]);
+                    from = &scaled;
+                }
+                for (int i = 0; i < form.rows; ++i) {
+                    if ((i & 15) == 0 && stop && stop->poll()) return false;
+                    Int& z = now[v][i];
+                    if (block.dense) {
+                        const size_t first = block.first(i);
+                        for (int j : nonzero)
+                            block.add_term(z, first + static_cast<size_t>(j), (*from)[j]);
+                    } else {
+                        for (size_t k = block.first(i); k < block.last(i); ++k)
+                            if (!(*from)[block.col[k]].is_zero())
+                                block.add_term(z, k, (*from)[block.col[k]]);
+                    }
+                }
+            }
+        }
+        if (l == depth) break;
+        const Layer& layer = net.layers[l];
+        auto& out = activations[l];
+        if (layer.is_max()) {
+            out.assign(levels, std::vector<Int>(static_cast<size_t>(layer.units)));
+            uint16_t* rank = signs.rank.data() + rank_offset[l];
+            for (int w = 0; w < layer.units; ++w) {
+                rank_slots(now, layer, w, rank + w, slots);
+                const int best = layer.entry(w, slots.back());
+                for (size_t v = 0; v < levels; ++v) out[v][w] = now[v][best];
+            }
+        } else {
+            int8_t* sign = signs.unit.data() + net.unit_offset[l];
+            for (int i = 0; i < layer.units; ++i) {
+                int s = 0;
+                for (size_t v = 0; v < levels && s == 0; ++v) s = now[v][i].sign();
+                sign[i] = static_cast<int8_t>(s);
+                for (size_t v = 0; v < levels; ++v) apply_piece(layer, i, s > 0, now[v][i]);
+            }
+            out = now;
+        }
         for (int i = 0; i < layer.units; ++i) {
-            int s = 0;
-            for (size_t v = 0; v < levels && s == 0; ++v) s = now[v][i].sign();
-            *signs++ = static_cast<int8_t>(s);
             bool any = false;
-            for (size_t v = 0; v < levels; ++v) {
-                apply_piece(layer, i, s > 0, now[v][i]);
-                any |= !now[v][i].is_zero();
-            }
-            if (any) live.push_back(i);
+            for (size_t v = 0; v < levels; ++v) any |= !out[v][i].is_zero();
+            if (any) live[l].push_back(i);
         }
-        one <<= layer.slope_shift;
-        const bool last_layer = l + 1 == depth;
-        if (last_layer && !outputs) return true;
-        const ExactAffine& w = last_layer ? net.output_exact : net.layers[l + 1].exact;
-        for (size_t v = 0; v < levels; ++v) next[v].resize(static_cast<size_t>(w.rows));
-        for (int i = 0; i < w.rows; ++i) {
-            if ((i & 15) == 0 && stop && stop->poll()) return false;
-            for (size_t v = 0; v < levels; ++v) {
-                Int z;
-                if (v == at.unit_level) z.add_mul(w.bias[i], one);
-                for (int j : live) w.add_term(z, i, j, now[v][j]);
-                next[v][i] = std::move(z);
-            }
-        }
-        one *= w.scale;
-        std::swap(now, next);
     }
-    if (outputs) {
-        outputs->clear();
-        for (std::vector<Int>& level : now)
-            for (Int& z : level) outputs->push_back(std::move(z));
-    }
+    outputs->clear();
+    for (std::vector<Int>& level : now)
+        for (Int& z : level) outputs->push_back(std::move(z));
     return true;
 }
 
 template <int D>
-ExactLine<D> ExactNet<D>::row(int layer, int unit, const uint8_t* bits, int minus) const {
+ExactLine<D> ExactNet<D>::row(int layer, int entry, const uint8_t* pattern, int minus) const {
     ExactLine<D> out;
-    if (layer == 0) {
-        out = first[unit];
-        if (minus >= 0) {
-            for (int k = 0; k < D; ++k) out.a[k] -= first[minus].a[k];
-            out.c -= first[minus].c;
+    // Gradients in the pre-activations of each layer, empty until something flows there.
+    std::vector<std::vector<Int>> flow(static_cast<size_t>(layer) + 1);
+    flow[layer].resize(static_cast<size_t>(net.exact_form(layer).rows));
+    flow[layer][entry] = 1;
+    if (minus >= 0) flow[layer][minus] -= Int(1);
+    std::vector<Int> below;
+    for (int l = layer; l >= 0; --l) {
+        std::vector<Int>& g = flow[l];
+        if (g.empty()) continue;
+        const ExactForm& form = net.exact_form(l);
+        for (int i = 0; i < form.rows; ++i) {
+            if (g[i].is_zero()) continue;
+            const Int weight = input_factor[l].is_one() ? g[i] : g[i] * input_factor[l];
+            out.c.add_mul(weight, input[l][i].c);
+            for (int k = 0; k < D; ++k)
+                if (!input[l][i].a[k].is_zero()) out.a[k].add_mul(weight, input[l][i].a[k]);
         }
-        return out;
-    }
-    auto affine = [&](int l) -> const ExactAffine& {
-        return l == static_cast<int>(net.layers.size()) ? net.output_exact : net.layers[l].exact;
-    };
-    const ExactAffine& top = affine(layer);
-    std::vector<Int> g(static_cast<size_t>(top.cols)), below;
-    Int constant = top.bias[unit];
-    if (minus >= 0) constant -= top.bias[minus];
-    for (int j = 0; j < top.cols; ++j) {
-        g[j] = top.weight(unit, j);
-        if (minus >= 0) g[j] -= top.weight(minus, j);
-    }
-    for (int l = layer - 1; l >= 0; --l) {
-        const Layer& units = net.layers[l];
-        const int offset = net.unit_offset[l];
-        for (int j = 0; j < units.units; ++j)
-            if (!g[j].is_zero()) apply_piece(units, j, piece(bits, offset + j), g[j]);
-        constant <<= units.slope_shift;
-        if (l == 0) break;
-        const ExactAffine& w = units.exact;
-        below.assign(static_cast<size_t>(w.cols), Int());
-        constant *= w.scale;
-        for (int j = 0; j < w.rows; ++j) {
-            if (g[j].is_zero()) continue;
-            constant.add_mul(g[j], w.bias[j]);
-            for (int i = 0; i < w.cols; ++i) w.add_term(below[i], j, i, g[j]);
+        for (size_t b = 0; b < form.blocks.size(); ++b) {
+            const ExactBlock& block = form.blocks[b];
+            if (block.source == kInput) continue;
+            below.assign(static_cast<size_t>(block.cols), Int());
+            for (int i = 0; i < form.rows; ++i) {
+                if (g[i].is_zero()) continue;
+                for (size_t k = block.first(i); k < block.last(i); ++k)
+                    block.add_term(below[block.column(i, k)], k, g[i]);
+            }
+            scale_all(below, factor[l][b]);
+            const Layer& source = net.layers[block.source];
+            std::vector<Int>& to = flow[block.source];
+            if (to.empty()) to.resize(static_cast<size_t>(source.exact.rows));
+            for (int j = 0; j < block.cols; ++j) {
+                if (below[j].is_zero()) continue;
+                const int piece = net.piece(pattern, block.source, j);
+                if (source.is_max()) {
+                    to[source.entry(j, piece)] += below[j];
+                } else {
+                    apply_piece(source, j, piece != 0, below[j]);
+                    to[j] += below[j];
+                }
+            }
         }
-        std::swap(g, below);
-    }
-    out.c = constant * first_scale;
-    for (size_t j = 0; j < first.size(); ++j) {
-        if (g[j].is_zero()) continue;
-        out.c.add_mul(g[j], first[j].c);
-        for (int k = 0; k < D; ++k) out.a[k].add_mul(g[j], first[j].a[k]);
+        g.clear();
     }
     return out;
 }
 
 template <int D>
-Int ExactNet<D>::output_map(const uint8_t* bits, ExactRows<D>& rows) const {
-    const int depth = static_cast<int>(net.layers.size());
+void ExactNet<D>::output_map(const uint8_t* pattern, ExactRows<D>& rows) const {
     rows.clear();
-    for (int i = 0; i < net.output_size(); ++i) rows.push_back(row(depth, i, bits));
-    if (depth == 0) return first_scale;
-    Int scale = first_scale * net.output_exact.scale;
-    for (int l = 0; l < depth; ++l) {
-        scale <<= net.layers[l].slope_shift;
-        if (l > 0) scale *= net.layers[l].exact.scale;
-    }
-    return scale;
+    for (int i = 0; i < net.output_size(); ++i)
+        rows.push_back(row(static_cast<int>(net.layers.size()), i, pattern));
 }
 
 template <int D>
-bool ExactNet<D>::output_ignores(int layer, int unit, const uint8_t* bits) const {
+bool ExactNet<D>::output_ignores(int layer, int unit, const uint8_t* pattern) const {
     const int depth = static_cast<int>(net.layers.size());
-    std::vector<Int> v, next;
+    // What one more unit of the activation changes in the activations above, where anything.
+    std::vector<std::vector<Int>> change(static_cast<size_t>(depth));
+    change[layer].resize(static_cast<size_t>(net.layers[layer].units));
+    change[layer][unit] = 1;
+    std::vector<Int> z;
     for (int l = layer + 1; l <= depth; ++l) {
-        const ExactAffine& w = l == depth ? net.output_exact : net.layers[l].exact;
-        next.assign(static_cast<size_t>(w.rows), Int());
-        bool any = false;
-        for (int i = 0; i < w.rows; ++i) {
-            if (l < depth && net.layers[l].all_relu && !piece(bits, net.unit_offset[l] + i))
-                continue;
-            if (l == layer + 1)
-                next[i] = w.weight(i, unit);
-            else
-                for (int j = 0; j < w.cols; ++j)
-                    if (!v[j].is_zero()) w.add_term(next[i], i, j, v[j]);
-            if (l < depth && !next[i].is_zero())
-                apply_piece(net.layers[l], i, piece(bits, net.unit_offset[l] + i), next[i]);
-            any |= !next[i].is_zero();
+        const ExactForm& form = net.exact_form(l);
+        z.clear();
+        for (size_t b = 0; b < form.blocks.size(); ++b) {
+            const ExactBlock& block = form.blocks[b];
+            if (block.source == kInput || change[block.source].empty()) continue;
+            std::vector<Int> from = change[block.source];
+            scale_all(from, factor[l][b]);
+            if (z.empty()) z.resize(static_cast<size_t>(form.rows));
+            for (int i = 0; i < form.rows; ++i)
+                for (size_t k = block.first(i); k < block.last(i); ++k)
+                    if (!from[block.column(i, k)].is_zero())
+                        block.add_term(z[i], k, from[block.column(i, k)]);
         }
-        if (!any) return true;
-        std::swap(v, next);
+        const auto nonzero = [](const std::vector<Int>& v) {
+            return std::any_of(v.begin(), v.end(), [](const Int& x) { return !x.is_zero(); });
+        };
+        if (l == depth) return !nonzero(z);
+        if (z.empty()) continue;
+        const Layer& above = net.layers[l];
+        std::vector<Int> out(static_cast<size_t>(above.units));
+        for (int i = 0; i < above.units; ++i) {
+            const int piece = net.piece(pattern, l, i);
+            if (above.is_max()) {
+                out[i] = z[above.entry(i, piece)];
+            } else {
+                out[i] = z[i];
+                apply_piece(above, i, piece != 0, out[i]);
+            }
+        }
+        if (nonzero(out)) change[l] = std::move(out);
     }
-    return false;
+    return true;
+}
+
+template <int D>
+void ExactNet<D>::pattern_of(const GermSigns& signs, uint8_t* pattern) const {
+    for (size_t l = 0; l < net.layers.size(); ++l) {
+        const Layer& layer = net.layers[l];
+        const int number = static_cast<int>(l);
+        for (int i = 0; i < layer.units; ++i) {
+            int piece = 0;
+            if (layer.is_max()) {
+                const uint16_t* rank = signs.rank.data() + rank_offset[l] + i;
+                int best = -1;
+                for (int s = 0; s < layer.slots; ++s) {
+                    if (layer.entry(i, s) < 0) continue;
+                    const int here = rank[static_cast<size_t>(s) * layer.units];
+                    if (here > best) best = here, piece = s;
+                }
+            } else {
+                const int8_t sign = signs.unit[static_cast<size_t>(net.unit_offset[l] + i)];
+                piece = sign > 0 && !layer.one_piece[i];
+            }
+            net.set_piece(pattern, number, i, piece);
+        }
+    }
 }
 
 template <int D>
@@ -323,15 +439,16 @@ template <int D>
 void PointTable<D>::evaluate(Entry& entry, bool outputs) {
     poll(stop_);
     ++passes_;
-    std::vector<int8_t> signs(static_cast<size_t>(net_.net.unit_count));
-    if (!net_.forward(ExactGerm<D>::of(entry.point), signs.data(),
-                      outputs ? &entry.outputs : nullptr, stop_))
+    GermSigns signs;
+    if (!net_.forward(ExactGerm<D>::of(entry.point), signs, outputs ? &entry.outputs : nullptr,
+                      stop_))
         throw Stopped{};
+    entry.rank = std::move(signs.rank);
     const size_t words = word_offset_.back();
     entry.signs.assign(2 * words + 1, 0);
     for (size_t l = 0; l < net_.net.layers.size(); ++l)
         for (int i = 0; i < net_.net.layers[l].units; ++i) {
-            const int s = signs[static_cast<size_t>(net_.net.unit_offset[l] + i)];
+            const int s = signs.unit[static_cast<size_t>(net_.net.unit_offset[l] + i)];
             if (s == 0) continue;
             const size_t at = word_offset_[l] + static_cast<size_t>(i >> 6) + (s > 0 ? 0 : words);
             entry.signs[at] |= uint64_t{1} << (i & 63);
@@ -345,6 +462,15 @@ int PointTable<D>::sign(int32_t id, int layer, int unit) {
         return static_cast<int>(bits[unit >> 6] >> (unit & 63) & 1);
     };
     return on(positive(id, layer)) - on(negative(id, layer));
+}
+
+template <int D>
+int PointTable<D>::window_sign(int32_t id, int layer, int window, int a, int b) {
+    if (!evaluated(id)) evaluate(entries_[id], false);
+    const size_t units = static_cast<size_t>(net_.net.layers[layer].units);
+    const uint16_t* rank = entries_[id].rank.data() + net_.rank_offset[layer] + window;
+    const int x = rank[static_cast<size_t>(a) * units], y = rank[static_cast<size_t>(b) * units];
+    return (x > y) - (x < y);
 }
 
 template <int D>

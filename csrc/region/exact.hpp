@@ -75,32 +75,50 @@ struct Frame {
     ExactPoint<D> to_user(const ExactPoint<D>& in_s) const;
 };
 
-// First-layer rows as functions of the local coordinates: row i is (a . s + c) / scale for one
-// common scale > 0.
+// Rows as functions of the local coordinates: row i is (a . s + c) / scale for one common scale >
+// 0.
 template <int D>
 using ExactRows = std::vector<ExactLine<D>>;
 
+// Signs at a germ: of every unit, and for windows the rank of each slot within its window (equal
+// values have equal ranks, the largest value the largest rank).
+struct GermSigns {
+    std::vector<int8_t> unit;    // all units, layer after layer; 0 for windows
+    std::vector<uint16_t> rank;  // at rank_offset[layer] + slot * windows + window
+};
+
 // Exact evaluation of one network over the local coordinates of one domain. Read-only after
 // construction, shared by threads.
+//
+// All pre-activations of layer l are integers over one positive scale N_l. `input[l]` is what the
+// input and the bias contribute, `input_factor[l]` and `factor[l][b]` bring it and block b to N_l.
 template <int D>
 struct ExactNet {
-    const Net& net;
-    ExactRows<D> first;  // of the first affine map (the output's where there is no hidden layer)
-    Int first_scale;     // common, > 0
+    ExactNet(const Net& network, std::vector<ExactRows<D>>&& input_rows,
+             const std::vector<Int>& input_scales);
 
-    // Signs of all units (layer after layer) at a germ; with outputs != null also the outputs up to
-    // one positive factor, level after level. False if stopped.
-    bool forward(const ExactGerm<D>& at, int8_t* signs, std::vector<Int>* outputs,
+    const Net& net;
+    std::vector<ExactRows<D>> input;  // per layer, then of the outputs
+    std::vector<Int> input_factor;
+    std::vector<std::vector<Int>> factor;
+    std::vector<size_t> rank_offset;  // of each layer, then the total
+
+    // Signs of all units at a germ; with outputs != null also the outputs up to one positive
+    // factor, level after level. False if stopped.
+    bool forward(const ExactGerm<D>& at, GermSigns& signs, std::vector<Int>* outputs,
                  StopToken* stop) const;
-    // Row of unit `unit` of layer `layer` (the layer count itself: the outputs, or with `minus` >=
-    // 0 the difference of two) under the pieces `bits` (flat pattern over all units), up to a
-    // positive factor.
-    ExactLine<D> row(int layer, int unit, const uint8_t* bits, int minus = -1) const;
-    // All outputs as functions of s over one common positive scale, which is returned.
-    Int output_map(const uint8_t* bits, ExactRows<D>& rows) const;
-    // Whether the outputs do not depend on unit `unit` of layer `layer` under the pieces `bits` of
-    // the layers above it.
-    bool output_ignores(int layer, int unit, const uint8_t* bits) const;
+    // Row of pre-activation `entry` of layer `layer` (the layer count itself: the outputs), with
+    // `minus` >= 0 the difference of two, under the pieces of a flat pattern, up to a positive
+    // factor.
+    ExactLine<D> row(int layer, int entry, const uint8_t* pattern, int minus = -1) const;
+    // All outputs as functions of s over one common positive scale that depends on the network
+    // only.
+    void output_map(const uint8_t* pattern, ExactRows<D>& rows) const;
+    // Whether the outputs do not depend on unit `unit` of layer `layer` under the pieces of the
+    // layers above it.
+    bool output_ignores(int layer, int unit, const uint8_t* pattern) const;
+    // The canonical pattern of a germ: zero is piece 0, of slots that tie the first.
+    void pattern_of(const GermSigns& signs, uint8_t* pattern) const;
 };
 
 // The interned points of one thread. Signs are kept as bits, layer by layer in whole 64-bit words,
@@ -113,6 +131,8 @@ public:
     int32_t intern(const ExactPoint<D>& point);
     // Sign of a unit at an interned point; runs the forward pass on first use.
     int sign(int32_t id, int layer, int unit);
+    // Sign of slot a less slot b of a window at an interned point.
+    int window_sign(int32_t id, int layer, int window, int a, int b);
     // Sign of output i minus output j at an interned point.
     int output_sign(int32_t id, int i, int j);
     // Whether the forward pass was run, and then the units of a layer that are positive and
@@ -134,6 +154,7 @@ private:
     struct Entry {
         ExactPoint<D> point;
         std::vector<uint64_t> signs;  // empty until asked for; positive bits, then negative bits
+        std::vector<uint16_t> rank;
         std::vector<Int> outputs;
     };
     void evaluate(Entry& entry, bool outputs);

@@ -39,6 +39,13 @@ static inline Vec max(Vec a, Vec b) {
     return {{a.v[0] > b.v[0] ? a.v[0] : b.v[0], a.v[1] > b.v[1] ? a.v[1] : b.v[1]}};
 }
 static inline unsigned gt(Vec a, Vec b) { return (a.v[0] > b.v[0]) | (a.v[1] > b.v[1]) << 1; }
+static inline Vec if_gt(Vec a, Vec b, Vec x, Vec y) {
+    return {{a.v[0] > b.v[0] ? x.v[0] : y.v[0], a.v[1] > b.v[1] ? x.v[1] : y.v[1]}};
+}
+static inline Vec gather(const double* p, const int32_t* i) { return {{p[i[0]], p[i[1]]}}; }
+static inline Vec from_int(const int32_t* i) {
+    return {{static_cast<double>(i[0]), static_cast<double>(i[1])}};
+}
 #include "region/kernels.inl"
 }  // namespace portable
 
@@ -62,6 +69,15 @@ static inline Vec max(Vec a, Vec b) { return _mm256_max_pd(a, b); }
 static inline unsigned gt(Vec a, Vec b) {
     return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ)));
 }
+static inline Vec if_gt(Vec a, Vec b, Vec x, Vec y) {
+    return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_GT_OQ));
+}
+static inline Vec gather(const double* p, const int32_t* i) {
+    return _mm256_i32gather_pd(p, _mm_loadu_si128(reinterpret_cast<const __m128i*>(i)), 8);
+}
+static inline Vec from_int(const int32_t* i) {
+    return _mm256_cvtepi32_pd(_mm_loadu_si128(reinterpret_cast<const __m128i*>(i)));
+}
 #include "region/kernels.inl"
 }  // namespace avx2
 #pragma GCC pop_options
@@ -83,6 +99,15 @@ static inline Vec abs(Vec a) { return _mm512_abs_pd(a); }
 static inline Vec min(Vec a, Vec b) { return _mm512_min_pd(a, b); }
 static inline Vec max(Vec a, Vec b) { return _mm512_max_pd(a, b); }
 static inline unsigned gt(Vec a, Vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
+static inline Vec if_gt(Vec a, Vec b, Vec x, Vec y) {
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), y, x);
+}
+static inline Vec gather(const double* p, const int32_t* i) {
+    return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(i)), p, 8);
+}
+static inline Vec from_int(const int32_t* i) {
+    return _mm512_cvtepi32_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(i)));
+}
 #include "region/kernels.inl"
 }  // namespace avx512
 #pragma GCC pop_options

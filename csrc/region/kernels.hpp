@@ -39,6 +39,15 @@ struct RowError {
     double extra;
 };
 
+// Windows over the rows of a map: slot s of window w reads row table[s * stride + w]. Where a
+// window has fewer slots, another of its own rows stands in; padding windows read row 0.
+// `nonnegative`: no row is negative in the cell, so a row that is zero cannot win alone.
+struct WindowTable {
+    const int32_t* table;
+    int slots, stride;
+    bool nonnegative;
+};
+
 struct KernelTable {
     // m += sum_j w[:, cols[j]] (x) coef[j]: `coef` is count x (D + 1); w is by columns with the
     // map's stride.
@@ -51,6 +60,11 @@ struct KernelTable {
     // measured with it.
     void (*classify_unchecked)(const double* m, int stride, int blocks, const VertexBlock& v,
                                const SignMasks& out);
+    // Per window, the slot that is largest at the first vertex (the first of equal ones), and
+    // whether it surely is larger than every other slot all over the cell; of rows that are zero
+    // with error zero, the first one wins. `error` has one bound per row.
+    void (*windows)(const double* m, int stride, const WindowTable& windows, const double* error,
+                    const VertexBlock& v, int32_t* best, uint8_t* decided);
     // Upper bound (up to rounding) of the sum of (E_r + k S_r)^2 over rows whose bit is clear in
     // `skip` (null: all rows), S_r = sum of the absolute values of the row's columns.
     double (*mass)(const double* m, int stride, int blocks, const RowError& error, double k,

@@ -1,8 +1,8 @@
 // Body of the vector kernels. Included once per instruction set by kernels.cpp, inside a namespace
 // that defines
 //   kLanes, Vec, load, store, set1, zero, fma, mul, add, abs, max, min, gt (bit mask of lanes a >
-//   b, ordered), kAccRows (vectors of rows whose accumulators fit the registers together with a
-//   broadcast per column).
+//   b, ordered), if_gt (lanes of x where a > b, else of y), gather, from_int, kAccRows (vectors of
+//   rows whose accumulators fit the registers together with a broadcast per column).
 
 template <int NC, int VR>
 static inline __attribute__((always_inline)) void accumulate_rows(double* m, int stride,
@@ -104,6 +104,85 @@ static void classify_unchecked(const double* m, int stride, int blocks, const Ve
     }
 }
 
+// One slot of some windows: rows, thresholds T as in classify, and E + S, which is 0 for a row that
+// surely is zero.
+template <int NC>
+struct Slot {
+    Vec a[NC], t, size;
+};
+
+template <int NC>
+static inline __attribute__((always_inline)) Slot<NC> load_slot(const double* m, int stride,
+                                                                const int32_t* rows,
+                                                                const double* error,
+                                                                const VertexBlock& v) {
+    Slot<NC> out;
+    for (int c = 0; c < NC; ++c) out.a[c] = gather(m + static_cast<long>(c) * stride, rows);
+    Vec gradient = abs(out.a[0]);
+    for (int c = 1; c + 1 < NC; ++c) gradient = add(gradient, abs(out.a[c]));
+    const Vec size = add(gradient, abs(out.a[NC - 1])), e = gather(error, rows);
+    out.t = mul(fma(fma(set1(8 * 0x1p-53), size, e), set1(v.rho),
+                    mul(fma(set1(2.0), e, gradient), set1(v.delta))),
+                set1(1 + 0x1p-40));
+    out.size = add(size, e);
+    return out;
+}
+
+template <int NC>
+static void windows(const double* m, int stride, const WindowTable& table, const double* error,
+                    const VertexBlock& v, int32_t* best, uint8_t* decided) {
+    constexpr unsigned all = (1u << kLanes) - 1;
+    const Vec none = zero(), far = set1(-1e300);
+    for (int w = 0; w < table.stride; w += kPad) {
+        unsigned mask = 0;
+        for (int h = 0; h < kPad; h += kLanes) {
+            const int32_t* at = table.table + w + h;
+            Slot<NC> top{};
+            Vec lead = none, slot = none, row = none;
+            for (int s = 0; s < table.slots; ++s, at += table.stride) {
+                const Slot<NC> here = load_slot<NC>(m, stride, at, error, v);
+                Vec z = value<NC>(here.a, v.x);
+                if (table.nonnegative) z = if_gt(here.size, none, z, far);
+                if (s == 0) {
+                    top = here;
+                    lead = z;
+                    row = from_int(at);
+                    continue;
+                }
+                for (int c = 0; c < NC; ++c) top.a[c] = if_gt(z, lead, here.a[c], top.a[c]);
+                top.t = if_gt(z, lead, here.t, top.t);
+                top.size = if_gt(z, lead, here.size, top.size);
+                slot = if_gt(z, lead, set1(s), slot);
+                row = if_gt(z, lead, from_int(at), row);
+                lead = if_gt(z, lead, z, lead);
+            }
+            const unsigned nothing = table.nonnegative ? all : ~gt(top.size, none);
+            unsigned sure = all;
+            at = table.table + w + h;
+            for (int s = 0; s < table.slots && sure; ++s, at += table.stride) {
+                const Slot<NC> here = load_slot<NC>(m, stride, at, error, v);
+                // Rounding the difference first costs less than the 8 u in both thresholds.
+                Vec gap[NC];
+                for (int c = 0; c < NC; ++c) gap[c] = sub(top.a[c], here.a[c]);
+                const double* x = v.x;
+                Vec least = value<NC>(gap, x);
+                for (int k = 1; k < v.count; ++k) {
+                    x += v.step;
+                    least = min(value<NC>(gap, x), least);
+                }
+                const Vec mine = from_int(at);
+                const unsigned same = ~(gt(mine, row) | gt(row, mine));
+                sure &= gt(least, add(top.t, here.t)) | (~gt(here.size, none) & nothing) | same;
+            }
+            mask |= (sure & all) << h;
+            alignas(64) double slots[kLanes];
+            store(slots, slot);
+            for (int i = 0; i < kLanes; ++i) best[w + h + i] = static_cast<int32_t>(slots[i]);
+        }
+        decided[w / kPad] = static_cast<uint8_t>(mask);
+    }
+}
+
 template <int NC>
 static double mass(const double* m, int stride, int blocks, const RowError& error, double k,
                    const uint8_t* skip) {
@@ -128,5 +207,5 @@ static double mass(const double* m, int stride, int blocks, const RowError& erro
 }
 
 static const KernelTable kTables[2] = {
-    {&accumulate<2>, &classify<2>, &classify_unchecked<2>, &mass<2>},
-    {&accumulate<3>, &classify<3>, &classify_unchecked<3>, &mass<3>}};
+    {&accumulate<2>, &classify<2>, &classify_unchecked<2>, &windows<2>, &mass<2>},
+    {&accumulate<3>, &classify<3>, &classify_unchecked<3>, &windows<3>, &mass<3>}};

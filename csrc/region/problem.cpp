@@ -174,6 +174,26 @@ Frame<D> fit(const std::vector<DomainCorner<D>>& corners) {
     return frame;
 }
 
+// Rows over a common scale in doubles, by columns, with their errors.
+template <int D>
+typename Problem<D>::Input round_rows(const ExactRows<D>& rows, const Int& scale, int stride) {
+    typename Problem<D>::Input out;
+    out.map.assign(static_cast<size_t>(stride) * (D + 1), 0.0);
+    out.error.assign(static_cast<size_t>(stride), 0.0);
+    for (size_t r = 0; r < rows.size(); ++r) {
+        double size = 0.0;
+        for (int k = 0; k <= D; ++k) {
+            const double v = Int::ratio(k < D ? rows[r].a[k] : rows[r].c, scale);
+            out.map[static_cast<size_t>(k) * stride + r] = v;
+            size += std::fabs(v);
+        }
+        // Each entry is rounded once; beyond kHuge the products with a vertex might overflow.
+        out.error[r] =
+            size <= kHuge ? 4 * 0x1p-53 * size + 1e-290 : std::numeric_limits<double>::infinity();
+    }
+    return out;
+}
+
 }  // namespace
 
 template <int D>
@@ -199,45 +219,45 @@ std::shared_ptr<const Problem<D>> Problem<D>::build(std::shared_ptr<const Net> n
         out->corners = domain_cell<D>(out->lines, spec.constraint_count);
     }
 
-    // First affine map, composed with the slice and the frame.
-    const ExactAffine& w = net->layers.empty() ? net->output_exact : net->layers[0].exact;
-    out->exact = std::make_unique<ExactNet<D>>(ExactNet<D>{*net, {}, Int(1)});
-    ExactRows<D>& rows = out->exact->first;
-    rows.resize(static_cast<size_t>(w.rows));
-    for (int r = 0; r < w.rows; ++r) {
-        ExactLine<D>& row = rows[r];
-        row.c = w.bias[r] * spec.slice_scale;
-        for (int i = 0; i < w.cols; ++i) {
-            if (w.is_zero(r, i)) continue;
-            if (spec.is_slice) {
-                const Int* b = &spec.slice[static_cast<size_t>(i) * (D + 1)];
-                for (int k = 0; k < D; ++k) w.add_term(row.a[k], r, i, b[k]);
-                w.add_term(row.c, r, i, b[D]);
-            } else {
-                row.a[i] = w.weight(r, i);
-            }
-        }
-        row = out->frame.to_local(row);
-    }
-    // to_local multiplies by one power of two, the same for every row; the constant 1 shows which.
+    // The input's part of every layer's form, composed with the slice and the frame. to_local
+    // multiplies by one power of two, the same for every row; the constant 1 shows which.
     ExactLine<D> unit;
-    unit.c = w.scale * spec.slice_scale;
-    out->exact->first_scale = out->frame.to_local(unit).c;
-
-    const int stride = padded(w.rows);
-    out->first.assign(static_cast<size_t>(stride) * (D + 1), 0.0);
-    out->first_error.assign(static_cast<size_t>(stride), 0.0);
-    for (int r = 0; r < w.rows; ++r) {
-        double size = 0.0;
-        for (int k = 0; k <= D; ++k) {
-            const double v = Int::ratio(k < D ? rows[r].a[k] : rows[r].c, out->exact->first_scale);
-            out->first[static_cast<size_t>(k) * stride + r] = v;
-            size += std::fabs(v);
+    unit.c = spec.slice_scale;
+    const Int local = out->frame.to_local(unit).c;
+    std::vector<ExactRows<D>> inputs;
+    std::vector<Int> scales;
+    const int depth = static_cast<int>(net->layers.size());
+    for (int l = 0; l <= depth; ++l) {
+        const ExactForm& form = net->exact_form(l);
+        ExactRows<D> rows(static_cast<size_t>(form.rows));
+        const bool reads = !form.blocks.empty() && form.blocks[0].source == kInput;
+        for (int r = 0; r < form.rows; ++r) {
+            ExactLine<D>& row = rows[r];
+            row.c = form.bias[r];
+            if (!reads) continue;
+            const ExactBlock& block = form.blocks[0];
+            row.c *= spec.slice_scale;
+            for (size_t k = block.first(r); k < block.last(r); ++k) {
+                const int i = block.column(r, k);
+                if (block.is_zero(k)) continue;
+                if (spec.is_slice) {
+                    const Int* b = &spec.slice[static_cast<size_t>(i) * (D + 1)];
+                    for (int c = 0; c < D; ++c) block.add_term(row.a[c], k, b[c]);
+                    block.add_term(row.c, k, b[D]);
+                } else {
+                    row.a[i] = block.weight(k);
+                }
+            }
+            row = out->frame.to_local(row);
         }
-        // Each entry is rounded once; beyond kHuge the products with a vertex might overflow.
-        out->first_error[r] =
-            size <= kHuge ? 4 * 0x1p-53 * size + 1e-290 : std::numeric_limits<double>::infinity();
+        scales.push_back(reads ? form.scale * local : form.scale);
+        Input rounded_input;
+        if (reads || form.blocks.empty())
+            rounded_input = round_rows<D>(rows, scales.back(), padded(form.rows));
+        out->input.push_back(std::move(rounded_input));
+        inputs.push_back(std::move(rows));
     }
+    out->exact = std::make_unique<ExactNet<D>>(*net, std::move(inputs), scales);
     return out;
 }
 

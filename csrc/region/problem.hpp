@@ -46,10 +46,12 @@ struct Problem {
     int constraint_count = 0;
     std::vector<DomainCorner<D>> corners;  // counter-clockwise; 1-D: left, right
     std::unique_ptr<ExactNet<D>> exact;
-    // First map of the network (the first hidden layer's, or the output's) over the local
-    // coordinates, rounded, by columns.
-    AlignedVector<double> first;
-    AlignedVector<double> first_error;  // E_r of each row
+    // What the input and the bias contribute to each layer (the outputs last) over the local
+    // coordinates, rounded, by columns, with E_r of each row. Empty where only the bias does.
+    struct Input {
+        AlignedVector<double> map, error;
+    };
+    std::vector<Input> input;
 
     // Throws std::invalid_argument when the domain is empty or not full-dimensional, or its ambient
     // dimension is not the network's input size.

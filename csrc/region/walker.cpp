@@ -31,46 +31,20 @@ Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, co
       depth_(static_cast<int>(problem.net->layers.size())),
       counting_(!sink.regions && !sink.ties),
       points_(*problem.exact, &stop) {
+    int widest = 1;
+    bool slow_start = false;
+    for (int l = 0; l <= depth_; ++l) widest = std::max(widest, net_.exact_form(l).rows);
+    for (const Layer& layer : net_.layers) widest = std::max(widest, layer.units);
+    zeros_.assign(static_cast<size_t>(padded(widest)), 0.0);
+    for (int l = 0; l <= depth_; ++l) {
+        levels_.push_back(make_level(l));
+        slow_start |= levels_.back().origin == Origin::general;
+    }
     // Few enough subtrees that starting each from fresh maps costs nothing, enough to share out
     // evenly.
-    while (claim_depth_ < 10 && (1 << claim_depth_) < net_.unit_count) ++claim_depth_;
-    int max_units = 1;
-    for (int l = 0; l <= depth_; ++l) {
-        Level level;
-        level.weights = l < depth_ ? &net_.layers[l].dense : &net_.output;
-        level.units = level.weights->rows;
-        level.stride = level.weights->stride;
-        level.blocks = level.stride / kPad;
-        level.map.assign(static_cast<size_t>(NC) * level.stride, 0.0);
-        level.base.assign(level.stride, 0.0);
-        if (l == 0) {
-            level.map = problem.first;
-            level.base = problem.first_error;
-            level.map_valid = true;
-        } else {
-            // At most n + cap columns are added to a map between two fresh starts;
-            // docs/developer.md derives K.
-            const Layer& below = net_.layers[l - 1];
-            level.update_cap = below.units + 32;
-            level.rounding =
-                (4.0 * (below.units + level.update_cap) + 16.0) * 0x1p-53 * detail::kUp;
-            for (int r = 0; r < level.units; ++r) {
-                const double bias = std::fabs(level.weights->bias[r]);
-                level.base[r] = level.rounding * bias * detail::kUp;
-                level.max_bias = std::max(level.max_bias, bias);
-                level.max_norm = std::max(level.max_norm, level.weights->row_norm[r]);
-            }
-            level.included = Bits(below.units);
-        }
-        level.on = level.real = level.positive = level.negative = level.crossing = level.ever_on =
-            level.ever_off = Bits(level.units);
-        if (l < depth_)
-            for (int i = 0; i < level.units; ++i) level.real.put(i, !net_.layers[l].one_piece[i]);
-        max_units = std::max(max_units, level.units);
-        levels_.push_back(std::move(level));
-    }
-    zeros_.assign(static_cast<size_t>(padded(max_units)), 0.0);
-    for (Bits& mask : list_masks_) mask = Bits(max_units);
+    const int deepest = slow_start ? 6 : 10;
+    while (claim_depth_ < deepest && (1 << claim_depth_) < net_.unit_count) ++claim_depth_;
+    for (Bits& mask : list_masks_) mask = Bits(widest);
     flat_.assign(static_cast<size_t>(net_.pattern_bytes()) + 1, 0);
     for (int k = 0; k < D; ++k) size_[k] = std::ldexp(1.0, problem.frame.exponent[k]);
     stats_.unit_tests.assign(depth_, 0);
@@ -94,9 +68,8 @@ void Walker<D>::run() {
         line.rounded.error = exact.d.is_zero() ? 4 * 0x1p-53 * size : 0.0;
         const int index = static_cast<int>(i);
         const bool side = index >= problem_.constraint_count;
-        line.layer = side ? kBoxSide : kConstraint;
-        line.unit = side ? index - problem_.constraint_count : index;
-        line.minus = -1;
+        line.wall.layer = side ? kBoxSide : kConstraint;
+        line.wall.entry = side ? index - problem_.constraint_count : index;
         line.exact = std::make_unique<ExactLine<D>>(exact);
         lines_.push_back(std::move(line));
     }
@@ -140,8 +113,16 @@ bool Walker<D>::claim() {
 template <int D>
 void Walker<D>::leave_subtree(int l) {
     in_subtree_ = false;
-    if (l + 1 <= depth_) levels_[l + 1].map_valid = false;
+    start_afresh(l);
     flush();
+}
+
+// Maps above layer l are computed from scratch next: a subtree's numbers must not depend on what
+// the thread walked before.
+template <int D>
+void Walker<D>::start_afresh(int l) {
+    for (int k = l + 1; k <= depth_; ++k)
+        if (k == l + 1 || levels_[k].origin == Origin::general) levels_[k].map_valid = false;
 }
 
 template <int D>
@@ -163,8 +144,16 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
     if (stop_.poll()) throw Stopped{};
     if (options_.decide == Decide::filtered && points_.size() > kPointCap) forget_points();
     Level& s = levels_[l];
-    stats_.unit_tests[l] += static_cast<uint64_t>(s.units);
+    ++s.stamp;
     s.zero_unit = l > 0 && levels_[l - 1].zero_unit;
+    if (s.is_max()) {
+        enter_windows(l, cell, depth);
+        return;
+    }
+    stats_.unit_tests[l] += static_cast<uint64_t>(s.rows);
+    if (levels_[l + 1].nonnegative && levels_[l + 1].is_max() &&
+        levels_[l + 1].weights->blocks[0].source == l)
+        find_leaders(l + 1, cell);
     test_floating(l, cell);
     const size_t units_mark = row_units_.size();
     for (size_t k = 0; k < s.on.words(); ++k) {
@@ -189,7 +178,7 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
         s.ever_off.word(k) |= ~positive;
         for_each_bit(crossing, base, [&](int unit) { row_units_.push(unit); });
     }
-    levels_[l + 1].map_valid = false;
+    forget_map(l + 1);
 
     const int crossing = static_cast<int>(row_units_.size() - units_mark);
     middle_first(row_units_.data() + units_mark, crossing);
@@ -244,9 +233,7 @@ void Walker<D>::test_floating(int l, Cell cell) {
     if (options_.unchecked) {
         kernels_.classify_unchecked(s.map.data(), s.stride, s.blocks, v, masks);
     } else {
-        RowError error = s.error();
-        if (l == 0) error.norm = zeros_.data();
-        kernels_.classify(s.map.data(), s.stride, s.blocks, error, v, masks);
+        kernels_.classify(s.map.data(), s.stride, s.blocks, s.error(), v, masks);
     }
     vertices_.shrink(mark);
 }
@@ -300,13 +287,17 @@ void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
         // The top of the tree is walked by every thread; this subtree by the one that claims it.
         if (!claim()) return;
         in_subtree_ = true;
-        levels_[l + 1].map_valid = false;
+        start_afresh(l);
         descend(l, cell, list, depth);
         leave_subtree(l);
         return;
     }
     if (list.n == 0) {
         leaf(l, cell, depth);
+        return;
+    }
+    if (levels_[l].is_max()) {
+        split_windows(l, cell, list, depth);
         return;
     }
     if (last && counting_ && list.n <= 2) {
@@ -320,10 +311,12 @@ void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
 template <int D>
 void Walker<D>::leaf(int l, Cell cell, int depth) {
     if (l + 1 == depth_) {
+        ++levels_[l].stamp;
         region(cell);
         return;
     }
-    if (!in_subtree_) levels_[l + 1].map_valid = false;
+    ++levels_[l].stamp;
+    if (!in_subtree_) start_afresh(l);
     prepare_map(l + 1);
     enter_layer(l + 1, cell, depth);
 }
@@ -374,15 +367,15 @@ void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
     signs_.shrink(0);
     signs_.grow(static_cast<size_t>(cell.n));
     for (int k = 0; k < cell.n; ++k)
-        signs_[k] = static_cast<int8_t>(sign_at(l, unit, -1, row, error, cell, k));
+        signs_[k] = static_cast<int8_t>(sign_at({l, unit}, row, error, cell, k));
     // Which side first: in 1-D the left one, so that regions come out sorted; else the side of the
     // map that is at hand.
     bool first = true;
     if constexpr (D == 1)
         first = signs_[0] > 0;
-    else if (in_subtree_ && levels_[l + 1].map_valid)
+    else if (in_subtree_ && levels_[l + 1].map_valid && levels_[l + 1].origin == Origin::chain)
         first = levels_[l + 1].included.get(unit);
-    const int32_t line = push_line(row, error, l, unit, -1);
+    const int32_t line = push_line(row, error, {l, unit});
     const size_t mark = vertices_.size();
     Cell children[2];
     build_children(cell, signs_.data(), line, children);
@@ -516,96 +509,6 @@ void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cel
     }
 }
 
-// ------------------------------------------------------------------------------------------------------------------
-// maps
-
-template <int D>
-void Walker<D>::prepare_map(int l) {
-    Level& s = levels_[l];
-    const Level& below = levels_[l - 1];
-    const Layer& units = net_.layers[l - 1];
-    columns_.shrink(0);
-    coefficients_.shrink(0);
-    auto add_column = [&](int j, double factor) {
-        columns_.push(j);
-        double* to = coefficients_.grow(NC);
-        for (int c = 0; c < NC; ++c)
-            to[c] = factor * below.map[static_cast<size_t>(c) * below.stride + j];
-    };
-    const size_t words = below.on.words();
-    if (s.map_valid) {
-        for (size_t k = 0; k < words; ++k)
-            for_each_bit(s.included.word(k) ^ below.on.word(k), static_cast<int>(64 * k),
-                         [&](int j) {
-                             const double gap = units.all_relu ? 1.0 : units.gap[j];
-                             add_column(j, below.on.get(j) ? gap : -gap);
-                         });
-        const int flips = static_cast<int>(columns_.size());
-        if (s.updates + flips > s.update_cap) {
-            s.map_valid = false;
-            columns_.shrink(0);
-            coefficients_.shrink(0);
-        } else {
-            s.updates += flips;
-        }
-    }
-    if (!s.map_valid) {
-        s.map_valid = true;
-        s.updates = 0;
-        std::fill(s.map.begin(), s.map.end() - s.stride, 0.0);
-        std::copy(s.weights->bias.begin(), s.weights->bias.end(), s.map.end() - s.stride);
-        if (units.all_relu) {
-            for (size_t k = 0; k < words; ++k)
-                for_each_bit(below.on.word(k), static_cast<int>(64 * k),
-                             [&](int j) { add_column(j, 1.0); });
-        } else {
-            for (int j = 0; j < below.units; ++j) {
-                const double factor = below.on.get(j) ? 1.0 : units.slope[j];
-                if (factor != 0.0) add_column(j, factor);
-            }
-        }
-        // e = || f (E + K S) || over the units that may be on somewhere in this cell of the layer
-        // below.
-        if (!options_.unchecked) {
-            RowError error = below.error();
-            if (l == 1) error.norm = zeros_.data();
-            for (size_t k = 0; k < words; ++k)
-                list_masks_[0].word(k) =
-                    units.all_relu ? ~(below.positive.word(k) | below.crossing.word(k)) : 0;
-            const double sum = kernels_.mass(below.map.data(), below.stride, below.blocks, error,
-                                             s.rounding, list_masks_[0].bytes());
-            const double up = (1.0 + (below.units + 64) * 0x1p-50) * detail::kUp;
-            // The floor stands for squares that underflow: below 1e-150 nothing is decided in
-            // floating point.
-            s.error_scale = std::sqrt(sum + below.units * 1e-300) * units.max_slope * up;
-            const double mass = s.error_scale / s.rounding;
-            s.error_extra = 1e-290 * (1.0 + below.units * mass);
-            if (!(s.max_norm * mass + s.max_bias <= kHuge))  // bounds every row of the map
-                s.error_extra = std::numeric_limits<double>::infinity();
-        }
-    }
-    if (columns_.size() > 0)
-        kernels_.accumulate(s.map.data(), s.stride, s.weights->w.data(), columns_.data(),
-                            coefficients_.data(), static_cast<int>(columns_.size()));
-    s.included = below.on;
-}
-
-// Bound of the error of a row of the layer's map, summed over its columns.
-template <int D>
-double Walker<D>::row_error(int l, int row) const {
-    const Level& s = levels_[l];
-    return l == 0 ? s.base[row]
-                  : s.weights->row_norm[row] * s.error_scale + s.base[row] + s.error_extra;
-}
-
-// The same for the rounded difference of two outputs.
-template <int D>
-double Walker<D>::difference_error(int i, int j, const double* row) const {
-    double error = row_error(depth_, i) + row_error(depth_, j);
-    for (int c = 0; c < NC; ++c) error += 0x1p-52 * std::fabs(row[c]);
-    return error * detail::kUp;
-}
-
 // -----------------------------------------------------------------------------------------------------------------
 // signs
 
@@ -625,15 +528,16 @@ int Walker<D>::float_sign(const double* row, double error, const Vertex<D>& v) c
 }
 
 template <int D>
-int Walker<D>::sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell,
-                       int k) {
+int Walker<D>::sign_at(const Wall& wall, const double* row, double error, Cell cell, int k) {
     if (options_.decide != Decide::exact_signs) {
         const int sure = float_sign(row, error, vertices_[cell.at + k]);
         if (sure != 0 || options_.unchecked) return sure;
     }
     const int32_t id = intern(cell, k);
-    ++stats_.exact_signs[layer];
-    return minus < 0 ? points_.sign(id, layer, unit) : points_.output_sign(id, unit, minus);
+    ++stats_.exact_signs[wall.layer];
+    if (wall.window >= 0) return points_.window_sign(id, wall.layer, wall.window, wall.a, wall.b);
+    return wall.minus < 0 ? points_.sign(id, wall.layer, wall.entry)
+                          : points_.output_sign(id, wall.entry, wall.minus);
 }
 
 template <int D>
@@ -643,7 +547,7 @@ int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell ce
     signs_.shrink(0);
     signs_.grow(static_cast<size_t>(cell.n));
     for (int k = 0; k < cell.n; ++k) {
-        const int s = sign_at(l, unit, -1, row, error, cell, k);
+        const int s = sign_at({l, unit}, row, error, cell, k);
         signs_[k] = static_cast<int8_t>(s);
         positive |= s > 0;
         negative |= s < 0;
@@ -651,17 +555,17 @@ int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell ce
     }
     if (positive && negative) return 2;
     all_zero = !positive && !negative;
-    if (zero) {
-        if constexpr (D == 2) {
-            for (int k = 0; k < cell.n; ++k)
-                if (signs_[k] == 0 && signs_[k + 1 == cell.n ? 0 : k + 1] == 0)
-                    vertices_[cell.at + k].coincident = 1;
-        } else {
-            for (int k = 0; k < cell.n; ++k)
-                if (signs_[k] == 0) vertices_[cell.at + k].coincident = 1;
-        }
-    }
+    if (zero) mark_zero_edges(cell);
     return positive ? 1 : negative ? -1 : 0;
+}
+
+// Marks the edges along which the function whose signs are in signs_ vanishes.
+template <int D>
+void Walker<D>::mark_zero_edges(Cell cell) {
+    for (int k = 0; k < cell.n; ++k) {
+        const int next = D == 1 ? k : (k + 1 == cell.n ? 0 : k + 1);
+        if (signs_[k] == 0 && signs_[next] == 0) vertices_[cell.at + k].coincident = 1;
+    }
 }
 
 template <int D>
@@ -669,9 +573,9 @@ const ExactLine<D>& Walker<D>::exact_line(int32_t line) {
     Line& entry = lines_[line];
     if (!entry.exact) {
         std::fill(flat_.begin(), flat_.end(), uint8_t{0});
-        assemble_pattern(flat_.data(), entry.layer);
-        entry.exact = std::make_unique<ExactLine<D>>(
-            problem_.exact->row(entry.layer, entry.unit, flat_.data(), entry.minus));
+        assemble_pattern(flat_.data(), entry.wall.layer);
+        entry.exact = std::make_unique<ExactLine<D>>(problem_.exact->row(
+            entry.wall.layer, entry.wall.entry, flat_.data(), entry.wall.minus));
     }
     return *entry.exact;
 }
@@ -705,14 +609,12 @@ Vertex<D> Walker<D>::new_vertex(int32_t edge_line, int32_t line) {
 }
 
 template <int D>
-int32_t Walker<D>::push_line(const double* row, double error, int layer, int unit, int minus) {
+int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall) {
     Line line;
     for (int k = 0; k < D; ++k) line.rounded.a[k] = row[k];
     line.rounded.c = row[D];
     line.rounded.error = error;
-    line.layer = layer;
-    line.unit = unit;
-    line.minus = minus;
+    line.wall = wall;
     lines_.push_back(std::move(line));
     return static_cast<int32_t>(lines_.size()) - 1;
 }
@@ -736,11 +638,16 @@ void Walker<D>::forget_points() {
 template <int D>
 void Walker<D>::assemble_pattern(uint8_t* out, int layers) const {
     for (int l = 0; l < layers; ++l) {
-        const int offset = net_.unit_offset[l], shift = offset & 7;
-        uint8_t* to = out + (offset >> 3);
         const Level& s = levels_[l];
+        if (s.is_max()) {
+            for (int w = 0; w < s.layer->units; ++w) net_.set_piece(out, l, w, s.piece[w]);
+            continue;
+        }
+        const size_t offset = net_.bit_offset[l];
+        const unsigned shift = offset & 7;
+        uint8_t* to = out + (offset >> 3);
         const uint8_t* on = s.on.bytes();
-        for (int b = 0; b < s.blocks; ++b) {
+        for (int b = 0; b < (s.rows + 7) / 8; ++b) {
             const unsigned v = static_cast<unsigned>(on[b]) << shift;
             to[b] = static_cast<uint8_t>(to[b] | v);
             if (v >> 8) to[b + 1] = static_cast<uint8_t>(to[b + 1] | v >> 8);
@@ -760,9 +667,10 @@ void Walker<D>::ever(std::vector<uint8_t>& on, std::vector<uint8_t>& off) const 
     on.resize(static_cast<size_t>(net_.unit_count), 0);
     off.resize(static_cast<size_t>(net_.unit_count), 0);
     for (int l = 0; l < depth_; ++l)
-        for (int i = 0; i < levels_[l].units; ++i) {
-            on[net_.unit_offset[l] + i] |= levels_[l].ever_on.get(i);
-            off[net_.unit_offset[l] + i] |= levels_[l].ever_off.get(i);
+        for (int i = 0; i < net_.layers[l].units; ++i) {
+            const bool window = levels_[l].is_max();
+            on[net_.unit_offset[l] + i] |= window || levels_[l].ever_on.get(i);
+            off[net_.unit_offset[l] + i] |= window || levels_[l].ever_off.get(i);
         }
 }
 

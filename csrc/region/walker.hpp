@@ -78,30 +78,69 @@ private:
         size_t unit_at;  // in row_units_
         int n, stride;
     };
+    // Where a row comes from: pre-activation `entry` of a layer, less `minus` where that is not -1
+    // (outputs, and slots a and b of a window). layer < 0: LineKind, and the entry its number.
+    struct Wall {
+        int layer, entry, minus = -1;
+        int window = -1, a = -1, b = -1;
+    };
     struct Line {
         RoundedLine<D> rounded;
-        int layer, unit, minus;  // layer < 0: LineKind; minus >= 0: output unit - output minus
+        Wall wall;
         std::unique_ptr<ExactLine<D>> exact;
+    };
+    // A window whose maximum more than one slot may attain in the cell.
+    struct Item {
+        int window, n;
+        size_t at;  // of its slots in slots_, increasing
+    };
+    // How a level's map follows from the levels below.
+    enum class Origin {
+        fixed,    // from the input alone: never changes
+        chain,    // dense, from the slopes right below: flipped columns are added
+        copied,   // every row is an activation
+        general,  // anything else: columns of the activations that changed are added
     };
     // State of one layer along the path; the entry after the last hidden layer is the output map.
     struct Level {
-        const FloatAffine* weights;
-        int units, blocks, stride;
-        AlignedVector<double> map;   // NC x stride
-        AlignedVector<double> base;  // static part of the rows' errors
+        const FloatForm* weights;
+        const Layer* layer;  // null for the outputs
+        Origin origin;
+        int rows, blocks, stride;     // pre-activations
+        AlignedVector<double> map;    // NC x stride
+        AlignedVector<double> base;   // static part of the rows' errors
+        AlignedVector<double> start;  // where a fresh map begins: input and bias
+        const double* norm;           // of each row, or zeros
         double error_scale = 0.0, error_extra = 0.0;
         bool map_valid = false;
+        bool identity = false;     // copied: row r is activation r
+        bool nonnegative = false;  // copied: every row is a ReLU's
         int updates = 0;
-        Bits included;  // pieces of the layer below that the map stands for
+        Bits included;  // chain, copied: pieces of the layer below that the map stands for
         Bits on, real;  // pieces of the current cell; units with two pieces
         Bits positive, negative, crossing, ever_on, ever_off;
         bool zero_unit = false;  // here or below, some unit of the cell vanishes identically
         double rounding = 0.0;   // K of the map that the layer feeds
-        double max_norm = 0.0, max_bias = 0.0;  // over the rows of `weights`
+        double max_norm = 0.0, max_base = 0.0;  // over the rows of `weights` and of `start`
         int update_cap = 0;
-        RowError error() const {
-            return {weights->row_norm.data(), base.data(), error_scale, error_extra};
-        }
+        uint64_t stamp = 0;      // changes whenever map or pieces do
+        uint64_t map_stamp = 1;  // changes whenever the map does other than by pieces
+        // general: per block, the activations that the map stands for
+        struct Included {
+            AlignedVector<double> rows, mass;  // NC x padded(units); (E + K S)^2 of each
+            std::vector<int32_t> key;          // which row of the map, and whether a unit is on
+            uint64_t stamp = 0, map_stamp = 0;
+        };
+        std::vector<Included> blocks_in;
+        double peak = 0.0;
+        // windows
+        std::vector<int32_t> piece, table, first_slot;
+        AlignedVector<double> row_error;
+        // Windows over ReLUs: which pre-activation leads all over the cell of the layer below, or
+        // -1; the others, by number, with their part of the table.
+        std::vector<int32_t> leader, open, open_table;
+        bool is_max() const { return layer && layer->is_max(); }
+        RowError error() const { return {norm, base.data(), error_scale, error_extra}; }
     };
 
     void enter_layer(int l, Cell cell, int depth);
@@ -115,6 +154,31 @@ private:
     void classify_list(const Conflicts& list, const VertexBlock& v, const SignMasks& masks);
     void build_children(Cell cell, const int8_t* signs, int32_t line, Cell out[2]);
     void prepare_map(int l);
+    void prepare_chain(int l);
+    void prepare_copies(int l);
+    void prepare_general(int l);
+    bool update_block(Level& s, size_t b, bool fresh);
+    void find_leaders(int l, Cell cell);
+    void test_windows(const Level& s, const AlignedVector<double>& map,
+                      const AlignedVector<double>& error, const std::vector<int32_t>& table,
+                      int wide, bool nonnegative, Cell cell);
+    void bound_from(Level& s, double mass, double size, int columns);
+    Level make_level(int l) const;
+    void start_afresh(int l);
+    void forget_map(int l);
+
+    void enter_windows(int l, Cell cell, int depth);
+    void keep_window(int l, Item item, Cell cell);
+    std::vector<int> left_to_right(int l, const Item& item, Cell cell);
+    Conflicts window_rows(int l, size_t units_mark);
+    void split_windows(int l, Cell cell, Conflicts list, int depth);
+    Conflicts child_windows(int l, Cell child, const Conflicts& parent);
+    void descend_side(int l, Cell child, const Conflicts& list, int depth);
+    bool clip_to(int l, const Item& item, int slot, Cell& cell);
+    int resolve_window(int l, int window, Cell cell, int* slots, int n);
+    Wall difference(int l, int window, int a, int b, double* row, double& error) const;
+    void pair_signs(const Wall& wall, const double* row, double error, Cell cell);
+    void mark_zero_edges(Cell cell);
     void region(Cell cell);
     void emit(Cell cell);
     void flush();
@@ -128,7 +192,8 @@ private:
     double row_error(int l, int row) const;
     double difference_error(int i, int j, const double* row) const;
     int float_sign(const double* row, double error, const Vertex<D>& v) const;
-    int sign_at(int layer, int unit, int minus, const double* row, double error, Cell cell, int k);
+    bool vanishes(int l, int row, Cell cell, int k) const;
+    int sign_at(const Wall& wall, const double* row, double error, Cell cell, int k);
     // +1 or -1: weakly on one side and somewhere strictly; 0: zero all over; 2: crosses. Marks
     // edges on which it vanishes.
     int resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero);
@@ -137,7 +202,7 @@ private:
     Vertex<D> new_vertex(int32_t edge_line, int32_t line);
     void forget_points();
     void assemble_pattern(uint8_t* out, int layers) const;
-    int32_t push_line(const double* row, double error, int layer, int unit, int minus);
+    int32_t push_line(const double* row, double error, const Wall& wall);
 
     const Problem<D>& problem_;
     const Net& net_;
@@ -162,6 +227,11 @@ private:
     Stack<double> rows_;
     Stack<int> row_units_;
     AlignedVector<double> zeros_;
+    Stack<Item> items_;
+    Stack<int> slots_;
+    std::vector<int32_t> best_, raw_table_;
+    AlignedVector<double> raw_error_;
+    std::vector<uint8_t> decided_;
     Stack<int8_t> signs_;
     std::vector<int> known_;  // vertices of the current cell whose exact signs are at hand
     Bits list_masks_[3];

@@ -34,6 +34,7 @@ void Walker<D>::emit(Cell cell) {
     out.vertices.resize(total * D);
     out.line_layer.resize(total);
     out.line_unit.resize(total);
+    out.line_piece.resize(total);
     out.flags.resize(total);
     for (int k = 0; k < cell.n; ++k) {
         const Vertex<D>& v = vertices_[cell.at + k];
@@ -50,15 +51,22 @@ void Walker<D>::emit(Cell cell) {
             for (int c = 0; c < D; ++c)
                 x[c] = Int::ratio(infinite ? point.q[c] : point.p[c], point.den);
         }
-        out.line_layer[at + k] = line.layer;
-        out.line_unit[at + k] = line.unit;
+        const Wall& wall = line.wall;
+        out.line_layer[at + k] = wall.layer;
+        out.line_unit[at + k] = wall.window >= 0 ? wall.window : wall.entry;
+        int beyond = -1;
+        if (wall.window >= 0)
+            beyond = levels_[wall.layer].piece[wall.window] == wall.a ? wall.b : wall.a;
+        else if (wall.layer >= 0)
+            beyond = !levels_[wall.layer].on.get(wall.entry);
+        out.line_piece[at + k] = beyond;
         out.flags[at + k] = static_cast<uint8_t>(infinite | (v.coincident || all_coincident) << 1);
         if (options_.decide != Decide::filtered) out.points.push_back(v.point);
     }
     if (depth_ > 0) prepare_map(depth_);
     const Level& s = levels_[depth_];
     double error = 0.0;
-    for (int r = 0; r < s.units; ++r) {
+    for (int r = 0; r < s.rows; ++r) {
         double offset = s.map[static_cast<size_t>(D) * s.stride + r];
         for (int c = 0; c < D; ++c) {
             const double j = s.map[static_cast<size_t>(c) * s.stride + r] / size_[c];
@@ -66,7 +74,8 @@ void Walker<D>::emit(Cell cell) {
             offset -= j * frame.center[c];
         }
         out.offset.push_back(offset);
-        error = std::max(error, row_error(depth_, r));
+        const double here = row_error(depth_, r);
+        if (!(here <= error)) error = here;  // NaN too
     }
     out.map_error.push_back(error);
     if (++out.count >= sink_.batch) flush();
@@ -118,7 +127,8 @@ void Walker<D>::winners(Cell cell, int outputs, std::vector<uint8_t>& out) {
             for (int c = 0; c < NC; ++c)
                 row[c] = s.map[static_cast<size_t>(c) * s.stride + j] -
                          s.map[static_cast<size_t>(c) * s.stride + best];
-            const int sign = sign_at(depth_, j, best, row, difference_error(j, best, row), cell, k);
+            const int sign =
+                sign_at({depth_, j, best}, row, difference_error(j, best, row), cell, k);
             if (sign > 0) {
                 std::fill(wins, wins + j, uint8_t{0});
                 best = j;
@@ -163,8 +173,8 @@ void Walker<D>::ties(Cell cell) {
     const double error = difference_error(split_i, split_j, row);
     std::vector<int8_t> signs(static_cast<size_t>(cell.n));
     for (int k = 0; k < cell.n; ++k)
-        signs[k] = static_cast<int8_t>(sign_at(depth_, split_i, split_j, row, error, cell, k));
-    const int32_t line = push_line(row, error, depth_, split_i, split_j);
+        signs[k] = static_cast<int8_t>(sign_at({depth_, split_i, split_j}, row, error, cell, k));
+    const int32_t line = push_line(row, error, {depth_, split_i, split_j});
     const size_t mark = vertices_.size();
     Cell children[2];
     build_children(cell, signs.data(), line, children);

@@ -67,20 +67,24 @@ def kind_of(slopes: Any) -> str:
 
 
 def _layers(net: Network) -> list[dict[str, Any]]:
-    return [
-        {
-            "layer": k,
-            "units": len(slopes),
-            "kind": kind_of(slopes),
-            "slopes": sorted({float(slope) for slope in slopes})[:8],
-        }
-        for k, slopes in enumerate(net.float_slopes)
-    ]
+    from plverify.nodes import Units
+
+    out: list[dict[str, Any]] = []
+    for k, (_, node) in enumerate(net.unit_nodes):
+        if isinstance(node, Units):
+            slopes = sorted({float(slope) for slope in node.slope})
+            kind = kind_of(slopes)
+            out.append({"layer": k, "units": node.size, "kind": kind, "slopes": slopes[:8]})
+        else:
+            out.append({"layer": k, "units": node.size, "kind": f"Max of {node.pieces}"})
+    return out
 
 
 def _weights(net: Network) -> dict[str, int]:
-    """Sizes of the folded affine maps."""
-    tables = [table for layer in net.float_layers for table in layer]
+    """Numbers that the folded linear nodes store; shared kernels count once."""
+    from plverify.nodes import Linear
+
+    tables = [node.rows.num for node in net.nodes if isinstance(node, Linear)]
     total = sum(table.size for table in tables)
     return {"parameters": total, "zeros": total - sum(int((table != 0).sum()) for table in tables)}
 

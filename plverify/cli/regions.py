@@ -180,7 +180,12 @@ def cores() -> int:
 
 def bounds_for(net: Network, domain: Domain) -> list[theory.Bound]:
     """The published bounds on the regions of this network on a domain of this dimension."""
-    slopes = {float(slope) for layer in net.float_slopes for slope in layer}
+    from plverify.nodes import Units
+
+    if not net.is_chain:
+        return []  # the published bounds are about chains
+    units = [node for _, node in net.unit_nodes if isinstance(node, Units)]
+    slopes = {float(slope) for node in units for slope in node.slope}
     if slopes <= {0.0}:
         return theory.bounds_table(domain.dim, net.widths)
     return theory.bounds_table(domain.dim, net.widths, "leaky", leaky_slopes=sorted(slopes))

@@ -37,10 +37,11 @@ def read_file(path: str, *, replay: bool = True) -> Network:
     try:
         if lower.endswith((".onnx", ".onnx.gz")):
             from plverify.io.onnx import read_onnx
-            from plverify.replay import replay_once
 
             net = read_onnx(path)
             if replay:
+                from plverify.replay import replay_once
+
                 replay_once(net, path)
             return net
         if lower.endswith(".npz"):

@@ -3,10 +3,17 @@
 Two layouts: ``W0, b0, W1, b1, ...`` with ``y = W x + b``, and the one of a torch ``state_dict`` of
 an ``nn.Sequential`` of ``Linear`` layers, ``0.weight, 0.bias, 2.weight, ...``. Between the layers
 stand ReLUs, or LeakyReLUs where an entry ``slope`` says so. Other entries are left alone, so a file
-may hold test data beside its network.
+may hold test data beside its network. A network with convolutions or pools does not say in its
+arrays how they are strided and padded: it is put together with `plverify.io.trace.Graph`, as in
+``examples/from_npz.py``::
+
+    graph = Graph((1, 1, 28, 28))
+    x = graph.conv(graph.input(), z["0.weight"], z["0.bias"], (2, 2), (1, 1), (1, 1), (1, 1))
+    x = graph.linear(graph.reshape(graph.relu(x), (1, -1)), z["2.weight"], z["2.bias"])
+    net = graph.finish(x)
 
 The zip directory states every member's size and the npy header its shape: both are compared before
-anything is decompressed, so a small file cannot ask for a large array.
+anything is decompressed, and a small archive may not decompress to a large array.
 """
 
 from __future__ import annotations
@@ -25,6 +32,8 @@ from plverify.network import Network
 
 MAX_BYTES = 1 << 30
 """Largest decompressed size of the arrays of one network."""
+FREE_BYTES, MAX_RATIO = 1 << 25, 50
+"""An archive may always decompress to the first, and beyond it by the second."""
 
 
 def read_npz(path: str) -> Network:
@@ -48,8 +57,10 @@ def read_npz(path: str) -> Network:
             if "slope" in members:
                 wanted.append("slope")
             total = sum(members[n].file_size for n in wanted)
-            if total > MAX_BYTES:
-                raise InputError(f"its arrays take {total} bytes, more than {MAX_BYTES}")
+            packed = sum(members[n].compress_size for n in wanted)
+            limit = min(MAX_BYTES, FREE_BYTES + MAX_RATIO * packed)
+            if total > limit:
+                raise InputError(f"its arrays take {total} bytes, more than {limit}")
             arrays = {}
             for name in wanted:
                 with archive.open(members[name]) as member:
@@ -123,5 +134,8 @@ def _named(array: NDArray[Any], name: str) -> NDArray[Any]:
         what = "NaN" if np.isnan(array[tuple(index)]) else "infinite"
         raise InputError(f"{name}[{', '.join(map(str, index))}] is {what}")
     if name.endswith(".weight") and array.ndim != 2:
-        raise InputError(f"{name} has shape {array.shape}: only linear layers are supported here")
+        raise InputError(
+            f"{name} has shape {array.shape}: only linear layers are read here; "
+            "plverify.io.trace.Graph puts convolutions together"
+        )
     return array

@@ -1,386 +1,378 @@
-"""What each ONNX operator does to a symbolic value: one table, one small handler per operator.
+"""What each ONNX operator does to a computed value: one table, one small handler per operator.
 
-A tensor of the graph is either a `Const` (a numpy array) or a `Live` value: an exact affine map of
-the last layer's units (or of the input), with a shape. Linear operators compose with that map, a
-unit operator closes the layer. To support another operator, add a handler to `HANDLERS`; it
-receives the node's name, its attributes and its values, and returns the value of its output.
-
-Every `Live` also keeps the `Step`s it went through, as executed before folding: `plverify.replay`
-needs them for its float32 error bound.
+A handler receives an `plverify.io.onnx_node.Node` and returns the value of its output (or a list,
+one per output). Operators that only move entries about are in `plverify.io.onnx_views`, operators
+whose inputs are all constant in `plverify.io.onnx_const`. To support another operator, add a
+handler here that says it in terms of `plverify.io.trace.Graph`.
 
 Meanings are those of https://onnx.ai/onnx/operators/, opset 7 to 23.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from fractions import Fraction
-from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from plverify.errors import InputError
-from plverify.exact_array import ExactArray, ExactRows, FloatArray, join_columns
-from plverify.network import Slopes, dyadic_slope
+from plverify.exact_array import ExactArray
+from plverify.io import geometry
+from plverify.io.onnx_const import pad_mode, pad_value, pads, reduced_axes, shape_of, size_of
+from plverify.io.onnx_node import Handler, Node, Result
+from plverify.io.trace import Live
 
-MAX_ENTRIES = 1 << 27
-"""Most entries of one expanded matrix: one gigabyte of float64."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One executed linear node: ``v -> scale * (matrix v) + offset``; None is identity or zero."""
-
-    tensor: str
-    matrix: FloatArray | None = None
-    offset: FloatArray | None = None
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Const:
-    """A tensor known when the file is read."""
-
-    array: NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Live:
-    """An exact affine map of the flattened values at the last units (or the input).
-
-    ``rows`` is None while that map is ``x + offset`` (``offset`` None: the identity).
-    """
-
-    shape: tuple[int, ...]
-    rows: ExactRows | None = None
-    offset: ExactArray | None = None
-    steps: tuple[Step, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return prod(self.shape)
-
-    def affine(self) -> ExactRows:
-        """The map as canonical rows."""
-        if self.rows is not None:
-            return self.rows
-        identity = ExactRows.identity(self.size)
-        return identity if self.offset is None else identity.plus(self.offset)
-
-    def linear(self, matrix: FloatArray, shape: tuple[int, ...], step: Step) -> Live:
-        """The value multiplied by an exact matrix."""
-        weight = ExactArray(matrix, step.tensor)
-        zeros = ExactArray(np.zeros(len(matrix)))
-        outer = ExactRows.from_array(join_columns(weight, zeros))
-        if self.rows is not None:
-            outer = outer.after(self.rows)
-        elif self.offset is not None:
-            outer = outer.shifted(self.offset)
-        return Live(shape, outer, None, (*self.steps, step))
-
-    def plus(self, offset: ExactArray, step: Step, shape: tuple[int, ...] | None = None) -> Live:
-        """The value with an exact vector added."""
-        steps = (*self.steps, step)
-        where = self.shape if shape is None else shape
-        if self.rows is not None:
-            return Live(where, self.rows.plus(offset), None, steps)
-        if self.offset is not None:
-            offset = ExactArray(self.offset.fractions() + offset.fractions())
-        return Live(where, None, offset, steps)
-
-    def times(self, factor: Fraction) -> Live:
-        """The value multiplied by an exact number (no step: the caller's step has it)."""
-        if factor == 1:
-            return self
-        rows = self.affine()
-        return replace(self, rows=rows.times([factor] * rows.rows), offset=None)
-
-
-Value: TypeAlias = Const | Live
-
-
-@dataclass
-class Layer:
-    """One closed layer: its exact map and slopes, and the tensors it was made from."""
-
-    source: str
-    rows: ExactRows
-    steps: tuple[Step, ...]
-    pre: str
-    slopes: Slopes | None
-    post: str
-
-
-@dataclass
-class Node:
-    """One node as a handler sees it. ``layers`` collects the layers that units close."""
-
-    name: str
-    op: str
-    opset: int
-    attributes: dict[str, Any]
-    inputs: list[Value | None]
-    input_names: list[str]
-    output: str
-    layers: list[Layer]
-    base: str
-
-    def error(self, reason: str) -> InputError:
-        """An error that names this node."""
-        return InputError(f"node '{self.name}' ({self.op}): {reason}")
-
-    def attribute(self, name: str, default: Any) -> Any:
-        """An attribute's value."""
-        return self.attributes.get(name, default)
-
-    def const(self, index: int, what: str) -> NDArray[Any]:
-        """Input ``index``, which must be a constant."""
-        value = self.inputs[index] if index < len(self.inputs) else None
-        if not isinstance(value, Const):
-            raise self.error(f"{what} is not a constant")
-        return value.array
-
-    def weight(self, value: Value | None, index: int) -> FloatArray:
-        """A constant of floats as float64 (exact), checked for NaN and infinity."""
-        assert isinstance(value, Const)
-        if value.array.dtype.kind != "f":
-            raise self.error(f"'{self.input_names[index]}' has element type {value.array.dtype}")
-        if value.array.size == 0:
-            raise self.error(f"'{self.input_names[index]}' is empty, shape {value.array.shape}")
-        return ExactArray(value.array, f"'{self.input_names[index]}'").data
-
-    def live(self) -> tuple[int, Live]:
-        """The only computed input and its index."""
-        found = [(k, v) for k, v in enumerate(self.inputs) if isinstance(v, Live)]
-        if not found:
-            raise self.error("works on constants only, which is not folded here")
-        if len(found) > 1:
-            raise self.error("joins two computed tensors; only chains are supported")
-        return found[0]
-
-
-Handler: TypeAlias = Callable[[Node], Value]
-
+FLOAT_TYPES: dict[int, Any] = {1: np.float32, 10: np.float16, 11: np.float64}
 
 # ---------------------------------------------------------------- linear nodes
 
 
-def _matmul(node: Node) -> Value:
-    index, live = node.live()
-    weight = node.weight(node.inputs[1 - index], 1 - index)
-    return _product(node, live, weight, live_first=index == 0)
+def _add(node: Node) -> Result:
+    return node.graph.add(node.operand(0), node.operand(1))
 
 
-def _gemm(node: Node) -> Value:
-    alpha, beta = (_float_attribute(node, name, 1.0) for name in ("alpha", "beta"))
-    trans_a, trans_b = (bool(node.attribute(name, 0)) for name in ("transA", "transB"))
-    index, live = node.live()
-    if index > 1:
-        raise node.error("its C is a computed tensor; only chains are supported")
-    weight = node.weight(node.inputs[1 - index], 1 - index)
-    if len(live.shape) != 2 or weight.ndim != 2:
-        raise node.error(f"A and B must be matrices, they are {live.shape} and {weight.shape}")
-    if trans_b if index == 0 else trans_a:
-        weight = weight.T
-    if (trans_a if index == 0 else trans_b) and min(live.shape) > 1:
-        raise node.error(f"transposes a computed tensor of shape {live.shape}")
-    if trans_a if index == 0 else trans_b:
-        live = replace(live, shape=live.shape[::-1])
-    out = _product(node, live, weight, index == 0, alpha)
-    if len(node.inputs) < 3 or node.inputs[2] is None:
+def _sub(node: Node) -> Result:
+    return node.graph.sub(node.operand(0), node.operand(1))
+
+
+def _mul(node: Node) -> Result:
+    return node.graph.mul(node.operand(0), node.operand(1))
+
+
+def _div(node: Node) -> Result:
+    return node.graph.div(node.operand(0), node.operand(1))
+
+
+def _neg(node: Node) -> Result:
+    return node.graph.neg(node.live())
+
+
+def _sum(node: Node) -> Result:
+    return node.graph.sum(node.operands())
+
+
+def _mean(node: Node) -> Result:
+    total = node.graph.sum(node.operands())
+    return node.graph.div(total, ExactArray(float(len(node.inputs))))
+
+
+def _matmul(node: Node) -> Result:
+    return node.graph.matmul(node.operand(0), node.operand(1))
+
+
+def _gemm(node: Node) -> Result:
+    graph = node.graph
+    alpha, beta = Fraction(node.number("alpha", 1.0)), Fraction(node.number("beta", 1.0))
+    sides = []
+    for k, flag in enumerate(("transA", "transB")):
+        side = node.operand(k)
+        if len(side.shape) != 2:
+            raise node.error(f"A and B must be matrices, {'AB'[k]} has shape {side.shape}")
+        if node.flag(flag, 0):
+            if isinstance(side, Live):
+                side = graph.transpose(side, [1, 0])
+            else:
+                side = ExactArray(side.data.T, side.name)
+        sides.append(side)
+    a, b = sides
+    c = None if node.get(2) is None else node.operand(2)
+    if isinstance(a, Live) and isinstance(b, ExactArray) and not isinstance(c, Live):
+        if a.shape[1] != b.shape[0]:
+            raise node.error(f"multiplies shapes {a.shape} and {b.shape}, which do not fit")
+        return graph.linear(a, ExactArray(b.data.T, b.name), c, alpha, beta)
+    out = graph.matmul(a, b)
+    if alpha != 1:
+        out = graph.mul(out, ExactArray([alpha]).reshape())
+    if c is None:
         return out
-    offset = _broadcast(node, node.weight(node.inputs[2], 2), out.shape)
-    # One executed node is one step: C joins the step of the product.
-    step = replace(out.steps[-1], offset=beta * offset)
-    steps = (*out.steps[:-1], step)
-    if beta == 1.0:
-        exact = ExactArray(offset)
+    if beta != 1:
+        if isinstance(c, Live):
+            c = graph.mul(c, ExactArray([beta]).reshape())
+        else:
+            c = graph.product(c, beta)
+    shape = out.shape
+    out = graph.add(out, c)
+    if out.shape != shape:
+        raise node.error(f"C of shape {c.shape} does not fit {shape}")
+    return out
+
+
+def _window(
+    node: Node, spatial: Sequence[int], kernel: Sequence[int]
+) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Strides, pads before and after, dilations."""
+    rank = len(spatial)
+    strides = node.integers("strides") or [1] * rank
+    dilations = node.integers("dilations") or [1] * rank
+    auto = node.text("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        lower = auto == "SAME_LOWER"
+        before, after = geometry.same_padding(spatial, kernel, strides, dilations, lower)
+        return strides, before, after, dilations
+    amounts = node.integers("pads") or [0] * (2 * rank)
+    if auto == "VALID":
+        amounts = [0] * (2 * rank)
+    elif auto != "NOTSET":
+        raise node.error(f"auto_pad {auto!r:.40} is not supported")
+    if len(amounts) != 2 * rank:
+        raise node.error(f"pads {amounts[:16]} do not fit {rank} dimensions")
+    return strides, amounts[:rank], amounts[rank:], dilations
+
+
+def _conv_parts(node: Node) -> tuple[Live, ExactArray, ExactArray | None, list[int]]:
+    x, weight = node.live(), node.weight(1)
+    bias = None if node.get(2) is None else node.weight(2)
+    kernel = list(weight.shape[2:])
+    if node.integers("kernel_shape") not in (None, kernel):
+        raise node.error(f"kernel_shape {node.integers('kernel_shape')} is not {kernel}")
+    if len(x.shape) != len(weight.shape) or len(kernel) < 1:
+        raise node.error(f"a weight of shape {weight.shape} does not fit {x.shape}")
+    return x, weight, bias, kernel
+
+
+def _conv(node: Node) -> Result:
+    x, weight, bias, kernel = _conv_parts(node)
+    strides, before, after, dilations = _window(node, x.shape[2:], kernel)
+    groups = node.integer("group", 1)
+    return node.graph.conv(x, weight, bias, strides, before, after, dilations, groups)
+
+
+def _conv_transpose(node: Node) -> Result:
+    x, weight, bias, kernel = _conv_parts(node)
+    rank, spatial = len(kernel), x.shape[2:]
+    strides = node.integers("strides") or [1] * rank
+    dilations = node.integers("dilations") or [1] * rank
+    more = node.integers("output_padding") or [0] * rank
+    auto = node.text("auto_pad", "NOTSET")
+    wanted = node.integers("output_shape")
+    if not len(strides) == len(dilations) == len(more) == rank:
+        raise node.error(f"its attributes do not fit {rank} dimensions")
+    if wanted is None and auto in ("SAME_UPPER", "SAME_LOWER"):
+        wanted = [d * s for d, s in zip(spatial, strides, strict=True)]
+    if wanted is not None:
+        before, after = [], []
+        wanted = wanted[-rank:]
+        if len(wanted) != rank:
+            raise node.error(f"output_shape {wanted} does not fit {rank} dimensions")
+        for d, k, s, e, p, w in zip(spatial, kernel, strides, dilations, more, wanted, strict=True):
+            total = (d - 1) * s + p + (k - 1) * e + 1 - w
+            if total < 0:
+                # The format leaves open where surplus output goes; it would have to be zeros.
+                raise node.error(f"output_shape {wanted} is larger than what the kernel reaches")
+            half = total // 2
+            before.append(half if auto == "SAME_UPPER" else total - half)
+            after.append(total - half if auto == "SAME_UPPER" else half)
     else:
-        exact = ExactArray([Fraction(beta) * v for v in ExactArray(offset).fractions()])
-    return replace(out.plus(exact, step), steps=steps)
+        _, before, after, _ = _window(node, spatial, kernel)
+    groups = node.integer("group", 1)
+    return node.graph.conv_transpose(
+        x, weight, bias, strides, before, after, more, dilations, groups
+    )
 
 
-def _product(
-    node: Node, live: Live, weight: FloatArray, live_first: bool, alpha: float = 1.0
-) -> Live:
-    """``alpha * live @ weight`` or ``alpha * weight @ live`` on row-major flattened values."""
-    shape = live.shape
-    if weight.ndim not in (1, 2) or not shape:
-        raise node.error(f"multiplies shapes {shape} and {weight.shape}")
-    inner = shape[-1] if live_first or len(shape) == 1 else shape[-2]
-    if weight.shape[0 if live_first else -1] != inner:
-        pair = (shape, weight.shape) if live_first else (weight.shape, shape)
-        raise node.error(f"multiplies shapes {pair[0]} and {pair[1]}, which do not fit")
-    if live_first:
-        block = weight.reshape(inner, -1).T
-        copies = live.size // inner
-        matrix = _kron(node, copies, block, 1)
-        out_shape = (*shape[:-1], *weight.shape[1:])
-    else:
-        columns = shape[-1] if len(shape) > 1 else 1
-        copies = live.size // (inner * columns)
-        matrix = _kron(node, copies, weight.reshape(-1, inner), columns)
-        out_shape = (*shape[:-2], *weight.shape[:-1], *((columns,) if len(shape) > 1 else ()))
-    matrix = np.ascontiguousarray(matrix)
-    out = live.linear(matrix, out_shape, Step(node.output, matrix, None, alpha))
-    return out.times(Fraction(alpha))
+def _batch_norm(node: Node) -> Result:
+    if node.flag("training_mode", 0) or len([n for n in node.outputs if n]) > 1:
+        raise node.error("is in training mode; export the model in inference mode")
+    if not node.flag("spatial", 1):
+        raise node.error("spatial = 0 is not supported")
+    eps = node.number("epsilon", float(np.float32(1e-5)))
+    gamma, beta, mean, variance = (node.weight(k) for k in range(1, 5))
+    return node.graph.batch_norm(node.live(), gamma, beta, mean, variance, Fraction(eps))
 
 
-def _kron(node: Node, left: int, block: FloatArray, right: int) -> FloatArray:
-    """``I_left x block x I_right``, refused where it would be huge."""
-    if left * right == 1:
-        return block
-    if block.size * (left * right) ** 2 > MAX_ENTRIES:
-        raise node.error(f"expands to more than {MAX_ENTRIES} matrix entries")
-    return np.kron(np.kron(np.eye(left), block), np.eye(right))
+# -------------------------------------------------------------------- pooling
 
 
-def _add(node: Node) -> Value:
-    index, live = node.live()
-    return _shifted(node, live, node.weight(node.inputs[1 - index], 1 - index))
+def _kernel_shape(node: Node, x: Live) -> list[int]:
+    kernel = node.integers("kernel_shape")
+    if kernel is None or len(kernel) != len(x.shape) - 2 or not kernel:
+        raise node.error(f"kernel_shape {kernel} does not fit a value of shape {x.shape}")
+    return kernel
 
 
-def _sub(node: Node) -> Value:
-    index, live = node.live()
-    other = node.weight(node.inputs[1 - index], 1 - index)
-    if index == 0:
-        return _shifted(node, live, -other)
-    return _shifted(node, live.times(Fraction(-1)), other, -1.0)
+def _max_pool(node: Node) -> Result:
+    x = node.live()
+    kernel = _kernel_shape(node, x)
+    strides, before, after, dilations = _window(node, x.shape[2:], kernel)
+    ceil_mode = node.flag("ceil_mode", 0)
+    return node.graph.max_pool(x, kernel, strides, before, after, dilations, ceil_mode)
 
 
-def _shifted(node: Node, live: Live, other: FloatArray, scale: float = 1.0) -> Live:
-    shape = np.broadcast_shapes(live.shape, other.shape) if _fits(live.shape, other.shape) else None
-    if shape is None or prod(shape) != live.size:
-        raise node.error(
-            f"shapes {live.shape} and {other.shape}: the computed tensor must not grow"
-        )
-    offset = _broadcast(node, other, shape)
-    return live.plus(ExactArray(offset), Step(node.output, None, offset, scale), tuple(shape))
+def _average_pool(node: Node) -> Result:
+    x = node.live()
+    kernel = _kernel_shape(node, x)
+    strides, before, after, dilations = _window(node, x.shape[2:], kernel)
+    return node.graph.avg_pool(
+        x,
+        kernel,
+        strides,
+        before,
+        after,
+        dilations,
+        node.flag("ceil_mode", 0),
+        node.flag("count_include_pad", 0),
+    )
 
 
-def _fits(a: Sequence[int], b: Sequence[int]) -> bool:
-    pairs = zip(reversed(a), reversed(b), strict=False)
-    return all(x == y or 1 in (x, y) for x, y in pairs)
+def _global_average_pool(node: Node) -> Result:
+    return node.graph.global_average_pool(node.live())
 
 
-def _broadcast(node: Node, array: FloatArray, shape: Sequence[int]) -> FloatArray:
-    try:
-        return np.broadcast_to(array, tuple(shape)).reshape(-1)
-    except ValueError:
-        raise node.error(f"a constant of shape {array.shape} does not fit {tuple(shape)}") from None
+def _global_max_pool(node: Node) -> Result:
+    x = node.live()
+    return node.graph.reduce_max(x, range(2, len(x.shape)), True)
+
+
+# ------------------------------------------------------------------ reductions
+
+
+def _reduce_sum(node: Node) -> Result:
+    axes, keep = _reduction(node, 13)
+    return node.graph.reduce_sum(node.live(), axes, keep)
+
+
+def _reduce_mean(node: Node) -> Result:
+    axes, keep = _reduction(node, 18)
+    return node.graph.reduce_mean(node.live(), axes, keep)
+
+
+def _reduce_max(node: Node) -> Result:
+    axes, keep = _reduction(node, 18)
+    return node.graph.reduce_max(node.live(), axes, keep)
+
+
+def _reduce_min(node: Node) -> Result:
+    axes, keep = _reduction(node, 18)
+    negative = node.graph.neg(node.live())
+    return node.graph.neg(node.graph.reduce_max(negative, axes, keep))
+
+
+def _reduction(node: Node, since: int) -> tuple[list[int], bool]:
+    axes = reduced_axes(node, len(node.live().shape), since)
+    return axes, node.flag("keepdims", 1)
 
 
 # ----------------------------------------------------------------- unit nodes
 
 
-def _relu(node: Node) -> Value:
-    return _units(node, (0, 0))
+def _relu(node: Node) -> Result:
+    return node.graph.relu(node.live())
 
 
-def _leaky_relu(node: Node) -> Value:
-    alpha = _float_attribute(node, "alpha", float(np.float32(0.01)))
-    return _units(node, dyadic_slope(alpha))
+def _leaky_relu(node: Node) -> Result:
+    return node.graph.leaky_relu(node.live(), node.number("alpha", float(np.float32(0.01))))
 
 
-def _units(node: Node, slope: tuple[int, int]) -> Value:
-    _, live = node.live()
-    layer = Layer(
-        source=node.base,
-        rows=live.affine(),
-        steps=live.steps,
-        pre=node.input_names[0],
-        slopes=(slope,) * live.size,
-        post=node.output,
-    )
-    node.layers.append(layer)
-    return Live(live.shape)
+def _prelu(node: Node) -> Result:
+    return node.graph.prelu(node.live(), node.weight(1))
 
 
-# ---------------------------------------------------------------- shape nodes
+def _abs(node: Node) -> Result:
+    return node.graph.abs(node.live())
 
 
-def _flatten(node: Node) -> Value:
-    _, live = node.live()
-    rank = len(live.shape)
-    axis = int(node.attribute("axis", 1))
-    if not -rank <= axis <= rank:
-        raise node.error(f"axis {axis} is out of range for shape {live.shape}")
-    axis += rank if axis < 0 else 0
-    return replace(live, shape=(prod(live.shape[:axis]), prod(live.shape[axis:])))
+def _clip(node: Node) -> Result:
+    bounds = []
+    for k, name, nothing in ((1, "min", -np.inf), (2, "max", np.inf)):
+        if node.opset < 11:
+            value = node.attributes.get(name, nothing)
+            if not isinstance(value, float):
+                raise node.error(f"attribute {name} is not a float")
+            # Without a bound of its own the attribute form has the largest float32.
+            limit = float(np.finfo(np.float32).max)
+            value = nothing if abs(value) == limit and (value > 0) == (nothing > 0) else value
+            bounds.append(ExactArray(value, name, allow_inf=True))
+        elif node.get(k) is None:
+            bounds.append(ExactArray(nothing, name, allow_inf=True))
+        else:
+            bound = node.weight(k, allow_inf=True)
+            if bound.data.size != 1:
+                raise node.error(f"its {name} has shape {bound.shape}, expected a scalar")
+            bounds.append(ExactArray(bound.data.reshape(()), bound.name, allow_inf=True))
+    return node.graph.clip(node.live(), bounds[0], bounds[1])
 
 
-def _reshape(node: Node) -> Value:
-    data = node.inputs[0] if node.inputs else None
-    if data is None:
-        raise node.error("has no data")
-    target = node.const(1, "its shape")
-    if target.dtype.kind != "i" or target.ndim > 1:
-        raise node.error("its shape is not a list of integers")
-    source = data.shape if isinstance(data, Live) else data.array.shape
-    wanted = [int(v) for v in target.reshape(-1)]
-    shape = [
-        source[k] if v == 0 and not node.attribute("allowzero", 0) and k < len(source) else v
-        for k, v in enumerate(wanted)
+def _max(node: Node) -> Result:
+    return node.graph.maximum(*node.operands())
+
+
+def _min(node: Node) -> Result:
+    return node.graph.minimum(*node.operands())
+
+
+# ---------------------------------------------------------------- moving about
+
+
+def _concat(node: Node) -> Result:
+    parts = [
+        value if isinstance(value := node.need(k), Live) or value.size == 0 else node.weight(k)
+        for k in range(len(node.inputs))
     ]
-    known = prod(v for v in shape if v != -1)
-    if shape.count(-1) == 1 and known > 0:
-        shape[shape.index(-1)] = prod(source) // known
-    if min(shape, default=1) < 0 or prod(shape) != prod(source):
-        raise node.error(f"cannot reshape {tuple(source)} to {tuple(wanted)}")
-    if isinstance(data, Const):
-        return Const(data.array.reshape(shape))
-    return replace(data, shape=tuple(shape))
+    return node.graph.concat(parts, node.integer("axis", 1))
 
 
-def _identity(node: Node) -> Value:
-    value = node.inputs[0] if node.inputs else None
-    if value is None:
-        raise node.error("has no input")
-    return value
+def _pad(node: Node) -> Result:
+    x = node.live()
+    before, after = pads(node, len(x.shape))
+    mode = node.text("mode", "constant")
+    if mode == "constant":
+        value = pad_value(node)
+        if value.dtype.kind != "f":
+            raise node.error(f"its padding value has element type {value.dtype}")
+        return node.graph.pad(x, before, after, ExactArray(value, "its padding value"))
+    if min([*before, *after]) < 0:
+        raise node.error(f"cuts off in mode {mode}, which is not supported")
+    grow = list(zip(before, after, strict=True))
+    for size, amounts in zip(x.shape, grow, strict=True):
+        if max(amounts) > (0 if not size else 1 << 24 if mode == "edge" else size - 1):
+            raise node.error(f"pads {before}, {after} do not fit {x.shape} in mode {mode}")
+    node.reserve([d + b + a for d, (b, a) in zip(x.shape, grow, strict=True)])
+    return node.graph.view(x, np.pad(x.index, grow, mode=pad_mode(node, mode)))
 
 
-def _dropout(node: Node) -> Value:
-    mode = node.inputs[2] if len(node.inputs) > 2 else None
-    if mode is not None and not (isinstance(mode, Const) and not mode.array.any()):
-        raise node.error("is in training mode")
-    return _identity(node)
-
-
-def _constant(node: Node) -> Value:
-    given = [(k, v) for k, v in node.attributes.items() if k.startswith(("value", "sparse"))]
-    if len(given) != 1:
-        raise node.error("needs exactly one value")
-    name, value = given[0]
-    kinds = {"value_float": np.float32, "value_floats": np.float32}
-    kinds |= {"value_int": np.int64, "value_ints": np.int64}  # type: ignore[dict-item]
-    if name == "value":
-        return Const(value)
-    if name not in kinds:
-        raise node.error(f"attribute {name} is not supported")
-    return Const(np.array(value, kinds[name]))
-
-
-def _float_attribute(node: Node, name: str, default: float) -> float:
-    value = float(node.attribute(name, default))
-    if not np.isfinite(value):
-        raise node.error(f"{name} is {value}")
-    return value
+def _cast(node: Node) -> Result:
+    x = node.live()
+    to = node.integer("to", 0)
+    dtype = FLOAT_TYPES.get(to)
+    if dtype is None:
+        raise node.error("casts a computed value to a type other than float16, float32, float64")
+    if np.dtype(dtype).itemsize >= np.dtype(node.graph.dtype).itemsize:
+        return x
+    # A rounding in the file, so a node of its own there; in exact arithmetic it is no operation.
+    return node.graph.affine(x, 1, 0, terms=1)
 
 
 HANDLERS: dict[str, Handler] = {
+    "Abs": _abs,
     "Add": _add,
-    "Constant": _constant,
-    "Dropout": _dropout,
-    "Flatten": _flatten,
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Div": _div,
     "Gemm": _gemm,
-    "Identity": _identity,
+    "GlobalAveragePool": _global_average_pool,
+    "GlobalMaxPool": _global_max_pool,
     "LeakyRelu": _leaky_relu,
     "MatMul": _matmul,
+    "Max": _max,
+    "MaxPool": _max_pool,
+    "Mean": _mean,
+    "Min": _min,
+    "Mul": _mul,
+    "Neg": _neg,
+    "PRelu": _prelu,
+    "Pad": _pad,
+    "ReduceMax": _reduce_max,
+    "ReduceMean": _reduce_mean,
+    "ReduceMin": _reduce_min,
+    "ReduceSum": _reduce_sum,
     "Relu": _relu,
-    "Reshape": _reshape,
+    "Shape": shape_of,
+    "Size": size_of,
     "Sub": _sub,
+    "Sum": _sum,
 }

@@ -12,6 +12,7 @@ from typing import Any
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, join_columns
 from plverify.network import Network
+from plverify.nodes import Dense
 
 
 def from_sklearn(model: Any) -> Network:
@@ -45,4 +46,4 @@ def from_sklearn(model: Any) -> Network:
         rows = ExactRows.from_array(joined)
         folded = rows if folded is None else rows.after(folded)
     assert folded is not None
-    return Network([folded], [], definitions=definitions)
+    return Network(folded.cols, [Dense(0, folded)], definitions=definitions)

@@ -1,0 +1,80 @@
+#include "net/form.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace plv {
+
+FloatForm rounded(const ExactForm& form) {
+    FloatForm out;
+    out.rows = form.rows;
+    out.stride = padded(form.rows);
+    out.bias.assign(out.stride, 0.0);
+    out.row_norm.assign(out.stride, 0.0);
+    const size_t shift = form.scale.trailing_zeros();
+    const Int odd = form.scale >> shift;
+    const bool dyadic = odd.is_one() && shift < 960;
+    const auto value = [&](const Int& q) {
+        if (q.is_zero()) return 0.0;
+        if (dyadic && q.bit_length() <= 53)  // exact, the common case
+            return std::ldexp(q.to_double(), -static_cast<int>(shift));
+        return Int::ratio(q, form.scale);
+    };
+    std::vector<int> terms(static_cast<size_t>(form.rows), 0);
+    for (const ExactBlock& block : form.blocks) {
+        if (block.source == kInput) continue;
+        FloatBlock to;
+        to.source = block.source;
+        to.cols = block.cols;
+        to.dense = block.dense;
+        if (block.dense) {
+            to.w.assign(static_cast<size_t>(out.stride) * block.cols, 0.0);
+        } else {
+            to.start.assign(static_cast<size_t>(block.cols) + 1, 0);
+            for (int32_t c : block.col) ++to.start[static_cast<size_t>(c) + 1];
+            for (int c = 0; c < block.cols; ++c) to.start[c + 1] += to.start[c];
+            to.row.resize(block.col.size());
+            to.value.resize(block.col.size());
+        }
+        std::vector<size_t> next(to.start.begin(), to.start.end());
+        for (int r = 0; r < form.rows; ++r) {
+            double sum = 0.0;
+            for (size_t k = block.first(r); k < block.last(r); ++k) {
+                const int c = block.column(r, k);
+                const double v = value(block.weight(k));
+                sum += v * v;
+                terms[r] += !block.is_zero(k);
+                if (block.dense) {
+                    to.w[static_cast<size_t>(c) * out.stride + r] = v;
+                } else {
+                    to.row[next[c]] = r;
+                    to.value[next[c]++] = v;
+                }
+            }
+            out.row_norm[r] += sum;
+        }
+        out.blocks.push_back(std::move(to));
+    }
+    for (int r = 0; r < form.rows; ++r) {
+        out.bias[r] = value(form.bias[r]);
+        out.terms = std::max(out.terms, terms[r]);
+        // sqrt(sum) has relative error at most (terms / 2 + 4) u, and squares below 1e-300 may have
+        // been lost.
+        out.row_norm[r] =
+            std::sqrt(out.row_norm[r] + terms[r] * 1e-300) * (1.0 + (terms[r] + 16) * 0x1p-52);
+    }
+    if (form.blocks.size() == 1 && form.blocks[0].source != kInput && !form.blocks[0].dense) {
+        const ExactBlock& block = form.blocks[0];
+        out.copies.resize(static_cast<size_t>(form.rows));
+        for (int r = 0; r < form.rows && !out.copies.empty(); ++r) {
+            const size_t k = block.first(r);
+            if (block.last(r) == k + 1 && form.bias[r].is_zero() && block.weight(k) == form.scale)
+                out.copies[r] = block.col[k];
+            else
+                out.copies.clear();
+        }
+    }
+    return out;
+}
+
+}  // namespace plv

@@ -1,0 +1,383 @@
+// Windows: units whose value is the maximum of several pre-activations.
+//
+// A window is settled in a cell when one slot is at least as large as every other at all vertices;
+// of slots that are the same function there, the first counts. Otherwise the slots that none other
+// dominates are kept, at least two of which win somewhere. Two slots split the cell like any unit,
+// along the line on which they are equal; more split it into one convex cell per winner.
+#include <algorithm>
+
+#include "region/walker.hpp"
+
+namespace plv {
+
+// The row of slot a less slot b, with its error.
+template <int D>
+typename Walker<D>::Wall Walker<D>::difference(int l, int window, int a, int b, double* row,
+                                               double& error) const {
+    const Level& s = levels_[l];
+    const Wall wall{l, s.layer->entry(window, a), s.layer->entry(window, b), window, a, b};
+    error = s.row_error[wall.entry] + s.row_error[wall.minus];
+    for (int c = 0; c < NC; ++c) {
+        const double* column = s.map.data() + static_cast<size_t>(c) * s.stride;
+        row[c] = column[wall.entry] - column[wall.minus];
+        error += 0x1p-52 * std::fabs(row[c]);
+    }
+    error *= detail::kUp;
+    return wall;
+}
+
+// Whether vertex k of the cell lies by definition on the zero of a row that is the activation of a
+// unit: then the row vanishes there, whatever floating point says.
+template <int D>
+bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const {
+    const Level& s = levels_[l];
+    if (!s.nonnegative) return false;
+    const int source = s.weights->blocks[0].source, unit = s.weights->copies[row];
+    const auto is = [&](int32_t line) {
+        const Wall& wall = lines_[line].wall;
+        return wall.layer == source && wall.entry == unit && wall.minus < 0;
+    };
+    if (is(vertices_[cell.at + k].line)) return true;
+    return D == 2 && is(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
+}
+
+// Signs of the difference of two slots at the cell's vertices, into signs_.
+template <int D>
+void Walker<D>::pair_signs(const Wall& wall, const double* row, double error, Cell cell) {
+    signs_.shrink(0);
+    signs_.grow(static_cast<size_t>(cell.n));
+    const Level& s = levels_[wall.layer];
+    for (int k = 0; k < cell.n; ++k) {
+        const bool first = vanishes(wall.layer, wall.entry, cell, k);
+        const bool second = vanishes(wall.layer, wall.minus, cell, k);
+        int sign = 2;
+        if (first && second) {
+            sign = 0;
+        } else if (first || second) {
+            // What is left is one activation, which is not negative.
+            const int rest = first ? wall.minus : wall.entry;
+            double alone[NC];
+            for (int c = 0; c < NC; ++c) alone[c] = s.map[static_cast<size_t>(c) * s.stride + rest];
+            if (options_.decide != Decide::exact_signs &&
+                float_sign(alone, s.row_error[rest], vertices_[cell.at + k]) > 0)
+                sign = first ? -1 : 1;
+        }
+        if (sign == 2) sign = sign_at(wall, row, error, cell, k);
+        signs_[k] = static_cast<int8_t>(sign);
+    }
+}
+
+// Keeps of the n slots those that no other dominates in the cell, and of equal ones the first;
+// returns how many. Marks edges along which the winner is not alone.
+template <int D>
+int Walker<D>::resolve_window(int l, int window, Cell cell, int* slots, int n) {
+    const Level& s = levels_[l];
+    for (int i = 0; i < n; ++i) {
+        for (int j = i + 1; j < n;) {
+            bool positive = false, negative = false;
+            const int x = s.layer->entry(window, slots[i]), y = s.layer->entry(window, slots[j]);
+            const auto nothing = [&](int r) {
+                double size = s.row_error[r];
+                for (int c = 0; c < NC; ++c)
+                    size += std::fabs(s.map[static_cast<size_t>(c) * s.stride + r]);
+                return size == 0.0;
+            };
+            const bool no_x = nothing(x), no_y = nothing(y);
+            if (s.nonnegative && no_x != no_y) {
+                positive = no_y;
+                negative = no_x;
+            } else if (!(no_x && no_y)) {
+                double row[NC], error;
+                const Wall wall = difference(l, window, slots[i], slots[j], row, error);
+                pair_signs(wall, row, error, cell);
+                bool zero = false;
+                for (int k = 0; k < cell.n; ++k) {
+                    positive |= signs_[k] > 0;
+                    negative |= signs_[k] < 0;
+                    zero |= signs_[k] == 0;
+                }
+                if (zero && positive != negative) mark_zero_edges(cell);
+            }
+            if (positive && negative) {
+                ++j;
+            } else if (!negative) {
+                std::copy(slots + j + 1, slots + n, slots + j);
+                --n;
+            } else {
+                std::copy(slots + i + 1, slots + n, slots + i);
+                --n;
+                j = i + 1;
+            }
+        }
+    }
+    return n;
+}
+
+// The windows of a table over a map's rows, into best_ and decided_.
+template <int D>
+void Walker<D>::test_windows(const Level& s, const AlignedVector<double>& map,
+                             const AlignedVector<double>& error, const std::vector<int32_t>& table,
+                             int wide, bool nonnegative, Cell cell) {
+    if (best_.size() < static_cast<size_t>(wide)) {
+        best_.resize(static_cast<size_t>(wide));
+        decided_.resize(static_cast<size_t>(wide / kPad));
+    }
+    if (options_.decide == Decide::exact_signs) {
+        std::fill(decided_.begin(), decided_.end(), uint8_t{0});
+        return;
+    }
+    VertexBlock v = block(cell);
+    if (options_.unchecked) v.rho = v.delta = 0.0;
+    kernels_.windows(map.data(), static_cast<int>(map.size() / NC),
+                     {table.data(), s.layer->slots, wide, nonnegative}, error.data(), v,
+                     best_.data(), decided_.data());
+}
+
+// Windows over ReLUs of layer l - 1, whose cell is entered: one pre-activation that is larger than
+// the window's others all over the cell wins wherever any is on.
+template <int D>
+void Walker<D>::find_leaders(int l, Cell cell) {
+    Level& s = levels_[l];
+    const Level& below = levels_[l - 1];
+    const Layer& layer = *s.layer;
+    const auto wide = static_cast<size_t>(padded(layer.units));
+    raw_error_.resize(static_cast<size_t>(below.stride));
+    for (int r = 0; r < below.rows; ++r) raw_error_[static_cast<size_t>(r)] = row_error(l - 1, r);
+    raw_table_.resize(s.table.size());
+    for (size_t k = 0; k < s.table.size(); ++k) raw_table_[k] = s.weights->copies[s.table[k]];
+    test_windows(s, below.map, raw_error_, raw_table_, static_cast<int>(wide), false, cell);
+    s.leader.assign(wide, -1);
+    s.open.clear();
+    for (int w = 0; w < layer.units; ++w) {
+        if (decided_[static_cast<size_t>(w >> 3)] >> (w & 7) & 1)
+            s.leader[w] = layer.entry(w, best_[w]) >= 0 ? best_[w] : s.first_slot[w];
+        else
+            s.open.push_back(w);
+    }
+    const auto few = static_cast<size_t>(padded(static_cast<int>(s.open.size())));
+    s.open_table.assign(few * static_cast<size_t>(layer.slots), 0);
+    for (int k = 0; k < layer.slots; ++k)
+        for (size_t i = 0; i < s.open.size(); ++i)
+            s.open_table[static_cast<size_t>(k) * few + i] =
+                s.table[static_cast<size_t>(k) * wide + static_cast<size_t>(s.open[i])];
+}
+
+template <int D>
+void Walker<D>::enter_windows(int l, Cell cell, int depth) {
+    Level& s = levels_[l];
+    const Layer& layer = *s.layer;
+    const bool led = s.nonnegative && s.weights->blocks[0].source == l - 1;
+    const int count = led ? static_cast<int>(s.open.size()) : layer.units;
+    const int wide = padded(count);
+    stats_.unit_tests[l] += static_cast<uint64_t>(count);
+    if (led) {
+        const Bits& on = levels_[l - 1].on;
+        for (int w = 0; w < layer.units; ++w) {
+            const int slot = s.leader[w];
+            if (slot >= 0)
+                s.piece[w] =
+                    on.get(s.weights->copies[layer.entry(w, slot)]) ? slot : s.first_slot[w];
+        }
+    }
+    test_windows(s, s.map, s.row_error, led ? s.open_table : s.table, wide, s.nonnegative, cell);
+    const size_t units_mark = row_units_.size(), items_mark = items_.size(),
+                 slots_mark = slots_.size();
+    for (int i = 0; i < count; ++i) {
+        const int w = led ? s.open[i] : i;
+        if (decided_[static_cast<size_t>(i >> 3)] >> (i & 7) & 1) {
+            const int slot = best_[i];
+            s.piece[w] = layer.entry(w, slot) >= 0 ? slot : s.first_slot[w];
+            continue;
+        }
+        ++stats_.undecided[l];
+        const size_t at = slots_.size();
+        for (int k = 0; k < layer.slots; ++k)
+            if (layer.entry(w, k) >= 0) slots_.push(k);
+        keep_window(l, {w, static_cast<int>(slots_.size() - at), at}, cell);
+    }
+    forget_map(l + 1);
+    const size_t rows_mark = rows_.size();
+    descend(l, cell, window_rows(l, units_mark), depth);
+    rows_.shrink(rows_mark);
+    row_units_.shrink(units_mark);
+    items_.shrink(items_mark);
+    slots_.shrink(slots_mark);
+}
+
+// Settles the window of an item whose slots lie at the end of slots_, or lists it.
+template <int D>
+void Walker<D>::keep_window(int l, Item item, Cell cell) {
+    item.n = resolve_window(l, item.window, cell, slots_.data() + item.at, item.n);
+    if (item.n == 1) {
+        levels_[l].piece[item.window] = slots_[item.at];
+        slots_.shrink(item.at);
+        return;
+    }
+    slots_.shrink(item.at + static_cast<size_t>(item.n));
+    row_units_.push(static_cast<int>(items_.size()));
+    items_.push(item);
+}
+
+// The list of the items named in row_units_ from `units_mark` on, with the row of the first two
+// slots of each. Windows of more than two slots come first.
+template <int D>
+typename Walker<D>::Conflicts Walker<D>::window_rows(int l, size_t units_mark) {
+    const int n = static_cast<int>(row_units_.size() - units_mark);
+    int* first = row_units_.data() + units_mark;
+    int* pairs =
+        std::stable_partition(first, first + n, [&](int item) { return items_[item].n > 2; });
+    if (pairs == first && n > 1) std::rotate(first, first + n / 2, first + n / 2 + 1);
+    const Conflicts list{rows_.size(), units_mark, n, padded(n)};
+    rows_.grow(static_cast<size_t>(NC + 1) * list.stride);
+    std::fill_n(rows_.data() + list.at, static_cast<size_t>(NC + 1) * list.stride, 0.0);
+    for (int i = 0; i < n; ++i) {
+        const Item& item = items_[row_units_[units_mark + static_cast<size_t>(i)]];
+        double row[NC], error;
+        difference(l, item.window, slots_[item.at], slots_[item.at + 1], row, error);
+        double* to = rows_.data() + list.at + i;
+        for (int c = 0; c < NC; ++c) to[static_cast<size_t>(c) * list.stride] = row[c];
+        to[static_cast<size_t>(NC) * list.stride] = error;
+    }
+    return list;
+}
+
+// The part of the parent's list, but for its first item, that is open in the child.
+template <int D>
+typename Walker<D>::Conflicts Walker<D>::child_windows(int l, Cell child, const Conflicts& parent) {
+    const size_t units_mark = row_units_.size();
+    const SignMasks masks{list_masks_[0].bytes(), list_masks_[1].bytes(), list_masks_[2].bytes()};
+    if (parent.n > 1) classify_list(parent, block(child), masks);
+    stats_.unit_tests[l] += static_cast<uint64_t>(parent.n - 1);
+    for (int i = 1; i < parent.n; ++i) {
+        const int number = row_units_[parent.unit_at + static_cast<size_t>(i)];
+        const Item item = items_[number];
+        const int b = i >> 3;
+        const unsigned m = 1u << (i & 7);
+        if (item.n == 2 && masks.crossing[b] & m) {
+            row_units_.push(number);
+        } else if (item.n == 2 && (masks.positive[b] | masks.negative[b]) & m) {
+            levels_[l].piece[item.window] = slots_[item.at + (masks.positive[b] & m ? 0 : 1)];
+        } else {
+            ++stats_.undecided[l];
+            const size_t at = slots_.size();
+            for (int k = 0; k < item.n; ++k) slots_.push(slots_[item.at + static_cast<size_t>(k)]);
+            // resolving uses list_masks_ nowhere, so the masks stay good
+            keep_window(l, {item.window, item.n, at}, child);
+        }
+    }
+    return window_rows(l, units_mark);
+}
+
+template <int D>
+void Walker<D>::descend_side(int l, Cell child, const Conflicts& list, int depth) {
+    const size_t rows_mark = rows_.size(), units_mark = row_units_.size(),
+                 items_mark = items_.size(), slots_mark = slots_.size();
+    descend(l, child, child_windows(l, child, list), depth + 1);
+    rows_.shrink(rows_mark);
+    row_units_.shrink(units_mark);
+    items_.shrink(items_mark);
+    slots_.shrink(slots_mark);
+}
+
+template <int D>
+void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth) {
+    if (stop_.poll()) throw Stopped{};
+    if (depth >= kMaxSplits) throw std::runtime_error("the split tree is too deep");
+    Level& s = levels_[l];
+    const Item item = items_[row_units_[list.unit_at]];
+    const size_t mark = vertices_.size(), lines = lines_.size();
+    if (item.n == 2) {
+        double row[NC], error;
+        const Wall wall =
+            difference(l, item.window, slots_[item.at], slots_[item.at + 1], row, error);
+        pair_signs(wall, row, error, cell);
+        // In 1-D from left to right.
+        const bool first = D == 2 || signs_[0] > 0;
+        Cell children[2];
+        build_children(cell, signs_.data(), push_line(row, error, wall), children);
+        for (const bool side : {first, !first}) {
+            s.piece[item.window] = slots_[item.at + (side ? 0 : 1)];
+            descend_side(l, children[side ? 1 : 0], list, depth);
+        }
+    } else {
+        std::vector<int> order(slots_.data() + item.at,
+                               slots_.data() + item.at + static_cast<size_t>(item.n));
+        if constexpr (D == 1) order = left_to_right(l, item, cell);
+        for (int slot : order) {
+            Cell child = cell;
+            if (clip_to(l, item, slot, child)) {
+                s.piece[item.window] = slot;
+                descend_side(l, child, list, depth);
+            }
+            vertices_.shrink(mark);
+            lines_.resize(lines);
+        }
+    }
+    vertices_.shrink(mark);
+    lines_.resize(lines);
+}
+
+// Cuts the cell down to where a slot of an item wins; false if that has no interior.
+template <int D>
+bool Walker<D>::clip_to(int l, const Item& item, int slot, Cell& cell) {
+    for (int k = 0; k < item.n; ++k) {
+        const int other = slots_[item.at + static_cast<size_t>(k)];
+        if (other == slot) continue;
+        double row[NC], error;
+        const Wall wall = difference(l, item.window, slot, other, row, error);
+        pair_signs(wall, row, error, cell);
+        bool positive = false, negative = false, zero = false;
+        for (int v = 0; v < cell.n; ++v) {
+            positive |= signs_[v] > 0;
+            negative |= signs_[v] < 0;
+            zero |= signs_[v] == 0;
+        }
+        if (!positive) return false;
+        if (negative) {
+            Cell children[2];
+            build_children(cell, signs_.data(), push_line(row, error, wall), children);
+            cell = children[1];
+        } else if (zero) {
+            // Ties along an edge of the cell: who lies beyond takes an exact look. The edge may be
+            // shared with the parent, so the mark goes to a copy.
+            const size_t at = vertices_.size();
+            for (int v = 0; v < cell.n; ++v) vertices_.push(vertices_[cell.at + v]);
+            cell.at = at;
+            mark_zero_edges(cell);
+        }
+    }
+    return true;
+}
+
+// The winning slots of an item in one dimension in the order of their intervals.
+template <int D>
+std::vector<int> Walker<D>::left_to_right(int l, const Item& item, Cell cell) {
+    std::vector<std::pair<ExactPoint<D>, int>> found;
+    const size_t mark = vertices_.size(), lines = lines_.size();
+    for (int k = 0; k < item.n; ++k) {
+        const int slot = slots_[item.at + static_cast<size_t>(k)];
+        Cell child = cell;
+        if (clip_to(l, item, slot, child))
+            found.emplace_back(points_.point(intern(child, 0)), slot);
+        vertices_.shrink(mark);
+        lines_.resize(lines);
+    }
+    std::sort(found.begin(), found.end(), [](const auto& x, const auto& y) {
+        const ExactPoint<D>&u = x.first, &v = y.first;
+        const auto far = [](const ExactPoint<D>& p) { return p.infinite ? p.q[0].sign() : 0; };
+        if (far(u) != far(v)) return far(u) < far(v);
+        return far(u) == 0 && u.p[0] * v.den < v.p[0] * u.den;
+    });
+    std::vector<int> out;
+    for (const auto& [point, slot] : found) out.push_back(slot);
+    return out;
+}
+
+#define PLV_INSTANTIATE(D)                                               \
+    template void Walker<D>::find_leaders(int l, Cell cell);             \
+    template void Walker<D>::enter_windows(int l, Cell cell, int depth); \
+    template void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth);
+PLV_INSTANTIATE(1)
+PLV_INSTANTIATE(2)
+
+}  // namespace plv
