@@ -319,7 +319,7 @@ class _Check:
             )
 
     def _outputs(self) -> tuple[FloatArray, FloatArray, str] | None:
-        last = getattr(self.graph, "outputs", ())
+        last = self.graph.outputs
         parts = [self.graph.names[name] for name in last if name in self.graph.names]
         if not parts:
             return None
@@ -369,7 +369,7 @@ def _linear_step(
 
 def _needed(graph: Graph) -> set[int]:
     """The nodes that the outputs depend on."""
-    last = [graph.names[name].tensor for name in getattr(graph, "outputs", ())]
+    last = [graph.names[name].tensor for name in graph.outputs]
     stack, out = last or list(range(1, len(graph.sizes))), set[int]()
     while stack:
         tensor = stack.pop()

@@ -148,7 +148,7 @@ def test_decision_boundaries_of_many_outputs_do_not_overlap() -> None:
 
 def test_a_stream_that_is_cut_short_says_so() -> None:
     rng = np.random.default_rng(0)
-    shapes = [(128, 2), (128, 128), (128, 128), (1, 128)]
+    shapes = [(256, 2), (256, 256), (256, 256), (1, 256)]
     net = pv.Network.from_arrays([rng.normal(size=shape) for shape in shapes])
     found = 0
 
