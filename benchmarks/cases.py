@@ -59,7 +59,10 @@ class Case:
     biased : bool
         Whether there are biases; without them all cells are cones and many meet in one point.
     file : str, optional
-        Where the weights and the slice are read from, instead of being made.
+        Where the weights are read from, instead of being made; the slice is in the ``.npz`` file of
+        the same name.
+    plane : str
+        Which array of that file spans the slice.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Case:
     slope: float = 0.0
     biased: bool = True
     file: str | None = None
+    plane: str = "P"
 
     @property
     def available(self) -> bool:
@@ -95,8 +99,9 @@ class Case:
         if self.domain == "box":
             return Box(-1, 1, n)
         assert self.file is not None
-        with np.load(DATA / self.file) as data:
-            return Slice(data["c"], data["P"], Box(-1, 1, data["P"].shape[1]))
+        with np.load((DATA / self.file).with_suffix(".npz")) as data:
+            basis = data[self.plane]
+            return Slice(data["c"].ravel(), basis, Box(-1, 1, basis.shape[1]))
 
     def save(self, path: Path) -> None:
         """Write the network as ``W0, b0, ...`` for other tools."""
@@ -147,6 +152,25 @@ CASES = (
         0.10,
         1.24,
         file="mnist_mlp_784_256_256_256_10.npz",
+    ),
+    Case(
+        "lenet small slice",
+        (784, 4704, 1176, 1600, 400, 120, 84, 10),
+        "slice",
+        6331,
+        "peers",
+        0.05,
+        file="lenet_1x28x28.onnx",
+        plane="P_small",
+    ),
+    Case(
+        "lenet slice",
+        (784, 4704, 1176, 1600, 400, 120, 84, 10),
+        "slice",
+        76682,
+        "peers",
+        0.5,
+        file="lenet_1x28x28.onnx",
     ),
     Case("2-32x10-1", deep(2, 32, 10), "box", 1599, "reference", quick=True),
     Case("2-256x3-1 no bias", deep(2, 256, 3), "box", 1594, "checked proof", biased=False),

@@ -242,7 +242,7 @@ class _Check:
             error = np.concatenate([tensors[t][1] for t in node.sources])
             info = np.finfo(made.dtype)
             if isinstance(node, Linear):
-                out, bound = _linear_step(node, value, error, made.terms, made.extra, info)
+                out, bound, top = _linear_step(node, value, error, made.terms, made.extra, info)
             elif isinstance(node, Units):
                 out = np.where(value > 0, value, node.slope * value)
                 grow = np.maximum(1.0, np.abs(node.slope))
@@ -251,11 +251,13 @@ class _Check:
             else:
                 out = node.windows(value[None], -np.inf)[0].max(axis=0)
                 bound = node.windows(error[None], 0.0)[0].max(axis=0)
+            if not isinstance(node, Linear):
+                top = float(np.abs(out).max() + bound.max())
             label = made.name or names[-1]
             got = self._seen(made.name, k + 1)
             if got is not None:
                 if not np.isfinite(got).all():
-                    if float(np.abs(out).max() + bound.max()) < 0.5 * float(info.max):
+                    if top < 0.5 * float(info.max):  # no sum on the way can have overflowed
                         raise self._mismatch(label, "is not finite")
                     return False
                 if k in self.needed:
@@ -350,11 +352,11 @@ class _Check:
 
 def _linear_step(
     node: Linear, value: FloatArray, error: FloatArray, terms: int, extra: Any, info: Any
-) -> tuple[FloatArray, FloatArray]:
-    """A linear operator as executed: its value in float64 and the bound of its rounding."""
+) -> tuple[FloatArray, FloatArray, float]:
+    """A linear operator as executed: value in float64, bound of its rounding, largest magnitude."""
     if isinstance(node, Sparse) and node.gathers and terms == 0:
         at = node.index[:, 0]
-        return value[at], error[at]
+        return value[at], error[at], float(np.abs(value).max())
     out = node.apply(value[None])[0]
     both = np.stack([np.abs(value) + error, error])
     size, carried = node.product(both, absolute=True)
@@ -364,7 +366,9 @@ def _linear_step(
     gamma = k * unit / (1 - k * unit) if k * unit < 1 else np.inf
     # What this function itself rounds, in float64, and a factor for the bound's own rounding.
     own = 4 * (node.terms + 10) * 2.0**-53
-    return out, (carried + (gamma + own) * size + k * tiny) * (1 + 2.0**-20)
+    bound = (carried + (gamma + own) * size + k * tiny) * (1 + 2.0**-20)
+    # An average may be summed before it is divided.
+    return out, bound, k * float(size.max(initial=0))
 
 
 def _needed(graph: Graph) -> set[int]:

@@ -117,6 +117,11 @@ def test_checker_accepts_the_proof(block: int) -> None:
         fuzz.check_proof(oracle(seed), threads=1 + seed // 2 % 2)
 
 
+def test_an_error_bound_that_is_not_a_number_hides_nothing() -> None:
+    """Entries of 1e270 cancel; the bound of what is left was NaN, and then counted as 0."""
+    fuzz.check_case(fuzz.random_case(4344))
+
+
 @every_block
 def test_public_functions_agree_with_reference(block: int) -> None:
     for seed in range(block * BLOCK, (block + 1) * BLOCK, 4):

@@ -66,7 +66,7 @@ def read_npz(path: str) -> Network:
                 with archive.open(members[name]) as member:
                     arrays[name] = _read_array(member, name, members[name].file_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"not a usable npz archive: {error}") from error
+        raise InputError(f"not a usable npz archive: {str(error)[:200]}") from error
     return Network.from_arrays(
         [_named(arrays[n], n) for n in weights],
         [None if n is None else _named(arrays[n], n) for n in biases],
