@@ -40,6 +40,8 @@ from plverify.nodes import Conv, Dense, Linear, Max, Node, Slopes, Sparse, Units
 _U = 2.0**-53
 _TINY = 2.0**-1000
 _BATCH = 1024
+_EXACT_LIMIT = 200_000_000
+"""Products beyond which one exact evaluation in Python integers takes hours and many gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -340,6 +342,11 @@ class Network:
         ----------
         x : (n,) or (batch, n) exact numbers
 
+        Raises
+        ------
+        InputError
+            If floating point does not decide it and the network is too large for exact integers.
+
         Returns
         -------
         (units,) or (batch, units) array
@@ -547,6 +554,11 @@ class Network:
 
     # ----------------------------------------------------------------- filter
 
+    @cached_property
+    def _products(self) -> int:
+        """Multiplications of one evaluation."""
+        return sum(n.terms * n.size for n in self.nodes if isinstance(n, Linear))
+
     def _patterns(self, points: ExactArray, single: bool) -> tuple[NDArray[Any], list[bool]]:
         """Patterns and on-boundary flags, exact."""
         values = points.floats()
@@ -560,6 +572,11 @@ class Network:
         for start in range(0, len(values), step):
             part = slice(start, start + step)
             pieces[part], decided = self._filter(values[part], error[part])
+            if not decided.all() and self._products > _EXACT_LIMIT:
+                raise InputError(
+                    "floating point does not decide the pattern, and exact arithmetic on "
+                    f"{self._products:,} products would take hours"
+                )
             for i in start + np.flatnonzero(~decided):
                 result = self.exact_net.pattern_at(points.data[i].tolist())
                 pieces[i], boundary[i] = np.array(result.bits, kind), result.on_boundary
