@@ -31,12 +31,18 @@ FloatForm rounded(const ExactForm& form) {
             to.w.assign(static_cast<size_t>(out.stride) * block.cols, 0.0);
         } else {
             to.start.assign(static_cast<size_t>(block.cols) + 1, 0);
-            for (int32_t c : block.col) ++to.start[static_cast<size_t>(c) + 1];
+            std::vector<int> last(static_cast<size_t>(block.cols), -1);
+            for (int r = 0; r < form.rows; ++r)
+                for (size_t k = block.first(r); k < block.last(r); ++k) {
+                    const auto c = static_cast<size_t>(block.col[k]);
+                    to.start[c + 1] += last[c] != r / kPad;
+                    last[c] = r / kPad;
+                }
             for (int c = 0; c < block.cols; ++c) to.start[c + 1] += to.start[c];
-            to.row.resize(block.col.size());
-            to.value.resize(block.col.size());
+            to.group.assign(to.start.back(), -1);
+            to.values.assign(to.start.back() * kPad, 0.0);
         }
-        std::vector<size_t> next(to.start.begin(), to.start.end());
+        std::vector<size_t> next(to.start.begin(), to.start.end());  // group of each column
         for (int r = 0; r < form.rows; ++r) {
             double sum = 0.0;
             for (size_t k = block.first(r); k < block.last(r); ++k) {
@@ -47,8 +53,10 @@ FloatForm rounded(const ExactForm& form) {
                 if (block.dense) {
                     to.w[static_cast<size_t>(c) * out.stride + r] = v;
                 } else {
-                    to.row[next[c]] = r;
-                    to.value[next[c]++] = v;
+                    size_t& g = next[c];
+                    if (to.group[g] >= 0 && to.group[g] != r / kPad) ++g;
+                    to.group[g] = r / kPad;
+                    to.values[g * kPad + static_cast<size_t>(r % kPad)] = v;
                 }
             }
             out.row_norm[r] += sum;

@@ -56,15 +56,16 @@ struct ExactForm {
 };
 
 // A block in doubles by columns, each entry the rounding of the exact rational (relative error u
-// unless it underflows): dense with entry (row, col) at w[col * stride + row], or compressed.
+// unless it underflows): dense with entry (row, col) at w[col * stride + row], or compressed: of
+// each column the groups of kPad rows in which it is not zero throughout.
 struct FloatBlock {
     int source = kInput;
     int cols = 0;
     bool dense = true;
     AlignedVector<double> w;
-    std::vector<size_t> start;  // cols + 1, where compressed
-    std::vector<int32_t> row;
-    std::vector<double> value;
+    std::vector<size_t> start;     // cols + 1, where compressed: groups of column c
+    std::vector<int32_t> group;    // number of the group: its first row is kPad times that
+    AlignedVector<double> values;  // kPad for each
 };
 
 struct FloatForm {

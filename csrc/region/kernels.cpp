@@ -53,6 +53,8 @@ static inline Vec from_int(const int32_t* i) {
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace avx2 {
+// Single loads take a third of the time of the gather instructions, whose microcode is mitigated on
+// many machines.
 constexpr int kLanes = 4, kAccRows = 4;
 using Vec = __m256d;
 static inline Vec load(const double* p) { return _mm256_loadu_pd(p); }
@@ -73,7 +75,7 @@ static inline Vec if_gt(Vec a, Vec b, Vec x, Vec y) {
     return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_GT_OQ));
 }
 static inline Vec gather(const double* p, const int32_t* i) {
-    return _mm256_i32gather_pd(p, _mm_loadu_si128(reinterpret_cast<const __m128i*>(i)), 8);
+    return _mm256_set_pd(p[i[3]], p[i[2]], p[i[1]], p[i[0]]);
 }
 static inline Vec from_int(const int32_t* i) {
     return _mm256_cvtepi32_pd(_mm_loadu_si128(reinterpret_cast<const __m128i*>(i)));
@@ -103,7 +105,7 @@ static inline Vec if_gt(Vec a, Vec b, Vec x, Vec y) {
     return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), y, x);
 }
 static inline Vec gather(const double* p, const int32_t* i) {
-    return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(i)), p, 8);
+    return _mm512_set_pd(p[i[7]], p[i[6]], p[i[5]], p[i[4]], p[i[3]], p[i[2]], p[i[1]], p[i[0]]);
 }
 static inline Vec from_int(const int32_t* i) {
     return _mm512_cvtepi32_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(i)));

@@ -48,18 +48,36 @@ struct WindowTable {
     bool nonnegative;
 };
 
+// Stands for what is not known of a row's range.
+inline constexpr double kFar = 1e300;
+
 struct KernelTable {
     // m += sum_j w[:, cols[j]] (x) coef[j]: `coef` is count x (D + 1); w is by columns with the
     // map's stride.
     void (*accumulate)(double* m, int stride, const double* w, const int* cols, const double* coef,
                        int count);
+    // m += w (x) coef for one column w given by `count` groups of kPad rows; `stamp` goes to
+    // stamps[r] for every row r in which w is not zero.
+    void (*accumulate_groups)(double* m, int stride, double* stamps, double stamp,
+                              const int32_t* group, const double* values, int count,
+                              const double* coef);
     // Signs of `blocks` * 8 rows over all vertices of a cell.
     void (*classify)(const double* m, int stride, int blocks, const RowError& error,
                      const VertexBlock& v, const SignMasks& out);
-    // The same without any error bound (zeros count as non-negative). Only what the filter costs is
+    // The same, and per row a lower bound of its values over the vertices and an upper one (stride
+    // doubles each; -kFar and kFar where nothing is known).
+    void (*classify_ranges)(const double* m, int stride, int blocks, const RowError& error,
+                            const VertexBlock& v, const SignMasks& out, double* low, double* high);
+    // Signs without any error bound (zeros count as non-negative). Only what the filter costs is
     // measured with it.
     void (*classify_unchecked)(const double* m, int stride, int blocks, const VertexBlock& v,
                                const SignMasks& out);
+    // Windows over ReLUs whose rows are within [low, high] all over a cell; slot s of window w is
+    // row table[s * stride + w]. Per window the row that leads wherever any is on, -1 where all are
+    // off all over the cell, and two bits: `open` where no row surely leads, `swing` where the
+    // leader may be on and off.
+    void (*leaders)(const double* low, const double* high, const int32_t* table, int slots,
+                    int stride, int32_t* value, uint8_t* swing, uint8_t* open);
     // Per window, the slot that is largest at the first vertex (the first of equal ones), and
     // whether it surely is larger than every other slot all over the cell; of rows that are zero
     // with error zero, the first one wins. `error` has one bound per row.

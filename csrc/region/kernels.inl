@@ -30,8 +30,34 @@ static void accumulate(double* m, int stride, const double* w, const int* cols, 
     int r = 0;
     for (; r + kAccRows * kLanes <= stride; r += kAccRows * kLanes)
         accumulate_rows<NC, kAccRows>(m + r, stride, w + r, cols, coef, count);
+    if constexpr (kAccRows * kLanes > 4 * kPad)
+        for (; r + 4 * kPad <= stride; r += 4 * kPad)
+            accumulate_rows<NC, 4 * kPad / kLanes>(m + r, stride, w + r, cols, coef, count);
+    if constexpr (kAccRows * kLanes > 2 * kPad)
+        for (; r + 2 * kPad <= stride; r += 2 * kPad)
+            accumulate_rows<NC, 2 * kPad / kLanes>(m + r, stride, w + r, cols, coef, count);
     for (; r + kPad <= stride; r += kPad)
         accumulate_rows<NC, kPad / kLanes>(m + r, stride, w + r, cols, coef, count);
+}
+
+template <int NC>
+static void accumulate_groups(double* m, int stride, double* stamps, double stamp,
+                              const int32_t* group, const double* values, int count,
+                              const double* coef) {
+    Vec f[NC];
+    for (int c = 0; c < NC; ++c) f[c] = set1(coef[c]);
+    const Vec none = zero(), now = set1(stamp);
+    for (int g = 0; g < count; ++g, values += kPad) {
+        const int r = group[g] * kPad;
+        for (int h = 0; h < kPad; h += kLanes) {
+            const Vec x = load(values + h);
+            for (int c = 0; c < NC; ++c) {
+                double* at = m + static_cast<long>(c) * stride + r + h;
+                store(at, fma(x, f[c], load(at)));
+            }
+            store(stamps + r + h, if_gt(abs(x), none, now, load(stamps + r + h)));
+        }
+    }
 }
 
 // Rows a at the vertex x.
@@ -42,9 +68,12 @@ static inline __attribute__((always_inline)) Vec value(const Vec* a, const doubl
     return z;
 }
 
-template <int NC>
-static void classify(const double* m, int stride, int blocks, const RowError& error,
-                     const VertexBlock& v, const SignMasks& out) {
+template <int NC, bool kRanges>
+static inline __attribute__((always_inline)) void classify_rows(const double* m, int stride,
+                                                                int blocks, const RowError& error,
+                                                                const VertexBlock& v,
+                                                                const SignMasks& out, double* low,
+                                                                double* high) {
     const Vec scale = set1(error.scale), extra = set1(error.extra), rho = set1(v.rho),
               delta = set1(v.delta);
     const Vec eval = set1(8 * 0x1p-53), two = set1(2.0);
@@ -68,6 +97,13 @@ static void classify(const double* m, int stride, int blocks, const RowError& er
                 lo = min(lo, z);
                 hi = max(hi, z);
             }
+            if constexpr (kRanges) {
+                // Rounding once more stays within the 8 u and this factor. What is NaN is unknown.
+                const Vec wide = mul(t, set1(1 + 0x1p-40)), far = set1(kFar);
+                const Vec least = sub(lo, wide), most = add(hi, wide), minus = set1(-kFar);
+                store(low + r, if_gt(least, minus, least, minus));
+                store(high + r, if_gt(far, most, most, far));
+            }
             const Vec minus_t = sub(zero(), t);
             positive |= gt(lo, t) << (h * kLanes);
             negative |= gt(minus_t, hi) << (h * kLanes);
@@ -77,6 +113,18 @@ static void classify(const double* m, int stride, int blocks, const RowError& er
         out.negative[b] = static_cast<uint8_t>(negative);
         out.crossing[b] = static_cast<uint8_t>(crossing);
     }
+}
+
+template <int NC>
+static void classify(const double* m, int stride, int blocks, const RowError& error,
+                     const VertexBlock& v, const SignMasks& out) {
+    classify_rows<NC, false>(m, stride, blocks, error, v, out, nullptr, nullptr);
+}
+
+template <int NC>
+static void classify_ranges(const double* m, int stride, int blocks, const RowError& error,
+                            const VertexBlock& v, const SignMasks& out, double* low, double* high) {
+    classify_rows<NC, true>(m, stride, blocks, error, v, out, low, high);
 }
 
 template <int NC>
@@ -101,6 +149,37 @@ static void classify_unchecked(const double* m, int stride, int blocks, const Ve
         out.positive[b] = static_cast<uint8_t>(~low & high);
         out.negative[b] = static_cast<uint8_t>(~high);
         out.crossing[b] = static_cast<uint8_t>(low & high);
+    }
+}
+
+static void leaders(const double* low, const double* high, const int32_t* table, int slots,
+                    int stride, int32_t* value, uint8_t* swing, uint8_t* open) {
+    constexpr unsigned all = (1u << kLanes) - 1;
+    const Vec none = zero();
+    for (int w = 0; w < stride; w += kPad) {
+        unsigned swings = 0, opens = 0;
+        for (int h = 0; h < kPad; h += kLanes) {
+            const int32_t* at = table + w + h;
+            Vec least = gather(low, at), most = gather(high, at), others = set1(-kFar);
+            Vec row = from_int(at);
+            for (int s = 1; s < slots; ++s) {
+                at += stride;
+                const Vec l = gather(low, at), m = gather(high, at);
+                others = max(others, if_gt(l, least, most, m));
+                row = if_gt(l, least, from_int(at), row);
+                most = if_gt(l, least, m, most);
+                least = if_gt(l, least, l, least);
+            }
+            const unsigned on = gt(least, none), off = ~gt(max(most, others), none);
+            const unsigned led = (gt(least, others) | ~gt(others, none)) & all;
+            swings |= (led & ~on & ~off) << h;
+            opens |= (~led & all) << h;
+            alignas(64) double rows[kLanes];
+            store(rows, if_gt(max(most, others), none, row, set1(-1.0)));
+            for (int i = 0; i < kLanes; ++i) value[w + h + i] = static_cast<int32_t>(rows[i]);
+        }
+        swing[w / kPad] = static_cast<uint8_t>(swings);
+        open[w / kPad] = static_cast<uint8_t>(opens);
     }
 }
 
@@ -207,5 +286,7 @@ static double mass(const double* m, int stride, int blocks, const RowError& erro
 }
 
 static const KernelTable kTables[2] = {
-    {&accumulate<2>, &classify<2>, &classify_unchecked<2>, &windows<2>, &mass<2>},
-    {&accumulate<3>, &classify<3>, &classify_unchecked<3>, &windows<3>, &mass<3>}};
+    {&accumulate<2>, &accumulate_groups<2>, &classify<2>, &classify_ranges<2>,
+     &classify_unchecked<2>, &leaders, &windows<2>, &mass<2>},
+    {&accumulate<3>, &accumulate_groups<3>, &classify<3>, &classify_ranges<3>,
+     &classify_unchecked<3>, &leaders, &windows<3>, &mass<3>}};

@@ -42,9 +42,11 @@ Walker<D>::Walker(const Problem<D>& problem, const EnumerateOptions& options, co
     }
     // Few enough subtrees that starting each from fresh maps costs nothing, enough to share out
     // evenly.
-    const int deepest = slow_start ? 6 : 10;
+    const int deepest = slow_start ? 5 : 10;
     while (claim_depth_ < deepest && (1 << claim_depth_) < net_.unit_count) ++claim_depth_;
     for (Bits& mask : list_masks_) mask = Bits(widest);
+    raw_error_.assign(zeros_.size(), 0.0);
+    crossing_ = Bits(widest);
     flat_.assign(static_cast<size_t>(net_.pattern_bytes()) + 1, 0);
     for (int k = 0; k < D; ++k) size_[k] = std::ldexp(1.0, problem.frame.exponent[k]);
     stats_.unit_tests.assign(depth_, 0);
@@ -151,9 +153,6 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
         return;
     }
     stats_.unit_tests[l] += static_cast<uint64_t>(s.rows);
-    if (levels_[l + 1].nonnegative && levels_[l + 1].is_max() &&
-        levels_[l + 1].weights->blocks[0].source == l)
-        find_leaders(l + 1, cell);
     test_floating(l, cell);
     const size_t units_mark = row_units_.size();
     for (size_t k = 0; k < s.on.words(); ++k) {
@@ -179,8 +178,11 @@ void Walker<D>::enter_layer(int l, Cell cell, int depth) {
         for_each_bit(crossing, base, [&](int unit) { row_units_.push(unit); });
     }
     forget_map(l + 1);
-
     const int crossing = static_cast<int>(row_units_.size() - units_mark);
+    if (levels_[l + 1].led) {
+        find_leaders(l + 1, cell);
+        levels_[l + 1].lead_size = crossing;
+    }
     middle_first(row_units_.data() + units_mark, crossing);
     const Conflicts list{rows_.size(), units_mark, crossing, padded(crossing)};
     double* to = rows_.grow(static_cast<size_t>(NC + 1) * list.stride);
@@ -201,7 +203,14 @@ template <int D>
 void Walker<D>::test_floating(int l, Cell cell) {
     Level& s = levels_[l];
     known_.clear();
+    const bool ranges = !s.low.empty();
+    const auto know_nothing = [&] {
+        if (!ranges) return;
+        std::fill_n(s.low.begin(), s.stride, -kFar);
+        std::fill_n(s.high.begin(), s.stride, kFar);
+    };
     if (options_.decide == Decide::exact_signs) {
+        know_nothing();
         s.positive.clear();
         s.negative.clear();
         s.crossing.clear();
@@ -222,6 +231,7 @@ void Walker<D>::test_floating(int l, Cell cell) {
                 vertices_.push(vertices_[cell.at + k]);
         }
         if (loose.n == 0) {  // nothing to ask: all signs are known
+            know_nothing();
             s.positive.clear();
             s.negative.clear();
             s.crossing.clear();
@@ -230,8 +240,13 @@ void Walker<D>::test_floating(int l, Cell cell) {
         cell = loose;
     }
     const VertexBlock v = block(cell);
+    const bool bounded = ranges && known_.empty() && !options_.unchecked;
+    if (!bounded) know_nothing();
     if (options_.unchecked) {
         kernels_.classify_unchecked(s.map.data(), s.stride, s.blocks, v, masks);
+    } else if (bounded) {
+        kernels_.classify_ranges(s.map.data(), s.stride, s.blocks, s.error(), v, masks,
+                                 s.low.data(), s.high.data());
     } else {
         kernels_.classify(s.map.data(), s.stride, s.blocks, s.error(), v, masks);
     }
@@ -298,6 +313,11 @@ void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
     }
     if (levels_[l].is_max()) {
         split_windows(l, cell, list, depth);
+        return;
+    }
+    if (Level& above = levels_[l + 1]; above.led && 2 * list.n <= above.lead_size &&
+                                       above.open.size() + above.swing.size() >= kPad) {
+        descend_led(l, cell, list, depth);
         return;
     }
     if (last && counting_ && list.n <= 2) {
@@ -640,7 +660,7 @@ void Walker<D>::assemble_pattern(uint8_t* out, int layers) const {
     for (int l = 0; l < layers; ++l) {
         const Level& s = levels_[l];
         if (s.is_max()) {
-            for (int w = 0; w < s.layer->units; ++w) net_.set_piece(out, l, w, s.piece[w]);
+            for (int w = 0; w < s.layer->units; ++w) net_.set_piece(out, l, w, s.piece(w));
             continue;
         }
         const size_t offset = net_.bit_offset[l];

@@ -123,23 +123,37 @@ private:
         double rounding = 0.0;   // K of the map that the layer feeds
         double max_norm = 0.0, max_base = 0.0;  // over the rows of `weights` and of `start`
         int update_cap = 0;
-        uint64_t stamp = 0;      // changes whenever map or pieces do
-        uint64_t map_stamp = 1;  // changes whenever the map does other than by pieces
+        uint64_t stamp = 0;    // changes whenever map or pieces do
+        double map_stamp = 1;  // grows by 1 whenever the map changes other than by pieces
+        // The map_stamp at which all rows changed last, and that of each (where sparse), from 1 on.
+        double all_stamp = 0;
+        AlignedVector<double> row_stamp;
         // general: per block, the activations that the map stands for
         struct Included {
             AlignedVector<double> rows, mass;  // NC x padded(units); (E + K S)^2 of each
-            std::vector<int32_t> key;          // which row of the map, and whether a unit is on
-            uint64_t stamp = 0, map_stamp = 0;
+            std::vector<int32_t> value;        // of windows
+            Bits on;                           // of other units
+            uint64_t stamp = 0;
+            double map_stamp = 0;
         };
         std::vector<Included> blocks_in;
         double peak = 0.0;
-        // windows
-        std::vector<int32_t> piece, table, first_slot;
+        // Windows: the row that is the value in the current cell, or -1 where that is a ReLU that
+        // is off.
+        std::vector<int32_t> value, table, first_slot;
         AlignedVector<double> row_error;
-        // Windows over ReLUs: which pre-activation leads all over the cell of the layer below, or
-        // -1; the others, by number, with their part of the table.
-        std::vector<int32_t> leader, open, open_table;
+        // Windows over the ReLUs of the layer right below, whose rows are meant by `value` and by
+        // `raw`, the table; where a window has no such slot, a row whose bounds are always -kFar.
+        // In the cell in which that layer was entered, one pre-activation leads all over a window,
+        // or the window is open. Led by a unit that crosses the cell, it swings between that unit
+        // and zero. The map holds only the rows of windows that are open in the current cell too.
+        bool led = false;
+        std::vector<int32_t> raw, swing, swing_row, open;
+        std::vector<uint8_t> swings, opens;
+        int lead_size = 0;  // how many units crossed the cell when the lists were made
+        AlignedVector<double> low, high;  // of a layer below such windows: bounds over the cell
         bool is_max() const { return layer && layer->is_max(); }
+        int piece(int window) const;
         RowError error() const { return {norm, base.data(), error_scale, error_extra}; }
     };
 
@@ -159,6 +173,17 @@ private:
     void prepare_general(int l);
     bool update_block(Level& s, size_t b, bool fresh);
     void find_leaders(int l, Cell cell);
+    void settle(int l, Cell cell, std::vector<int32_t>& windows, const Bits* crossing);
+    void lead(int l, int window, int32_t row, const Bits* crossing);
+    void descend_led(int l, Cell cell, const Conflicts& list, int depth);
+    void copy_row(int l, int row);
+    void set_piece(int l, int window, int slot);
+    // The activation of a unit as `factor` times a row of a level's map.
+    struct Source {
+        int level, row;
+        double factor;
+    };
+    Source source(int l, int unit) const;
     void test_windows(const Level& s, const AlignedVector<double>& map,
                       const AlignedVector<double>& error, const std::vector<int32_t>& table,
                       int wide, bool nonnegative, Cell cell);
@@ -189,7 +214,11 @@ private:
     bool claim();
     void leave_subtree(int l);
     VertexBlock block(Cell cell) const;
-    double row_error(int l, int row) const;
+    // Bound of the error of a row of the layer's map, summed over its columns.
+    double row_error(int l, int row) const {
+        const Level& s = levels_[l];
+        return s.norm[row] * s.error_scale + s.base[row] + s.error_extra;
+    }
     double difference_error(int i, int j, const double* row) const;
     int float_sign(const double* row, double error, const Vertex<D>& v) const;
     bool vanishes(int l, int row, Cell cell, int k) const;
@@ -229,12 +258,13 @@ private:
     AlignedVector<double> zeros_;
     Stack<Item> items_;
     Stack<int> slots_;
-    std::vector<int32_t> best_, raw_table_;
+    std::vector<int32_t> best_, close_, close_table_, stand_in_;
     AlignedVector<double> raw_error_;
     std::vector<uint8_t> decided_;
     Stack<int8_t> signs_;
     std::vector<int> known_;  // vertices of the current cell whose exact signs are at hand
-    Bits list_masks_[3];
+    std::vector<int> changed_;
+    Bits list_masks_[3], crossing_;
     Stack<int> columns_;
     Stack<double> coefficients_;
     std::vector<uint8_t> flat_;  // scratch pattern

@@ -64,7 +64,7 @@ void Walker<D>::emit(Cell cell) {
         out.line_unit[at + k] = wall.window >= 0 ? wall.window : wall.entry;
         int beyond = -1;
         if (wall.window >= 0)
-            beyond = levels_[wall.layer].piece[wall.window] == wall.a ? wall.b : wall.a;
+            beyond = levels_[wall.layer].piece(wall.window) == wall.a ? wall.b : wall.a;
         else if (wall.layer >= 0)
             beyond = !levels_[wall.layer].on.get(wall.entry);
         out.line_piece[at + k] = beyond;

@@ -133,67 +133,182 @@ void Walker<D>::test_windows(const Level& s, const AlignedVector<double>& map,
                      best_.data(), decided_.data());
 }
 
+template <int D>
+void Walker<D>::set_piece(int l, int window, int slot) {
+    Level& s = levels_[l];
+    const int entry = s.layer->entry(window, slot);
+    int32_t row = entry;
+    if (s.nonnegative) {
+        const int32_t unit = s.weights->copies[entry];
+        const bool on = levels_[s.weights->blocks[0].source].on.get(unit);
+        row = !on ? -1 : s.led ? unit : entry;
+    }
+    s.value[window] = row;
+}
+
+// The slot of a window's value: of equal rows the first, and the first slot where all are off.
+template <int D>
+int Walker<D>::Level::piece(int window) const {
+    if (value[window] < 0) return first_slot[window];
+    int slot = first_slot[window];
+    const auto row = [&] {
+        const int entry = layer->entry(window, slot);
+        return entry >= 0 && led ? weights->copies[entry] : entry;
+    };
+    while (row() != value[window]) ++slot;
+    return slot;
+}
+
 // Windows over ReLUs of layer l - 1, whose cell is entered: one pre-activation that is larger than
-// the window's others all over the cell wins wherever any is on.
+// the window's others all over the cell wins wherever any is on. Units that are off all over the
+// cell are out of the question.
 template <int D>
 void Walker<D>::find_leaders(int l, Cell cell) {
     Level& s = levels_[l];
     const Level& below = levels_[l - 1];
-    const Layer& layer = *s.layer;
-    const auto wide = static_cast<size_t>(padded(layer.units));
-    raw_error_.resize(static_cast<size_t>(below.stride));
-    for (int r = 0; r < below.rows; ++r) raw_error_[static_cast<size_t>(r)] = row_error(l - 1, r);
-    raw_table_.resize(s.table.size());
-    for (size_t k = 0; k < s.table.size(); ++k) raw_table_[k] = s.weights->copies[s.table[k]];
-    test_windows(s, below.map, raw_error_, raw_table_, static_cast<int>(wide), false, cell);
-    s.leader.assign(wide, -1);
+    const int units = s.layer->units, wide = padded(units);
+    kernels_.leaders(below.low.data(), below.high.data(), s.raw.data(), s.layer->slots, wide,
+                     s.value.data(), s.swings.data(), s.opens.data());
+    s.swing.clear();
+    s.swing_row.clear();
     s.open.clear();
-    for (int w = 0; w < layer.units; ++w) {
-        if (decided_[static_cast<size_t>(w >> 3)] >> (w & 7) & 1)
-            s.leader[w] = layer.entry(w, best_[w]) >= 0 ? best_[w] : s.first_slot[w];
-        else
-            s.open.push_back(w);
+    for (int b = 0; b < wide / kPad; ++b) {
+        for_each_bit(s.opens[b], b * kPad, [&](int w) {
+            if (w < units) s.open.push_back(w);
+        });
+        for_each_bit(s.swings[b], b * kPad, [&](int w) {
+            if (w < units) lead(l, w, s.value[w], &below.crossing);
+        });
     }
-    const auto few = static_cast<size_t>(padded(static_cast<int>(s.open.size())));
-    s.open_table.assign(few * static_cast<size_t>(layer.slots), 0);
-    for (int k = 0; k < layer.slots; ++k)
-        for (size_t i = 0; i < s.open.size(); ++i)
-            s.open_table[static_cast<size_t>(k) * few + i] =
-                s.table[static_cast<size_t>(k) * wide + static_cast<size_t>(s.open[i])];
+    settle(l, cell, s.open, &below.crossing);
+}
+
+// Goes on in a part of the cell that far fewer units of layer l cross, where more of the windows
+// above are settled.
+template <int D>
+void Walker<D>::descend_led(int l, Cell cell, const Conflicts& list, int depth) {
+    Level& s = levels_[l + 1];
+    const std::vector<int32_t> open = s.open, swing = s.swing, swing_row = s.swing_row;
+    const int size = s.lead_size;
+    crossing_.clear();
+    for (int i = 0; i < list.n; ++i)
+        crossing_.put(row_units_[list.unit_at + static_cast<size_t>(i)], true);
+    s.swing.clear();
+    s.swing_row.clear();
+    for (size_t i = 0; i < swing.size(); ++i) lead(l + 1, swing[i], swing_row[i], &crossing_);
+    settle(l + 1, cell, s.open, &crossing_);
+    s.lead_size = list.n;
+    descend(l, cell, list, depth);
+    s.open = open;
+    s.swing = swing;
+    s.swing_row = swing_row;
+    s.lead_size = size;
+}
+
+// Settles a window over ReLUs that one row leads wherever any is on, for all of a cell that the
+// given units of the layer below cross.
+template <int D>
+void Walker<D>::lead(int l, int window, int32_t row, const Bits* crossing) {
+    Level& s = levels_[l];
+    const Level& below = levels_[l - 1];
+    if (crossing && crossing->get(row)) {
+        s.swing.push_back(window);
+        s.swing_row.push_back(row);
+    } else {
+        s.value[window] = below.on.get(row) ? row : -1;
+    }
+}
+
+// Settles windows over ReLUs that have one leader, and leaves the others in the list. Differences
+// of rows say more than their ranges, and exact signs more than those in floating point.
+template <int D>
+void Walker<D>::settle(int l, Cell cell, std::vector<int32_t>& windows, const Bits* crossing) {
+    Level& s = levels_[l];
+    const Level& below = levels_[l - 1];
+    const int slots = s.layer->slots;
+    const auto wide = static_cast<size_t>(padded(s.layer->units));
+    const auto alive = [&](int32_t row) {
+        return row < below.rows && (below.on.get(row) || (crossing && crossing->get(row)));
+    };
+    size_t kept = 0;
+    stand_in_.clear();
+    for (int w : windows) {
+        const int32_t* raw = s.raw.data() + w;
+        int32_t first = -1;
+        bool alone = true;
+        for (int k = 0; k < slots; ++k, raw += wide) {
+            if (!alive(*raw)) continue;
+            alone = first < 0;
+            if (!alone) break;
+            first = *raw;
+        }
+        if (!alone) {
+            windows[kept++] = w;
+            stand_in_.push_back(first);
+        } else if (first < 0) {
+            s.value[w] = -1;
+        } else {
+            lead(l, w, first, crossing);
+        }
+    }
+    windows.resize(kept);
+    if (kept == 0) return;
+    const auto few = static_cast<size_t>(padded(static_cast<int>(kept)));
+    close_table_.assign(few * static_cast<size_t>(slots), 0);
+    raw_error_[0] = row_error(l - 1, 0);  // of padding windows
+    for (size_t i = 0; i < kept; ++i) {
+        const int32_t* raw = s.raw.data() + windows[i];
+        for (int k = 0; k < slots; ++k, raw += wide) {
+            const int32_t used = alive(*raw) ? *raw : stand_in_[i];
+            close_table_[static_cast<size_t>(k) * few + i] = used;
+            raw_error_[static_cast<size_t>(used)] = row_error(l - 1, used);
+        }
+    }
+    test_windows(s, below.map, raw_error_, close_table_, static_cast<int>(few), false, cell);
+    size_t open = 0;
+    for (size_t i = 0; i < kept; ++i) {
+        if (decided_[i >> 3] >> (i & 7) & 1)
+            lead(l, windows[i], close_table_[static_cast<size_t>(best_[i]) * few + i], crossing);
+        else
+            windows[open++] = windows[i];
+    }
+    windows.resize(open);
 }
 
 template <int D>
 void Walker<D>::enter_windows(int l, Cell cell, int depth) {
     Level& s = levels_[l];
     const Layer& layer = *s.layer;
-    const bool led = s.nonnegative && s.weights->blocks[0].source == l - 1;
-    const int count = led ? static_cast<int>(s.open.size()) : layer.units;
-    const int wide = padded(count);
-    stats_.unit_tests[l] += static_cast<uint64_t>(count);
-    if (led) {
-        const Bits& on = levels_[l - 1].on;
-        for (int w = 0; w < layer.units; ++w) {
-            const int slot = s.leader[w];
-            if (slot >= 0)
-                s.piece[w] =
-                    on.get(s.weights->copies[layer.entry(w, slot)]) ? slot : s.first_slot[w];
-        }
-    }
-    test_windows(s, s.map, s.row_error, led ? s.open_table : s.table, wide, s.nonnegative, cell);
     const size_t units_mark = row_units_.size(), items_mark = items_.size(),
                  slots_mark = slots_.size();
-    for (int i = 0; i < count; ++i) {
-        const int w = led ? s.open[i] : i;
-        if (decided_[static_cast<size_t>(i >> 3)] >> (i & 7) & 1) {
-            const int slot = best_[i];
-            s.piece[w] = layer.entry(w, slot) >= 0 ? slot : s.first_slot[w];
-            continue;
-        }
+    const auto keep = [&](int w) {
         ++stats_.undecided[l];
         const size_t at = slots_.size();
         for (int k = 0; k < layer.slots; ++k)
             if (layer.entry(w, k) >= 0) slots_.push(k);
         keep_window(l, {w, static_cast<int>(slots_.size() - at), at}, cell);
+    };
+    if (s.led) {
+        const Level& below = levels_[l - 1];
+        stats_.unit_tests[l] += s.open.size();
+        for (size_t i = 0; i < s.swing.size(); ++i)
+            s.value[s.swing[i]] = below.on.get(s.swing_row[i]) ? s.swing_row[i] : -1;
+        close_ = s.open;
+        settle(l, cell, close_, nullptr);
+        for (int w : close_) {
+            for (int k = 0; k < layer.slots; ++k)
+                if (layer.entry(w, k) >= 0) copy_row(l, layer.entry(w, k));
+            keep(w);
+        }
+    } else {
+        stats_.unit_tests[l] += static_cast<uint64_t>(layer.units);
+        test_windows(s, s.map, s.row_error, s.table, padded(layer.units), s.nonnegative, cell);
+        for (int w = 0; w < layer.units; ++w) {
+            if (decided_[static_cast<size_t>(w >> 3)] >> (w & 7) & 1)
+                set_piece(l, w, layer.entry(w, best_[w]) >= 0 ? best_[w] : s.first_slot[w]);
+            else
+                keep(w);
+        }
     }
     forget_map(l + 1);
     const size_t rows_mark = rows_.size();
@@ -209,7 +324,7 @@ template <int D>
 void Walker<D>::keep_window(int l, Item item, Cell cell) {
     item.n = resolve_window(l, item.window, cell, slots_.data() + item.at, item.n);
     if (item.n == 1) {
-        levels_[l].piece[item.window] = slots_[item.at];
+        set_piece(l, item.window, slots_[item.at]);
         slots_.shrink(item.at);
         return;
     }
@@ -256,7 +371,7 @@ typename Walker<D>::Conflicts Walker<D>::child_windows(int l, Cell child, const 
         if (item.n == 2 && masks.crossing[b] & m) {
             row_units_.push(number);
         } else if (item.n == 2 && (masks.positive[b] | masks.negative[b]) & m) {
-            levels_[l].piece[item.window] = slots_[item.at + (masks.positive[b] & m ? 0 : 1)];
+            set_piece(l, item.window, slots_[item.at + (masks.positive[b] & m ? 0 : 1)]);
         } else {
             ++stats_.undecided[l];
             const size_t at = slots_.size();
@@ -283,7 +398,6 @@ template <int D>
 void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth) {
     if (stop_.poll()) throw Stopped{};
     if (depth >= kMaxSplits) throw std::runtime_error("the split tree is too deep");
-    Level& s = levels_[l];
     const Item item = items_[row_units_[list.unit_at]];
     const size_t mark = vertices_.size(), lines = lines_.size();
     if (item.n == 2) {
@@ -296,7 +410,7 @@ void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth) {
         Cell children[2];
         build_children(cell, signs_.data(), push_line(row, error, wall), children);
         for (const bool side : {first, !first}) {
-            s.piece[item.window] = slots_[item.at + (side ? 0 : 1)];
+            set_piece(l, item.window, slots_[item.at + (side ? 0 : 1)]);
             descend_side(l, children[side ? 1 : 0], list, depth);
         }
     } else {
@@ -306,7 +420,7 @@ void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth) {
         for (int slot : order) {
             Cell child = cell;
             if (clip_to(l, item, slot, child)) {
-                s.piece[item.window] = slot;
+                set_piece(l, item.window, slot);
                 descend_side(l, child, list, depth);
             }
             vertices_.shrink(mark);
@@ -373,9 +487,12 @@ std::vector<int> Walker<D>::left_to_right(int l, const Item& item, Cell cell) {
     return out;
 }
 
-#define PLV_INSTANTIATE(D)                                               \
-    template void Walker<D>::find_leaders(int l, Cell cell);             \
-    template void Walker<D>::enter_windows(int l, Cell cell, int depth); \
+#define PLV_INSTANTIATE(D)                                                                    \
+    template void Walker<D>::find_leaders(int l, Cell cell);                                  \
+    template void Walker<D>::descend_led(int l, Cell cell, const Conflicts& list, int depth); \
+    template int Walker<D>::Level::piece(int window) const;                                   \
+    template void Walker<D>::set_piece(int l, int window, int slot);                          \
+    template void Walker<D>::enter_windows(int l, Cell cell, int depth);                      \
     template void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth);
 PLV_INSTANTIATE(1)
 PLV_INSTANTIATE(2)
