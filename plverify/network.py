@@ -3,8 +3,8 @@
 The nodes (`plverify.nodes`) keep their numbers exactly; the bytes of the canonical form, its
 SHA-256 and the plain-integer `ExactNet` are made when first asked for. Floating point is used in
 two ways only: `Network.__call__` evaluates in float64 like everybody else, and `Network.pattern`
-decides signs in float64 *with a rigorous running error bound*; where the bound does not decide, the
-exact integers do. There is no tolerance.
+decides signs in float64 *with a rigorous running error bound* (`plverify.filters`); where the bound
+does not decide, the exact integers do. There is no tolerance.
 
 >>> net = Network.from_arrays([[[1.0], [-1.0]], [[1.0, 1.0]]], [[0.0, 0.0], [0.0]])    # |x|
 >>> net
@@ -35,11 +35,12 @@ from plverify import exact_net
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
 from plverify.exact_net import MAGIC, ExactNet
+from plverify.filters import fixed_filter, float_filter
 from plverify.nodes import Conv, Dense, Linear, Max, Node, Slopes, Sparse, Units
 
-_U = 2.0**-53
-_TINY = 2.0**-1000
 _BATCH = 1024
+_FIXED_FROM = 1_000_000
+"""Products beyond which fixed point is tried before exact integers."""
 _EXACT_LIMIT = 200_000_000
 """Products beyond which one exact evaluation in Python integers takes hours and many gigabytes."""
 
@@ -309,7 +310,7 @@ class Network:
         """``(tensor, values)`` in float64 of every node in turn, for rows ``x`` (batch, inputs)."""
         tensors: dict[int, FloatArray] = {0: x}
         for k, node in enumerate(self.nodes):
-            joined = self._take(tensors, k, node)
+            joined = self._take(tensors, k)
             if isinstance(node, Linear):
                 out = node.apply(joined)
             elif isinstance(node, Units):
@@ -319,12 +320,18 @@ class Network:
             tensors[k + 1] = out
             yield k + 1, out
 
-    def _take(self, tensors: dict[int, Any], k: int, node: Node) -> Any:
-        """The joined sources of node ``k``; forgets what no later node reads."""
-        found = [tensors[source] for source in node.sources]
-        for source in node.sources:
+    def _sources(self, tensors: dict[int, Any], k: int) -> list[Any]:
+        """The tensors that node ``k`` reads; forgets what no later node does."""
+        sources = self.nodes[k].sources
+        found = [tensors[source] for source in sources]
+        for source in sources:
             if self._last_use[source] == k:
                 tensors.pop(source, None)
+        return found
+
+    def _take(self, tensors: dict[int, Any], k: int) -> Any:
+        """Those tensors joined."""
+        found = self._sources(tensors, k)
         return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     def exact(self, x: Any) -> list[Fraction]:
@@ -345,7 +352,8 @@ class Network:
         Raises
         ------
         InputError
-            If floating point does not decide it and the network is too large for exact integers.
+            If ``x`` lies on a kink, or hardly off one, and the network is too large for exact
+            integers.
 
         Returns
         -------
@@ -491,7 +499,7 @@ class Network:
         split, layer = self.layer_pieces(pieces), 0
         with np.errstate(all="ignore"):
             for k, node in enumerate(self.nodes):
-                joined = self._take(tensors, k, node)
+                joined = self._take(tensors, k)
                 if isinstance(node, Linear):
                     out = node.product(joined)
                     if constant is not None:
@@ -564,76 +572,28 @@ class Network:
         values = points.floats()
         error = np.zeros_like(values)
         if points.data.dtype == object:
-            error = np.abs(values) * (2 * _U) + _TINY
+            error = np.abs(values) * 2.0**-52 + 2.0**-1000
         kind = self.pattern_type
         pieces = np.zeros((len(values), self.unit_count), kind)
         boundary = [False] * len(values)
         step = max(1, _BATCH // (1 + max(self._sizes) // 4096))
         for start in range(0, len(values), step):
             part = slice(start, start + step)
-            pieces[part], decided = self._filter(values[part], error[part])
-            if not decided.all() and self._products > _EXACT_LIMIT:
-                raise InputError(
-                    "floating point does not decide the pattern, and exact arithmetic on "
-                    f"{self._products:,} products would take hours"
-                )
+            pieces[part], decided = float_filter(self.nodes, self._take, values[part], error[part])
             for i in start + np.flatnonzero(~decided):
+                if self._products > _FIXED_FROM:
+                    found, sure = fixed_filter(self.nodes, self._sources, points.data[i])
+                    if sure:
+                        pieces[i] = found
+                        continue
+                    if self._products > _EXACT_LIMIT:
+                        raise InputError(
+                            "x lies within 1e-20 of a kink, and exact arithmetic on "
+                            f"{self._products:,} products would take hours"
+                        )
                 result = self.exact_net.pattern_at(points.data[i].tolist())
                 pieces[i], boundary[i] = np.array(result.bits, kind), result.on_boundary
         return (pieces[0] if single else pieces), boundary
-
-    def _filter(
-        self, values: FloatArray, error: FloatArray
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Pieces in float64 and, per point, whether the error bound decides all of them.
-
-        With ``|a - a~| <= e`` entrywise and ``n`` terms, any order of summation and rounded weights
-        (relative error ``u``), ``|z - z~| <= |W| (e + K |a~|) + K |b|`` for ``K = 4 (n + 10) u``;
-        that leaves half of ``K`` for the rounding of the bound itself. What underflows (a product,
-        a weight, ``K |a~|`` itself) loses less than ``2**-1074`` each time; ``_TINY`` before and
-        after the product covers it.
-
-        Beside value and error runs a third array: what is surely the zero function around the
-        point, because a ReLU is off. Such inputs of a window tie, and that decides it.
-        """
-        out: list[NDArray[Any]] = [np.zeros((len(values), 0), np.int64)]
-        decided = np.ones(len(values), np.bool_)
-        tensors: dict[int, FloatArray] = {0: np.stack([values, error, np.zeros_like(values)], 2)}
-        with np.errstate(all="ignore"):
-            for k, node in enumerate(self.nodes):
-                joined = self._take(tensors, k, node)
-                value, error, zero = joined[..., 0], joined[..., 1], joined[..., 2]
-                if isinstance(node, Linear):
-                    value, error, zero = linear_bound(node, value, error, zero)
-                elif isinstance(node, Units):
-                    positive = value > 0
-                    sure = (np.abs(value) > error) & np.isfinite(value) & np.isfinite(error)
-                    sure |= zero > 0
-                    decided &= (sure | node.single).all(axis=1)
-                    out.append(positive & ~node.single)
-                    zero = np.where(node.slope == 0, sure & ~positive, zero > 0).astype(np.float64)
-                    value = np.where(positive, value, node.slope * value)
-                    error = error * np.maximum(1.0, np.abs(node.slope)) * (1 + 4 * _U)
-                    error = np.where(zero > 0, 0.0, error + 4 * _U * np.abs(value) + _TINY)
-                else:
-                    taken = node.windows(value, -np.inf)
-                    slack = node.windows(error, 0.0)
-                    zeros = node.windows(zero, 0.0) > 0
-                    best = taken.argmax(axis=1)
-                    pick = best[:, None]
-                    value = np.take_along_axis(taken, pick, 1)[:, 0]
-                    error = np.take_along_axis(slack, pick, 1)[:, 0]
-                    zero_won = np.take_along_axis(zeros, pick, 1)[:, 0]
-                    below = taken + slack < (value - error)[:, None]
-                    same = zeros & zero_won[:, None]
-                    itself = np.arange(node.pieces)[:, None] == pick
-                    fine = (below | same | itself).all(axis=1)
-                    fine &= np.isfinite(value) & np.isfinite(error)
-                    decided &= fine.all(axis=1)
-                    out.append(np.where(zero_won, zeros.argmax(axis=1), best))
-                    zero = zero_won.astype(np.float64)
-                tensors[k + 1] = np.stack([value, error, zero], 2)
-        return np.concatenate(out, axis=1), decided
 
     def _points(self, x: Any) -> tuple[ExactArray, bool]:
         """``x`` as an exact ``(batch, n)`` array, and whether it was a single point."""
@@ -753,22 +713,6 @@ def _select(node: Units | Max, values: FloatArray, pieces: NDArray[Any]) -> Floa
     if isinstance(node, Units):
         return values * np.where(pieces > 0, 1.0, node.slope)
     return values[:, node.table[pieces, np.arange(node.size)]]
-
-
-def linear_bound(
-    node: Linear, value: FloatArray, error: FloatArray, zero: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Values, error bounds and surely-zero flags behind a linear node; see `Network._filter`."""
-    if isinstance(node, Sparse) and node.gathers:
-        at = node.index[:, 0]
-        return value[:, at], error[:, at], zero[:, at]
-    grow = 4 * (node.terms + 10) * _U
-    size = np.abs(value)
-    out = node.apply(value)
-    total = 1 + (size + error).sum(axis=1, keepdims=True)
-    bound = node.product(error + grow * size + _TINY, absolute=True) + grow * np.abs(node.bias)
-    bound = bound * (1 + grow) + _TINY * total * total
-    return out, bound, np.zeros_like(out)
 
 
 def _node_of(node: exact_net.Node) -> Node:

@@ -77,9 +77,18 @@ class Linear:
         out += np.abs(bias) if absolute else bias
         return out
 
-    def product(self, x: FloatArray, absolute: bool = False) -> FloatArray:
-        """``W x``, or ``|W| x``, for rows ``x`` of shape (batch, inputs)."""
+    def product(
+        self, x: FloatArray, absolute: bool = False, table: FloatArray | None = None
+    ) -> FloatArray:
+        """``W x``, or ``|W| x``, for rows ``x`` of shape (batch, inputs).
+
+        With ``table`` (of the shape of `rows`) other numbers take the place of ``W``'s.
+        """
         raise NotImplementedError
+
+    def _weights(self, absolute: bool, table: FloatArray | None) -> FloatArray:
+        weights = (self._table if table is None else table)[:, :-1]
+        return np.abs(weights) if absolute else weights
 
     def adjoint(self, g: FloatArray, inputs: int) -> FloatArray:
         """``W' g`` for rows ``g`` of shape (batch, outputs)."""
@@ -120,10 +129,11 @@ class Dense(Linear):
         """``W`` in float64."""
         return self._table[:, :-1]
 
-    def product(self, x: FloatArray, absolute: bool = False) -> FloatArray:
+    def product(
+        self, x: FloatArray, absolute: bool = False, table: FloatArray | None = None
+    ) -> FloatArray:
         """``W x``."""
-        weight = np.abs(self.weight) if absolute else self.weight
-        return np.asarray(x @ weight.T, np.float64)
+        return np.asarray(x @ self._weights(absolute, table).T, np.float64)
 
     def adjoint(self, g: FloatArray, inputs: int) -> FloatArray:
         """``W' g``."""
@@ -195,12 +205,11 @@ class Conv(Linear):
             batch, self.groups, self.channels // self.groups * k, self.places
         )
 
-    def _kernel(self) -> FloatArray:
-        return self._table[:, :-1].reshape(self.groups, -1, self.rows.cols)
-
-    def product(self, x: FloatArray, absolute: bool = False) -> FloatArray:
+    def product(
+        self, x: FloatArray, absolute: bool = False, table: FloatArray | None = None
+    ) -> FloatArray:
         """``W x``."""
-        kernel = np.abs(self._kernel()) if absolute else self._kernel()
+        kernel = self._weights(absolute, table).reshape(self.groups, -1, self.rows.cols)
         step = max(1, _CHUNK // (self.channels * self.taps.size))
         out = np.empty((len(x), self.size))
         for at in range(0, len(x), step):
@@ -210,7 +219,8 @@ class Conv(Linear):
 
     def adjoint(self, g: FloatArray, inputs: int) -> FloatArray:
         """``W' g``."""
-        kernel = self._kernel().transpose(0, 2, 1)
+        kernel = self._weights(False, None).reshape(self.groups, -1, self.rows.cols)
+        kernel = kernel.transpose(0, 2, 1)
         step = max(1, _CHUNK // (self.channels * self.taps.size))
         out = np.zeros((len(g), self.channels, self.positions + 1))
         for at in range(0, len(g), step):
@@ -291,10 +301,12 @@ class Sparse(Linear):
             plain and (num[:, 0] == 1).all() and not num[:, 1].any() and self.index.min() >= 0
         )
 
-    def product(self, x: FloatArray, absolute: bool = False) -> FloatArray:
+    def product(
+        self, x: FloatArray, absolute: bool = False, table: FloatArray | None = None
+    ) -> FloatArray:
         """``W x``."""
         wide = _with_extra(x, 0.0)
-        weight = np.abs(self._table[:, :-1]) if absolute else self._table[:, :-1]
+        weight = self._weights(absolute, table)
         out = np.empty((len(x), self.size))
         step = max(1, _CHUNK // max(1, self.index.size))
         for at in range(0, len(x), step):

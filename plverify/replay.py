@@ -35,9 +35,10 @@ import numpy as np
 
 from plverify.errors import InputError, MissingExtra
 from plverify.exact_array import ExactArray, FloatArray
+from plverify.filters import linear_bound
 from plverify.io.onnx import OnnxModel, read_bytes, read_model
 from plverify.io.trace import Graph
-from plverify.network import Network, linear_bound
+from plverify.network import Network
 from plverify.nodes import Linear, Max, Sparse, Units
 
 VERSION = 2

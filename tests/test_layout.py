@@ -87,6 +87,7 @@ RANKS = [
     {"exact_net"},
     {"exact_array"},
     {"nodes"},
+    {"filters"},
     {"domain", "result", "_core", "_cuda"},
     {"network", "checker", "io", "replay", "cuda"},
     {"question"},

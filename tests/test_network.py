@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, int_matmul
 from plverify.exact_net import ExactNet, canonicalise_row
+from plverify.filters import float_filter
 from plverify.network import Network, load
 from plverify.nodes import Dense
 
@@ -114,9 +115,9 @@ def test_filter_settles_generic_points_and_leaves_the_rest_to_integers():
     weights = [rng.standard_normal((64, 8)), rng.standard_normal((64, 64)), np.ones((1, 64))]
     net = Network.from_arrays(weights)
     x = rng.standard_normal((200, 8))
-    _, decided = net._filter(x, np.zeros_like(x))
+    _, decided = float_filter(net.nodes, net._take, x, np.zeros_like(x))
     assert decided.mean() > 0.99
-    _, decided = net._filter(np.zeros((1, 8)), np.zeros((1, 8)))
+    _, decided = float_filter(net.nodes, net._take, np.zeros((1, 8)), np.zeros((1, 8)))
     assert not decided.any()
 
 
@@ -137,7 +138,7 @@ def test_filter_bound_survives_underflow():
         w = [rng.gauss(0, 1) * 2.0**990 for _ in range(2)]
         rest = sum(Fraction(a) * Fraction(b) for a, b in zip(w, x, strict=False))
         net = Network.from_arrays([[[*w, float(-rest / Fraction(x[2]))]], [[1.0]]])
-        bits, decided = net._filter(np.array([x]), np.zeros((1, 3)))
+        bits, decided = float_filter(net.nodes, net._take, np.array([x]), np.zeros((1, 3)))
         wrong += decided[0] and tuple(bits[0].astype(int)) != net.exact_net.pattern_at(x).bits
     assert wrong == 0
 
