@@ -37,18 +37,21 @@ py::dict stats_dict(const EnumerateStats& stats, double setup_seconds, double wa
     return out;
 }
 
+// The arrays of a batch: views of one block of memory that lives as long as any of them.
 template <int D>
-void put_batch(py::dict& out, RegionBatch<D>&& b, int pattern_bytes, int outputs) {
+void put_batch(py::dict& out, const std::shared_ptr<const RegionBatch<D>>& batch, int pattern_bytes,
+               int outputs) {
+    const RegionBatch<D>& b = *batch;
     const py::ssize_t n = b.count, v = static_cast<py::ssize_t>(b.line_layer.size());
-    out["patterns"] = to_array(std::move(b.patterns), {n, pattern_bytes});
-    out["vertex_count"] = to_array(std::move(b.vertex_count), {n});
-    out["vertices"] = to_array(std::move(b.vertices), {v, D});
-    out["line_layer"] = to_array(std::move(b.line_layer), {v});
-    out["line_unit"] = to_array(std::move(b.line_unit), {v});
-    out["line_piece"] = to_array(std::move(b.line_piece), {v});
-    out["flags"] = to_array(std::move(b.flags), {v});
-    out["jacobian"] = to_array(std::move(b.jacobian), {n, outputs, D});
-    out["offset"] = to_array(std::move(b.offset), {n, outputs});
+    out["patterns"] = to_view(batch, b.patterns, {n, pattern_bytes});
+    out["vertex_count"] = to_view(batch, b.vertex_count, {n});
+    out["vertices"] = to_view(batch, b.vertices, {v, D});
+    out["line_layer"] = to_view(batch, b.line_layer, {v});
+    out["line_unit"] = to_view(batch, b.line_unit, {v});
+    out["line_piece"] = to_view(batch, b.line_piece, {v});
+    out["flags"] = to_view(batch, b.flags, {v});
+    out["jacobian"] = to_view(batch, b.jacobian, {n, outputs, D});
+    out["offset"] = to_view(batch, b.offset, {n, outputs});
 }
 
 template <int D>
@@ -101,8 +104,9 @@ struct Run {
 template <int D>
 class Complex {
 public:
-    Complex(std::shared_ptr<const Problem<D>> problem, RegionBatch<D>&& regions)
-        : problem_(std::move(problem)), regions_(std::move(regions)) {}
+    Complex(std::shared_ptr<const Problem<D>> problem,
+            std::shared_ptr<const RegionBatch<D>> regions)
+        : problem_(std::move(problem)), batch_(std::move(regions)), regions_(*batch_) {}
 
     py::array_t<int32_t> neighbours() {
         find_neighbours();
@@ -158,7 +162,8 @@ private:
     }
 
     std::shared_ptr<const Problem<D>> problem_;
-    RegionBatch<D> regions_;
+    std::shared_ptr<const RegionBatch<D>> batch_;
+    const RegionBatch<D>& regions_;
     std::vector<int32_t> neighbour_;
     bool ready_ = false;
 };
@@ -180,13 +185,12 @@ py::dict run_list(std::shared_ptr<const Net> net, const DomainSpec& spec, const 
     Run<D> run;
     run(net, spec, options, sink, progress);
     py::dict out = run.dict();
-    RegionBatch<D> regions;
+    std::shared_ptr<const RegionBatch<D>> regions;
     {
         py::gil_scoped_release release;
-        regions = collector.join();
+        regions = std::make_shared<const RegionBatch<D>>(collector.join());
     }
-    // The engine keeps what it needs again; the arrays below are the caller's own.
-    put_batch<D>(out, RegionBatch<D>(regions), net->pattern_bytes(), net->output_size());
+    put_batch<D>(out, regions, net->pattern_bytes(), net->output_size());
     out["complex"] = std::make_shared<Complex<D>>(run.problem, std::move(regions));
     return out;
 }
@@ -270,7 +274,8 @@ public:
         }
         py::dict out;
         out["count"] = batch->count;
-        put_batch<D>(out, std::move(*batch), net_->pattern_bytes(), net_->output_size());
+        const auto kept = std::make_shared<const RegionBatch<D>>(std::move(*batch));
+        put_batch<D>(out, kept, net_->pattern_bytes(), net_->output_size());
         return out;
     }
     // How the run ended; ends it if there are batches that nobody took.

@@ -93,6 +93,17 @@ py::array_t<T> to_array(std::vector<T>&& values, std::vector<py::ssize_t> shape)
     return py::array_t<T>(std::move(shape), owned->data(), base);
 }
 
+// A read-only numpy array over a vector that `owner` keeps alive.
+template <class Owner, class T>
+py::array_t<T> to_view(const std::shared_ptr<const Owner>& owner, const std::vector<T>& values,
+                       std::vector<py::ssize_t> shape) {
+    using Kept = std::shared_ptr<const Owner>;
+    py::capsule base(new Kept(owner), [](void* p) { delete static_cast<Kept*>(p); });
+    py::array_t<T> out(std::move(shape), values.data(), base);
+    py::detail::array_proxy(out.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    return out;
+}
+
 inline py::object to_python(const Int& value) {
     if (value.fits_int64()) return py::int_(value.to_int64());
     const std::vector<uint64_t> words = value.to_words();

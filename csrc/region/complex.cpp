@@ -1,6 +1,7 @@
 #include "region/complex.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -116,6 +117,13 @@ RegionBatch<D> Collector<D>::join() {
         batches_.begin(), batches_.end(),
         [](const RegionBatch<D>& a, const RegionBatch<D>& b) { return a.subtree < b.subtree; });
     RegionBatch<D> out;
+    std::array<size_t, std::tuple_size_v<decltype(out.arrays())>> sizes{};
+    for (RegionBatch<D>& batch : batches_) {
+        size_t k = 0;
+        std::apply([&](auto&... a) { ((sizes[k++] += a.size()), ...); }, batch.arrays());
+    }
+    size_t k = 0;
+    std::apply([&](auto&... a) { (a.reserve(sizes[k++]), ...); }, out.arrays());
     std::unordered_multimap<uint64_t, int32_t> index;
     for (RegionBatch<D>& batch : batches_) {
         std::vector<int32_t> renamed;
@@ -133,17 +141,11 @@ RegionBatch<D> Collector<D>::join() {
         }
         for (int32_t& id : batch.points) id = renamed[id];
         out.count += batch.count;
-        append(out.patterns, batch.patterns);
-        append(out.vertex_count, batch.vertex_count);
-        append(out.vertices, batch.vertices);
-        append(out.line_layer, batch.line_layer);
-        append(out.line_unit, batch.line_unit);
-        append(out.line_piece, batch.line_piece);
-        append(out.flags, batch.flags);
-        append(out.points, batch.points);
-        append(out.jacobian, batch.jacobian);
-        append(out.offset, batch.offset);
-        append(out.map_error, batch.map_error);
+        std::apply(
+            [&](auto&... to) {
+                std::apply([&](auto&... from) { (append(to, from), ...); }, batch.arrays());
+            },
+            out.arrays());
     }
     batches_.clear();
     return out;

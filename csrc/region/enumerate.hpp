@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "base/stop.hpp"
@@ -73,6 +74,12 @@ struct RegionBatch {
     std::vector<double> offset;        // count x outputs
     std::vector<double> map_error;  // count: bound of every entry of the local map's rows, summed
                                     // over their columns
+
+    // All arrays but `exact`.
+    auto arrays() {
+        return std::tie(patterns, vertex_count, vertices, line_layer, line_unit, line_piece, flags,
+                        points, jacobian, offset, map_error);
+    }
 };
 
 // Where two outputs tie for the maximum: an edge of a cell on which outputs i < j are equal and no

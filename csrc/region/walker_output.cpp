@@ -104,8 +104,15 @@ void Walker<D>::flush() {
             }
         }
         batch_.subtree = subtree_;
+        // The next batch is likely to be as large.
+        RegionBatch<D> next;
+        std::apply(
+            [&](auto&... to) {
+                std::apply([&](auto&... from) { (to.reserve(from.size()), ...); }, batch_.arrays());
+            },
+            next.arrays());
         sink_.regions(std::move(batch_));
-        batch_ = {};
+        batch_ = std::move(next);
     }
     if (sink_.ties && !tie_batch_.empty()) {
         sink_.ties(subtree_, std::move(tie_batch_));
