@@ -5,6 +5,7 @@
 #include "base/timer.hpp"
 #include "bindings/areas.hpp"
 #include "bindings/run.hpp"
+#include "geom/dimension.hpp"
 #include "region/complex.hpp"
 #include "region/enumerate.hpp"
 #include "region/prove.hpp"
@@ -332,10 +333,17 @@ void bind_dimension(py::module_& m, const char* complex_name, const char* stream
         .def("close", &Stream<D>::close);
 }
 
-[[noreturn]] void wrong_dimension(int dim) {
-    throw std::invalid_argument(
-        "regions are enumerated over domains of 1 or 2 dimensions; this one has " +
-        std::to_string(dim) + ": study a Slice of it");
+// Calls f.template operator()<D>() for the dimension of a domain, up to `most`.
+template <int D = 1, class F>
+py::object with_dimension(int dim, int most, F&& f) {
+    if constexpr (D <= kMaxDimension) {
+        if (dim == D && D <= most) return f.template operator()<D>();
+        return with_dimension<D + 1>(dim, most, std::forward<F>(f));
+    } else {
+        throw std::invalid_argument("regions are enumerated over domains of 1 to " +
+                                    std::to_string(most) + " dimensions; this one has " +
+                                    std::to_string(dim) + ": study a Slice of it");
+    }
 }
 
 }  // namespace
@@ -347,20 +355,21 @@ void bind_regions(py::module_& m) {
         "enumerate",
         [](std::shared_ptr<Net> net, const py::bytes& domain, const std::string& want, int threads,
            std::optional<double> timeout, int decide, const py::object& progress, bool unchecked,
-           bool portable) -> py::dict {
+           bool portable) -> py::object {
             const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
             const Options options{threads, timeout, decide, unchecked, portable};
-            if (spec.dim != 1 && spec.dim != 2) wrong_dimension(spec.dim);
-            const bool line = spec.dim == 1;
             if (want == "count")
-                return line ? run_count<1>(net, spec, options, progress)
-                            : run_count<2>(net, spec, options, progress);
-            if (want == "regions")
-                return line ? run_list<1>(net, spec, options, progress)
-                            : run_list<2>(net, spec, options, progress);
-            PLV_EXPECT(want == "ties", "want must be count, regions or ties");
-            return line ? run_ties<1>(net, spec, options, progress)
-                        : run_ties<2>(net, spec, options, progress);
+                return with_dimension(spec.dim, kMaxDimension, [&]<int D>() -> py::object {
+                    return run_count<D>(net, spec, options, progress);
+                });
+            return with_dimension(spec.dim, 2, [&]<int D>() -> py::object {
+                if constexpr (D <= 2) {
+                    if (want == "regions") return run_list<D>(net, spec, options, progress);
+                    PLV_EXPECT(want == "ties", "want must be count, regions or ties");
+                    return run_ties<D>(net, spec, options, progress);
+                }
+                return py::none();
+            });
         },
         py::arg("net"), py::arg("domain"), py::arg("want") = "count", py::arg("threads") = 1,
         py::arg("timeout") = py::none(), py::arg("decide") = 0, py::arg("progress") = py::none(),
@@ -377,11 +386,11 @@ void bind_regions(py::module_& m) {
            std::optional<double> timeout, int64_t batch) -> py::object {
             const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
             const Options options{threads, timeout, 0, false, false};
-            if (spec.dim == 1)
-                return py::cast(std::make_unique<Stream<1>>(net, spec, options, batch));
-            if (spec.dim == 2)
-                return py::cast(std::make_unique<Stream<2>>(net, spec, options, batch));
-            wrong_dimension(spec.dim);
+            return with_dimension(spec.dim, 2, [&]<int D>() -> py::object {
+                if constexpr (D <= 2)
+                    return py::cast(std::make_unique<Stream<D>>(net, spec, options, batch));
+                return py::none();
+            });
         },
         py::arg("net"), py::arg("domain"), py::arg("threads") = 1, py::arg("timeout") = py::none(),
         py::arg("batch") = 4096,

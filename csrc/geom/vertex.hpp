@@ -41,8 +41,11 @@ struct Vertex {
 };
 
 namespace detail {
-inline constexpr double kEval =
-    8 * 0x1p-53;  // bounds the rounding of a row's evaluation, relative to its terms
+// Bounds the rounding of a row's evaluation, relative to its terms, with room for one more rounding
+// of the result.
+template <int D>
+inline constexpr double kEvalOf = (D <= 2 ? 8 : 2 * D + 4) * 0x1p-53;
+inline constexpr double kEval = kEvalOf<2>;
 inline constexpr double kUp = 1 + 0x1p-40;  // absorbs the rounding of the bounds themselves
 inline constexpr double kTiny = 1e-250;  // below this a determinant may be made of what underflowed
 
@@ -104,6 +107,88 @@ inline Vertex<2> meet(const RoundedLine<2>& u, const RoundedLine<2>& w) {
     const double num = std::max(w1 * ru + u1 * rw, w0 * ru + u0 * rw);
     v.delta = low > detail::kTiny ? (num + 1e-300) / low * detail::kUp
                                   : std::numeric_limits<double>::infinity();
+    detail::finish_vertex(v);
+    return v;
+}
+
+// The same in more dimensions. R approximates the inverse of the rounded gradients J^, however it is
+// found: with the exact gradients J, ||I - R J|| <= alpha < 1 (rows summed) implies that
+// |v^ - v*| <= ||R r|| / (1 - alpha) for the exact residuals r of v^.
+template <int D>
+Vertex<D> meet(const RoundedLine<D>* const* lines) {
+    Vertex<D> v{};
+    bool infinite = false;
+    for (int i = 0; i < D; ++i) infinite |= lines[i]->d != 0.0;
+    v.x[D] = infinite ? 0.0 : 1.0;
+    v.delta = std::numeric_limits<double>::infinity();
+    double m[D][D], inverse[D][D] = {}, c[D];
+    for (int i = 0; i < D; ++i) {
+        for (int j = 0; j < D; ++j) m[i][j] = lines[i]->a[j];
+        inverse[i][i] = 1.0;
+        c[i] = infinite ? lines[i]->d : lines[i]->c;
+    }
+    bool regular = true;
+    for (int k = 0; k < D; ++k) {
+        int pivot = k;
+        for (int i = k + 1; i < D; ++i)
+            if (std::fabs(m[i][k]) > std::fabs(m[pivot][k])) pivot = i;
+        if (pivot != k)
+            for (int j = 0; j < D; ++j) {
+                std::swap(m[k][j], m[pivot][j]);
+                std::swap(inverse[k][j], inverse[pivot][j]);
+            }
+        regular &= m[k][k] != 0.0;
+        const double scale = 1.0 / m[k][k];
+        for (int j = 0; j < D; ++j) m[k][j] *= scale, inverse[k][j] *= scale;
+        for (int i = 0; i < D; ++i) {
+            if (i == k) continue;
+            const double f = m[i][k];
+            for (int j = 0; j < D; ++j) {
+                m[i][j] -= f * m[k][j];
+                inverse[i][j] -= f * inverse[k][j];
+            }
+        }
+    }
+    double size = 1.0;
+    for (int i = 0; i < D; ++i) {
+        double x = 0.0;
+        for (int k = 0; k < D; ++k) x -= inverse[i][k] * c[k];
+        v.x[i] = x;
+        size = std::max(size, std::fabs(x));
+    }
+    double residual[D], gradient[D];
+    for (int k = 0; k < D; ++k) {
+        double z = c[k], terms = std::fabs(c[k]);
+        gradient[k] = 0.0;
+        for (int j = 0; j < D; ++j) {
+            const double t = lines[k]->a[j] * v.x[j];
+            z += t;
+            terms += std::fabs(t);
+            gradient[k] += std::fabs(lines[k]->a[j]);
+        }
+        residual[k] =
+            std::fabs(z) + detail::kEvalOf<D> * terms + lines[k]->error * size + 1e-290;
+    }
+    double alpha = 0.0, distance = 0.0, largest = 0.0;
+    for (int i = 0; i < D; ++i) {
+        double row = (D + 4) * 0x1p-53, far = 0.0;
+        for (int j = 0; j < D; ++j) {
+            double g = i == j ? -1.0 : 0.0;
+            for (int k = 0; k < D; ++k) g += inverse[i][k] * lines[k]->a[j];
+            row += std::fabs(g);
+        }
+        for (int k = 0; k < D; ++k) {
+            const double r = std::fabs(inverse[i][k]);
+            row += r * ((D + 4) * 0x1p-53 * gradient[k] + lines[k]->error);
+            far += r * residual[k];
+            largest = std::max(largest, r);
+        }
+        // NaN stays
+        if (!(row <= alpha)) alpha = row;
+        if (!(far <= distance)) distance = far;
+    }
+    if (regular && alpha < 0.5 && largest < 1e280)
+        v.delta = distance / (1.0 - alpha) * detail::kUp + 1e-300;
     detail::finish_vertex(v);
     return v;
 }

@@ -89,9 +89,9 @@ EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& opt
     return result;
 }
 
-template EnumerateResult enumerate<1>(const Problem<1>&, const EnumerateOptions&, const Sink<1>&,
-                                      StopToken&, std::atomic<int64_t>*);
-template EnumerateResult enumerate<2>(const Problem<2>&, const EnumerateOptions&, const Sink<2>&,
-                                      StopToken&, std::atomic<int64_t>*);
+#define PLV_INSTANTIATE(D)                                                                  \
+    template EnumerateResult enumerate<D>(const Problem<D>&, const EnumerateOptions&,       \
+                                          const Sink<D>&, StopToken&, std::atomic<int64_t>*);
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/contract.hpp"
+#include "geom/dimension.hpp"
 
 namespace plv {
 
@@ -43,11 +44,52 @@ uint64_t ExactPoint<D>::hash() const {
     return h;
 }
 
+namespace {
+
+// Fraction-free elimination (Bareiss) of the rows (a | c d) to det I: the point is then in the last
+// two columns.
 template <int D>
-ExactPoint<D> intersect(const ExactLine<D>* const* lines) {
+void eliminate(const ExactLine<D>* const* lines, int count, ExactPoint<D>& out) {
+    std::vector<std::array<Int, D + 2>> rows(static_cast<size_t>(count));
+    for (int i = 0; i < count; ++i) {
+        for (int k = 0; k < D; ++k) rows[i][k] = lines[i]->a[k];
+        rows[i][D] = -lines[i]->c;
+        rows[i][D + 1] = -lines[i]->d;
+    }
+    Int before = 1;
+    for (int k = 0; k < D; ++k) {
+        int pivot = k;
+        while (pivot < count && rows[pivot][k].is_zero()) ++pivot;
+        PLV_CHECK(pivot < count);
+        std::swap(rows[k], rows[pivot]);
+        const Int lead = rows[k][k];
+        for (int i = 0; i < count; ++i) {
+            if (i == k) continue;
+            const Int f = rows[i][k];
+            for (int j = 0; j < D + 2; ++j) {
+                Int v = rows[i][j] * lead;
+                v.sub_mul(f, rows[k][j]);
+                rows[i][j] = v.divexact(before);
+            }
+        }
+        before = lead;
+    }
+    out.den = before;
+    for (int k = 0; k < D; ++k) {
+        out.p[k] = rows[k][D];
+        out.q[k] = rows[k][D + 1];
+    }
+}
+
+}  // namespace
+
+template <int D>
+ExactPoint<D> intersect(const ExactLine<D>* const* lines, int count) {
     ExactPoint<D> out;
     const ExactLine<D>& u = *lines[0];
-    if constexpr (D == 1) {
+    if constexpr (D > 2) {
+        eliminate<D>(lines, count, out);
+    } else if constexpr (D == 1) {
         out.den = u.a[0];
         out.p[0] = -u.c;
         out.q[0] = -u.d;
@@ -64,7 +106,7 @@ ExactPoint<D> intersect(const ExactLine<D>* const* lines) {
         out.q[0] = minor(u.a[1], u.d, v.a[1], v.d);
         out.q[1] = minor(u.d, u.a[0], v.d, v.a[0]);
     }
-    PLV_CHECK(!out.den.is_zero());
+    PLV_CHECK(count >= D && !out.den.is_zero());
     if (out.den.sign() < 0) {
         out.den.negate();
         for (int k = 0; k < D; ++k) out.p[k].negate(), out.q[k].negate();
@@ -498,11 +540,10 @@ void PointTable<D>::keep(const std::vector<int32_t>& ids) {
 
 #define PLV_INSTANTIATE(D)                                                 \
     template struct ExactPoint<D>;                                         \
-    template ExactPoint<D> intersect<D>(const ExactLine<D>* const* lines); \
+    template ExactPoint<D> intersect<D>(const ExactLine<D>* const* lines, int count); \
     template struct Frame<D>;                                              \
     template struct ExactNet<D>;                                           \
     template class PointTable<D>;
-PLV_INSTANTIATE(1)
-PLV_INSTANTIATE(2)
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

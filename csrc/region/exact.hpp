@@ -58,9 +58,9 @@ struct ExactGerm {
     }
 };
 
-// The point where D independent lines meet. Both lines parallel is an internal error.
+// The point where `count` lines meet; D of them must be independent, or it is an internal error.
 template <int D>
-ExactPoint<D> intersect(const ExactLine<D>* const* lines);
+ExactPoint<D> intersect(const ExactLine<D>* const* lines, int count = D);
 
 // The affine change of coordinates t_k = center_k + size_k * s_k, all dyadic: t_k = (offset[k] +
 // s_k * 2^(shift[k])) / 2^q.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "geom/vertex.hpp"
 #include "net/net.hpp"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -17,7 +18,7 @@
 namespace plv {
 
 namespace portable {
-constexpr int kLanes = 2, kAccRows = 4;
+constexpr int kLanes = 2, kAccVectors = 12;
 struct Vec {
     double v[2];
 };
@@ -55,7 +56,7 @@ static inline Vec from_int(const int32_t* i) {
 namespace avx2 {
 // Single loads take a third of the time of the gather instructions, whose microcode is mitigated on
 // many machines.
-constexpr int kLanes = 4, kAccRows = 4;
+constexpr int kLanes = 4, kAccVectors = 12;
 using Vec = __m256d;
 static inline Vec load(const double* p) { return _mm256_loadu_pd(p); }
 static inline void store(double* p, Vec a) { _mm256_storeu_pd(p, a); }
@@ -87,7 +88,7 @@ static inline Vec from_int(const int32_t* i) {
 #pragma GCC push_options
 #pragma GCC target("avx512f")
 namespace avx512 {
-constexpr int kLanes = 8, kAccRows = 8;
+constexpr int kLanes = 8, kAccVectors = 24;
 using Vec = __m512d;
 static inline Vec load(const double* p) { return _mm512_loadu_pd(p); }
 static inline void store(double* p, Vec a) { _mm512_storeu_pd(p, a); }

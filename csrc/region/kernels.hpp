@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "geom/dimension.hpp"
+
 namespace plv {
 
 // Vertices of a cell as the kernels read them: coordinate k of vertex v at x[v * step + k],
@@ -89,7 +91,7 @@ struct KernelTable {
                    const uint8_t* skip);
 };
 
-// For domains of dimension D = 1 or 2.
+// For domains of dimension 1 to kMaxDimension.
 const KernelTable& kernels(int dim);
 // "avx512", "avx2" or "portable": what kernels() chose on this machine.
 const char* kernel_isa();

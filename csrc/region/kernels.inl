@@ -1,8 +1,8 @@
 // Body of the vector kernels. Included once per instruction set by kernels.cpp, inside a namespace
 // that defines
 //   kLanes, Vec, load, store, set1, zero, fma, mul, add, abs, max, min, gt (bit mask of lanes a >
-//   b, ordered), if_gt (lanes of x where a > b, else of y), gather, from_int, kAccRows (vectors of
-//   rows whose accumulators fit the registers together with a broadcast per column).
+//   b, ordered), if_gt (lanes of x where a > b, else of y), gather, from_int, kAccVectors (how
+//   many accumulators fit the registers together with a broadcast per column).
 
 template <int NC, int VR>
 static inline __attribute__((always_inline)) void accumulate_rows(double* m, int stride,
@@ -27,17 +27,20 @@ static inline __attribute__((always_inline)) void accumulate_rows(double* m, int
 template <int NC>
 static void accumulate(double* m, int stride, const double* w, const int* cols, const double* coef,
                        int count) {
+    // As many vectors of rows at a time as the registers hold accumulators for.
+    constexpr int most = kAccVectors / NC, wide = most >= 8 ? 8 : most >= 4 ? 4 : most >= 2 ? 2 : 1;
     int r = 0;
-    for (; r + kAccRows * kLanes <= stride; r += kAccRows * kLanes)
-        accumulate_rows<NC, kAccRows>(m + r, stride, w + r, cols, coef, count);
-    if constexpr (kAccRows * kLanes > 4 * kPad)
-        for (; r + 4 * kPad <= stride; r += 4 * kPad)
-            accumulate_rows<NC, 4 * kPad / kLanes>(m + r, stride, w + r, cols, coef, count);
-    if constexpr (kAccRows * kLanes > 2 * kPad)
-        for (; r + 2 * kPad <= stride; r += 2 * kPad)
-            accumulate_rows<NC, 2 * kPad / kLanes>(m + r, stride, w + r, cols, coef, count);
-    for (; r + kPad <= stride; r += kPad)
-        accumulate_rows<NC, kPad / kLanes>(m + r, stride, w + r, cols, coef, count);
+    for (; r + wide * kLanes <= stride; r += wide * kLanes)
+        accumulate_rows<NC, wide>(m + r, stride, w + r, cols, coef, count);
+    if constexpr (wide > 4)
+        for (; r + 4 * kLanes <= stride; r += 4 * kLanes)
+            accumulate_rows<NC, 4>(m + r, stride, w + r, cols, coef, count);
+    if constexpr (wide > 2)
+        for (; r + 2 * kLanes <= stride; r += 2 * kLanes)
+            accumulate_rows<NC, 2>(m + r, stride, w + r, cols, coef, count);
+    if constexpr (wide > 1)
+        for (; r + kLanes <= stride; r += kLanes)
+            accumulate_rows<NC, 1>(m + r, stride, w + r, cols, coef, count);
 }
 
 template <int NC>
@@ -76,7 +79,7 @@ static inline __attribute__((always_inline)) void classify_rows(const double* m,
                                                                 double* high) {
     const Vec scale = set1(error.scale), extra = set1(error.extra), rho = set1(v.rho),
               delta = set1(v.delta);
-    const Vec eval = set1(8 * 0x1p-53), two = set1(2.0);
+    const Vec eval = set1(detail::kEvalOf<NC - 1>), two = set1(2.0);
     for (int b = 0; b < blocks; ++b) {
         unsigned positive = 0, negative = 0, crossing = 0;
         for (int h = 0; h < kPad / kLanes; ++h) {
@@ -87,7 +90,7 @@ static inline __attribute__((always_inline)) void classify_rows(const double* m,
             for (int c = 1; c + 1 < NC; ++c) gradient = add(gradient, abs(a[c]));
             const Vec size = add(gradient, abs(a[NC - 1]));
             const Vec e = add(fma(load(error.norm + r), scale, load(error.base + r)), extra);
-            // T = (E + 8 u S) rho + (|gradient| + 2 E) delta
+            // T = (E + kEval S) rho + (|gradient| + 2 E) delta
             const Vec t = fma(fma(eval, size, e), rho, mul(fma(two, e, gradient), delta));
             const double* x = v.x;
             Vec lo = value<NC>(a, x), hi = lo;
@@ -200,7 +203,7 @@ static inline __attribute__((always_inline)) Slot<NC> load_slot(const double* m,
     Vec gradient = abs(out.a[0]);
     for (int c = 1; c + 1 < NC; ++c) gradient = add(gradient, abs(out.a[c]));
     const Vec size = add(gradient, abs(out.a[NC - 1])), e = gather(error, rows);
-    out.t = mul(fma(fma(set1(8 * 0x1p-53), size, e), set1(v.rho),
+    out.t = mul(fma(fma(set1(detail::kEvalOf<NC - 1>), size, e), set1(v.rho),
                     mul(fma(set1(2.0), e, gradient), set1(v.delta))),
                 set1(1 + 0x1p-40));
     out.size = add(size, e);
@@ -285,8 +288,10 @@ static double mass(const double* m, int stride, int blocks, const RowError& erro
     return total;
 }
 
-static const KernelTable kTables[2] = {
-    {&accumulate<2>, &accumulate_groups<2>, &classify<2>, &classify_ranges<2>,
-     &classify_unchecked<2>, &leaders, &windows<2>, &mass<2>},
-    {&accumulate<3>, &accumulate_groups<3>, &classify<3>, &classify_ranges<3>,
-     &classify_unchecked<3>, &leaders, &windows<3>, &mass<3>}};
+template <int NC>
+constexpr KernelTable table() {
+    return {&accumulate<NC>,         &accumulate_groups<NC>, &classify<NC>, &classify_ranges<NC>,
+            &classify_unchecked<NC>, &leaders,               &windows<NC>,  &mass<NC>};
+}
+static constexpr KernelTable kTables[kMaxDimension] = {table<2>(), table<3>(), table<4>(),
+                                                       table<5>(), table<6>(), table<7>()};

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <map>
 #include <stdexcept>
 #include <string>
 
 #include "base/contract.hpp"
+#include "geom/dimension.hpp"
 #include "geom/vertex.hpp"
 
 namespace plv {
@@ -39,35 +42,91 @@ DomainSpec DomainSpec::parse(std::string_view bytes) {
 
 namespace {
 
+// Corners of the symbolic box. Sides in the order -1: R - t_k >= 0 at first_side + 2 k, R + t_k >= 0
+// at first_side + 2 k + 1.
 template <int D>
-std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines, int first_side);
-
-// Sides in the order -1: R - t_k >= 0 at first_side + 2 k, R + t_k >= 0 at first_side + 2 k + 1.
-template <>
-std::vector<DomainCorner<1>> symbolic_box<1>(const std::vector<ExactLine<1>>& lines,
-                                             int first_side) {
-    auto at = [&](int side) {
-        const ExactLine<1>* on[] = {&lines[first_side + side]};
-        return DomainCorner<1>{intersect<1>(on), first_side + side};
+std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines, int first_side) {
+    const auto at = [&](const std::array<int, D>& sides) {
+        const ExactLine<D>* on[D];
+        DomainCorner<D> out;
+        for (int k = 0; k < D; ++k) {
+            on[k] = &lines[first_side + sides[k]];
+            out.on.push_back(first_side + sides[k]);
+        }
+        out.at = intersect<D>(on);
+        out.line = out.on.back();
+        return out;
     };
-    return {at(1), at(0)};
-}
-
-template <>
-std::vector<DomainCorner<2>> symbolic_box<2>(const std::vector<ExactLine<2>>& lines,
-                                             int first_side) {
-    auto at = [&](int before, int after) {
-        const ExactLine<2>* on[] = {&lines[first_side + before], &lines[first_side + after]};
-        return DomainCorner<2>{intersect<2>(on), first_side + after};
-    };
-    return {at(1, 3), at(3, 0), at(0, 2), at(2, 1)};
+    if constexpr (D == 1) return {at({1}), at({0})};
+    if constexpr (D == 2) return {at({1, 3}), at({3, 0}), at({0, 2}), at({2, 1})};
+    std::vector<DomainCorner<D>> out;
+    for (int c = 0; c < 1 << D; ++c) {
+        std::array<int, D> sides{};
+        for (int k = 0; k < D; ++k) sides[k] = 2 * k + (c >> k & 1);
+        out.push_back(at(sides));
+    }
+    return out;
 }
 
 [[noreturn]] void no_volume(bool empty, int dim) {
     throw std::invalid_argument(empty
                                     ? "the domain is empty"
-                                    : "the domain has no interior: a domain with positive " +
-                                          std::string(dim == 1 ? "length" : "area") + " is needed");
+                                    : std::string("the domain has no interior: a domain with "
+                                                  "positive ") +
+                                          (dim == 1   ? "length"
+                                           : dim == 2 ? "area"
+                                                      : "volume") +
+                                          " is needed");
+}
+
+// Whether two corners at most lie on all the facets in a sorted list.
+template <int D>
+bool joined(const std::vector<DomainCorner<D>>& cell, const std::vector<int>& facets) {
+    int found = 0;
+    for (const DomainCorner<D>& corner : cell)
+        found += std::includes(corner.on.begin(), corner.on.end(), facets.begin(), facets.end());
+    return found == 2;
+}
+
+// Facets that two corners share; sorted lists.
+std::vector<int> common(const std::vector<int>& a, const std::vector<int>& b) {
+    std::vector<int> out;
+    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(out));
+    return out;
+}
+
+// The same from three dimensions on. Two corners are joined by an edge if no third one lies on all
+// facets that they share.
+template <int D>
+void clip_corners(std::vector<DomainCorner<D>>& cell, const std::vector<int>& sign,
+                  const std::vector<ExactLine<D>>& lines, int which) {
+    std::vector<DomainCorner<D>> out;
+    const size_t n = cell.size();
+    for (size_t u = 0; u < n; ++u) {
+        if (sign[u] >= 0) out.push_back(cell[u]);
+        if (sign[u] == 0) out.back().on.push_back(which);
+        for (size_t v = 0; sign[u] > 0 && v < n; ++v) {
+            if (sign[v] >= 0) continue;
+            std::vector<int> shared = common(cell[u].on, cell[v].on);
+            if (shared.size() + 1 < D || !joined(cell, shared)) continue;
+            std::vector<const ExactLine<D>*> on{&lines[which]};
+            for (int line : shared) on.push_back(&lines[line]);
+            shared.push_back(which);
+            out.push_back({intersect<D>(on.data(), static_cast<int>(on.size())), -1, shared});
+        }
+    }
+    for (DomainCorner<D>& corner : out) std::sort(corner.on.begin(), corner.on.end());
+    // A facet all of whose corners lie on another one has become an edge or less.
+    std::map<int, std::vector<int>> members;
+    for (size_t k = 0; k < out.size(); ++k)
+        for (int line : out[k].on) members[line].push_back(static_cast<int>(k));
+    for (const auto& [line, corners] : members)
+        for (const auto& [other, more] : members)
+            if (line != other && corners.size() < more.size() && common(corners, more) == corners) {
+                for (int k : corners) std::erase(out[k].on, line);
+                break;
+            }
+    cell = std::move(out);
 }
 
 // Keeps the part of the polygon where lines[which] >= 0.
@@ -86,7 +145,9 @@ void clip(std::vector<DomainCorner<D>>& cell, const std::vector<ExactLine<D>>& l
     if (std::none_of(sign.begin(), sign.end(), [](int s) { return s < 0; })) return;
     if constexpr (D == 1) {
         const ExactLine<1>* on[] = {&line};
-        cell[sign[0] < 0 ? 0 : 1] = {intersect<1>(on), which};
+        cell[sign[0] < 0 ? 0 : 1] = {intersect<1>(on), which, {}};
+    } else if constexpr (D > 2) {
+        clip_corners<D>(cell, sign, lines, which);
     } else {
         std::vector<DomainCorner<D>> out;
         for (int k = 0; k < n; ++k) {
@@ -97,7 +158,7 @@ void clip(std::vector<DomainCorner<D>>& cell, const std::vector<ExactLine<D>>& l
             }
             if (sign[k] * sign[next] < 0) {
                 const ExactLine<2>* on[] = {&lines[cell[k].line], &line};
-                out.push_back({intersect<2>(on), sign[k] > 0 ? which : cell[k].line});
+                out.push_back({intersect<2>(on), sign[k] > 0 ? which : cell[k].line, {}});
             }
         }
         cell = std::move(out);
@@ -261,7 +322,7 @@ std::shared_ptr<const Problem<D>> Problem<D>::build(std::shared_ptr<const Net> n
     return out;
 }
 
-template struct Problem<1>;
-template struct Problem<2>;
+#define PLV_INSTANTIATE(D) template struct Problem<D>;
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

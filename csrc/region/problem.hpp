@@ -33,7 +33,9 @@ enum LineKind : int {
 template <int D>
 struct DomainCorner {
     ExactPoint<D> at;  // local coordinates
-    int line;          // 2-D: the edge that leaves the corner; 1-D: the constraint on which it lies
+    int line = -1;     // 2-D: the edge that leaves the corner; 1-D: the constraint on which it lies
+    // From three dimensions on: the facets that meet there.
+    std::vector<int> on;
 };
 
 template <int D>

@@ -75,20 +75,7 @@ void Walker<D>::run() {
         line.exact = std::make_unique<ExactLine<D>>(exact);
         lines_.push_back(std::move(line));
     }
-    const Cell root{0, static_cast<int>(problem_.corners.size())};
-    for (const DomainCorner<D>& corner : problem_.corners) {
-        Vertex<D> v{};
-        for (int k = 0; k < D; ++k)
-            v.x[k] =
-                Int::ratio(corner.at.infinite ? corner.at.q[k] : corner.at.p[k], corner.at.den);
-        v.x[D] = corner.at.infinite ? 0.0 : 1.0;
-        for (int k = 0; k < D; ++k)
-            v.delta = std::max(v.delta, std::fabs(v.x[k]) * 0x1p-51 + 1e-300);
-        detail::finish_vertex(v);
-        v.point = options_.decide == Decide::filtered ? -1 : points_.intern(corner.at);
-        v.line = corner.line;
-        vertices_.push(v);
-    }
+    const Cell root = root_cell();
     try {
         if (depth_ > 0) {
             enter_layer(0, root, 0);
@@ -125,17 +112,6 @@ template <int D>
 void Walker<D>::start_afresh(int l) {
     for (int k = l + 1; k <= depth_; ++k)
         if (k == l + 1 || levels_[k].origin == Origin::general) levels_[k].map_valid = false;
-}
-
-template <int D>
-VertexBlock Walker<D>::block(Cell cell) const {
-    VertexBlock out{vertices_[cell.at].x, static_cast<int>(sizeof(Vertex<D>) / sizeof(double)),
-                    cell.n, 1.0, 0.0};
-    for (int k = 0; k < cell.n; ++k) {
-        out.rho = std::max(out.rho, vertices_[cell.at + k].rho);
-        out.delta = std::max(out.delta, vertices_[cell.at + k].delta);
-    }
-    return out;
 }
 
 // ----------------------------------------------------------------------------------------------------------------
@@ -279,19 +255,7 @@ uint64_t Walker<D>::test_known(int l, size_t word, Cell cell, uint64_t& positive
         positive &= ~any_negative;
         settled = positive | crossing | (negative & ~any_positive);
     }
-    // Edges along which a unit vanishes that does not cross.
-    for (size_t i = 0; i < known_.size(); ++i) {
-        const int k = known_[i];
-        Vertex<D>& v = vertices_[cell.at + k];
-        uint64_t zero = ~(points_.positive(v.point, l)[word] | points_.negative(v.point, l)[word]);
-        if constexpr (D == 2) {
-            const int after = k + 1 == cell.n ? 0 : k + 1;
-            if (known_[i + 1 == known_.size() ? 0 : i + 1] != after) continue;
-            const int32_t next = vertices_[cell.at + after].point;
-            zero &= ~(points_.positive(next, l)[word] | points_.negative(next, l)[word]);
-        }
-        if (zero & real & ~crossing) v.coincident = 1;
-    }
+    mark_known_zeros(l, word, cell, real & ~crossing);
     return settled;
 }
 
@@ -341,40 +305,6 @@ void Walker<D>::leaf(int l, Cell cell, int depth) {
     enter_layer(l + 1, cell, depth);
 }
 
-// Number of cells that two crossing units cut the cell into, without building them: 4 if their
-// lines cross inside it, else 3. 0 if floating point cannot tell.
-template <int D>
-int Walker<D>::count_two(Cell cell, const Conflicts& list) {
-    if (options_.decide != Decide::filtered) return 0;
-    if constexpr (D == 1) return 0;
-    double row[2][NC], error[2];
-    for (int i = 0; i < 2; ++i) {
-        for (int c = 0; c < NC; ++c)
-            row[i][c] = rows_[list.at + static_cast<size_t>(c) * list.stride + i];
-        error[i] = rows_[list.at + static_cast<size_t>(NC) * list.stride + i];
-    }
-    RoundedLine<D> line;
-    for (int k = 0; k < D; ++k) line.a[k] = row[0][k];
-    line.c = row[0][D];
-    line.error = error[0];
-    // The second unit's signs at the two ends of the first line's chord.
-    int product = 1, ends = 0;
-    int before = float_sign(row[0], error[0], vertices_[cell.at + cell.n - 1]);
-    for (int k = 0; k < cell.n; ++k) {
-        const int here = float_sign(row[0], error[0], vertices_[cell.at + k]);
-        if (here == 0) return 0;
-        if (here * before < 0) {
-            const int edge = vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line;
-            if constexpr (D == 2)
-                product *= float_sign(row[1], error[1], meet(lines_[edge].rounded, line));
-            ++ends;
-        }
-        before = here;
-    }
-    if (ends != 2 || product == 0) return 0;
-    return product < 0 ? 4 : 3;
-}
-
 template <int D>
 void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
     if (stop_.poll()) throw Stopped{};
@@ -395,8 +325,8 @@ void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
         first = signs_[0] > 0;
     else if (in_subtree_ && levels_[l + 1].map_valid && levels_[l + 1].origin == Origin::chain)
         first = levels_[l + 1].included.get(unit);
+    const Mark before = mark();
     const int32_t line = push_line(row, error, {l, unit});
-    const size_t mark = vertices_.size();
     Cell children[2];
     build_children(cell, signs_.data(), line, children);
     for (const bool side : {first, !first}) {
@@ -408,8 +338,7 @@ void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
         rows_.shrink(rows_mark);
         row_units_.shrink(units_mark);
     }
-    vertices_.shrink(mark);
-    lines_.pop_back();
+    release(before);
 }
 
 template <int D>
@@ -480,55 +409,6 @@ typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child,
     return out;
 }
 
-// children[1] is where the line's function is positive.
-template <int D>
-void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cell children[2]) {
-    if constexpr (D == 1) {
-        const Vertex<1> cut = new_vertex(line, line);
-        const Vertex<1> left = vertices_[cell.at], right = vertices_[cell.at + 1];
-        const size_t at = vertices_.size();
-        for (const Vertex<1>& v : {left, cut, cut, right}) vertices_.push(v);
-        const bool left_positive = signs[0] > 0;
-        children[left_positive ? 1 : 0] = {at, 2};
-        children[left_positive ? 0 : 1] = {at + 2, 2};
-    } else {
-        // One pass around the cell; the boundary changes sign twice, at a vertex with sign 0 or
-        // inside an edge.
-        const size_t room = static_cast<size_t>(cell.n) + 2;
-        Vertex<2>* const base = vertices_.grow(2 * room);
-        const Vertex<2>* const from = vertices_.data() + cell.at;
-        Vertex<2>* to[2] = {base, base + room};
-        int cuts = 0;
-        const auto put = [&](int side, const Vertex<2>& v, bool leaving) {
-            *to[side] = v;
-            if (leaving) {
-                to[side]->line = line;
-                to[side]->coincident = 0;
-            }
-            ++to[side];
-        };
-        for (int k = 0; k < cell.n; ++k) {
-            const int here = signs[k], next = signs[k + 1 == cell.n ? 0 : k + 1];
-            if (here >= 0) put(1, from[k], here == 0 && next < 0);
-            if (here <= 0) put(0, from[k], here == 0 && next > 0);
-            if (here * next < 0) {
-                PLV_CHECK(++cuts <= 2);
-                Vertex<2> cut = new_vertex(from[k].line, line);
-                cut.line = from[k].line;
-                cut.coincident = from[k].coincident;
-                put(1, cut, here > 0);
-                put(0, cut, here < 0);
-            }
-        }
-        for (int side = 0; side < 2; ++side) {
-            Vertex<2>* const first = base + static_cast<size_t>(side) * room;
-            children[side] = {static_cast<size_t>(first - vertices_.data()),
-                              static_cast<int>(to[side] - first)};
-            for (Vertex<2>* gap = to[side]; gap < first + room; ++gap) gap->point = -1;
-        }
-    }
-}
-
 // -----------------------------------------------------------------------------------------------------------------
 // signs
 
@@ -543,7 +423,7 @@ int Walker<D>::float_sign(const double* row, double error, const Vertex<D>& v) c
     if (options_.unchecked) return (z > 0) - (z < 0);
     const double size = std::fabs(row[D]) + gradient;
     const double t =
-        ((error + detail::kEval * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
+        ((error + detail::kEvalOf<D> * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
     return (z > t) - (z < -t);
 }
 
@@ -577,66 +457,6 @@ int Walker<D>::resolve(int l, int unit, const double* row, double error, Cell ce
     all_zero = !positive && !negative;
     if (zero) mark_zero_edges(cell);
     return positive ? 1 : negative ? -1 : 0;
-}
-
-// Marks the edges along which the function whose signs are in signs_ vanishes.
-template <int D>
-void Walker<D>::mark_zero_edges(Cell cell) {
-    for (int k = 0; k < cell.n; ++k) {
-        const int next = D == 1 ? k : (k + 1 == cell.n ? 0 : k + 1);
-        if (signs_[k] == 0 && signs_[next] == 0) vertices_[cell.at + k].coincident = 1;
-    }
-}
-
-template <int D>
-const ExactLine<D>& Walker<D>::exact_line(int32_t line) {
-    Line& entry = lines_[line];
-    if (!entry.exact) {
-        std::fill(flat_.begin(), flat_.end(), uint8_t{0});
-        assemble_pattern(flat_.data(), entry.wall.layer);
-        entry.exact = std::make_unique<ExactLine<D>>(problem_.exact->row(
-            entry.wall.layer, entry.wall.entry, flat_.data(), entry.wall.minus));
-    }
-    return *entry.exact;
-}
-
-template <int D>
-int32_t Walker<D>::intern(Cell cell, int k) {
-    Vertex<D>& v = vertices_[cell.at + k];
-    if (v.point >= 0) return v.point;
-    const ExactLine<D>* on[D];
-    on[0] = &exact_line(v.line);
-    if constexpr (D == 2)
-        on[1] = &exact_line(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
-    return v.point = points_.intern(intersect<D>(on));
-}
-
-template <int D>
-Vertex<D> Walker<D>::new_vertex(int32_t edge_line, int32_t line) {
-    Vertex<D> v;
-    const ExactLine<D>* on[D];
-    if constexpr (D == 1) {
-        v = meet(lines_[line].rounded);
-        if (options_.decide != Decide::filtered) on[0] = &exact_line(line);
-    } else {
-        v = meet(lines_[edge_line].rounded, lines_[line].rounded);
-        if (options_.decide != Decide::filtered)
-            on[0] = &exact_line(edge_line), on[1] = &exact_line(line);
-    }
-    v.line = line;
-    v.point = options_.decide == Decide::filtered ? -1 : points_.intern(intersect<D>(on));
-    return v;
-}
-
-template <int D>
-int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall) {
-    Line line;
-    for (int k = 0; k < D; ++k) line.rounded.a[k] = row[k];
-    line.rounded.c = row[D];
-    line.rounded.error = error;
-    line.wall = wall;
-    lines_.push_back(std::move(line));
-    return static_cast<int32_t>(lines_.size()) - 1;
 }
 
 template <int D>
@@ -694,7 +514,7 @@ void Walker<D>::ever(std::vector<uint8_t>& on, std::vector<uint8_t>& off) const 
         }
 }
 
-template class Walker<1>;
-template class Walker<2>;
+#define PLV_INSTANTIATE(D) template class Walker<D>;
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

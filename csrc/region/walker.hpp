@@ -12,6 +12,7 @@
 
 #include "base/contract.hpp"
 #include "base/stack.hpp"
+#include "geom/dimension.hpp"
 #include "geom/vertex.hpp"
 #include "region/enumerate.hpp"
 #include "region/kernels.hpp"
@@ -66,10 +67,25 @@ public:
 private:
     static constexpr int NC = D + 1;
 
-    // A polygon: `n` vertices from `at` on the vertex stack.
+    // `n` vertices from `at` on the vertex stack: of a polygon in order. From three dimensions on
+    // a cell also lists its edges, its facets, and per vertex the bits of the facets on which it
+    // lies, in `words` words. The list may keep facets that the cell no longer has; every vertex
+    // on a listed facet has its bit.
     struct Cell {
-        size_t at;
-        int n;
+        size_t at = 0;
+        int n = 0;
+        int words = 0, facet_count = 0, edge_count = 0;
+        size_t bits = 0, facets = 0, edges = 0;
+    };
+    struct Facet {
+        int32_t line;
+        int32_t coincident;  // other units than the line's vanish all over the facet
+    };
+    struct Edge {
+        int32_t u, v;
+    };
+    struct Mark {
+        size_t vertices, lines, bits, facets, edges;
     };
     // Units that cross a cell: rows copied from the layer's map, NC columns and one of errors, each
     // `stride` long.
@@ -203,7 +219,23 @@ private:
     int resolve_window(int l, int window, Cell cell, int* slots, int n);
     Wall difference(int l, int window, int a, int b, double* row, double& error) const;
     void pair_signs(const Wall& wall, const double* row, double error, Cell cell);
+    // Where the stacks of cells and lines end, and back to there.
+    Mark mark() const;
+    void release(const Mark& to);
+    Cell root_cell();
+    Cell copy_cell(const Cell& cell);
+    void split_polytope(const Cell& cell, const int8_t* signs, int32_t line, Cell children[2]);
+    void find_cuts(const Cell& cell, const int8_t* signs);
+    void join_cuts(const Cell& cell, bool simple);
+    Vertex<D> cut_vertex(const Cell& cell, const uint64_t* facets, bool simple, int32_t line);
+    bool on_facet(const Cell& cell, int k, int facet) const {
+        return bits_[cell.bits + static_cast<size_t>(k) * static_cast<size_t>(cell.words) +
+                     static_cast<size_t>(facet >> 6)] >>
+                   (facet & 63) &
+               1;
+    }
     void mark_zero_edges(Cell cell);
+    void mark_known_zeros(int l, size_t word, Cell cell, uint64_t units);
     void region(Cell cell);
     void emit(Cell cell);
     void flush();
@@ -228,6 +260,7 @@ private:
     int resolve(int l, int unit, const double* row, double error, Cell cell, bool& all_zero);
     const ExactLine<D>& exact_line(int32_t line);
     int32_t intern(Cell cell, int k);
+    int32_t meet_exactly();
     Vertex<D> new_vertex(int32_t edge_line, int32_t line);
     void forget_points();
     void assemble_pattern(uint8_t* out, int layers) const;
@@ -252,6 +285,19 @@ private:
 
     std::vector<Level> levels_;
     Stack<Vertex<D>> vertices_;
+    Stack<uint64_t> bits_;
+    Stack<Facet> facets_;
+    Stack<Edge> edges_;
+    // Scratch of a split: the edges that cross, the bits of all vertices on the cut (first the new
+    // ones, then old ones), which those are, and the edges between them.
+    Stack<Edge> cuts_, joins_;
+    Stack<uint64_t> cut_bits_;
+    Stack<int32_t> touching_, renamed_;
+    Stack<Vertex<D>> fresh_;
+    std::vector<std::pair<uint64_t, int32_t>> pairing_;
+    std::vector<uint64_t> shared_, used_;
+    std::vector<int32_t> numbers_, candidates_;
+    std::vector<const ExactLine<D>*> exact_;
     std::vector<Line> lines_;
     Stack<double> rows_;
     Stack<int> row_units_;

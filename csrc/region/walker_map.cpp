@@ -443,7 +443,6 @@ double Walker<D>::difference_error(int i, int j, const double* row) const {
     template void Walker<D>::forget_map(int l);                            \
     template void Walker<D>::copy_row(int l, int row);                     \
     template double Walker<D>::difference_error(int i, int j, const double* row) const;
-PLV_INSTANTIATE(1)
-PLV_INSTANTIATE(2)
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

@@ -189,13 +189,12 @@ void Walker<D>::ties(Cell cell) {
     std::vector<int8_t> signs(static_cast<size_t>(cell.n));
     for (int k = 0; k < cell.n; ++k)
         signs[k] = static_cast<int8_t>(sign_at({depth_, split_i, split_j}, row, error, cell, k));
+    const Mark before = mark();
     const int32_t line = push_line(row, error, {depth_, split_i, split_j});
-    const size_t mark = vertices_.size();
     Cell children[2];
     build_children(cell, signs.data(), line, children);
     for (const Cell& child : children) ties(child);
-    vertices_.shrink(mark);
-    lines_.pop_back();
+    release(before);
 }
 
 template <int D>
@@ -226,7 +225,6 @@ void Walker<D>::emit_ties(Cell cell, int outputs, const std::vector<uint8_t>& wi
 #define PLV_INSTANTIATE(D)                      \
     template void Walker<D>::region(Cell cell); \
     template void Walker<D>::flush();
-PLV_INSTANTIATE(1)
-PLV_INSTANTIATE(2)
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

@@ -26,21 +26,6 @@ typename Walker<D>::Wall Walker<D>::difference(int l, int window, int a, int b, 
     return wall;
 }
 
-// Whether vertex k of the cell lies by definition on the zero of a row that is the activation of a
-// unit: then the row vanishes there, whatever floating point says.
-template <int D>
-bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const {
-    const Level& s = levels_[l];
-    if (!s.nonnegative) return false;
-    const int source = s.weights->blocks[0].source, unit = s.weights->copies[row];
-    const auto is = [&](int32_t line) {
-        const Wall& wall = lines_[line].wall;
-        return wall.layer == source && wall.entry == unit && wall.minus < 0;
-    };
-    if (is(vertices_[cell.at + k].line)) return true;
-    return D == 2 && is(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
-}
-
 // Signs of the difference of two slots at the cell's vertices, into signs_.
 template <int D>
 void Walker<D>::pair_signs(const Wall& wall, const double* row, double error, Cell cell) {
@@ -399,14 +384,14 @@ void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth) {
     if (stop_.poll()) throw Stopped{};
     if (depth >= kMaxSplits) throw std::runtime_error("the split tree is too deep");
     const Item item = items_[row_units_[list.unit_at]];
-    const size_t mark = vertices_.size(), lines = lines_.size();
+    const Mark before = mark();
     if (item.n == 2) {
         double row[NC], error;
         const Wall wall =
             difference(l, item.window, slots_[item.at], slots_[item.at + 1], row, error);
         pair_signs(wall, row, error, cell);
         // In 1-D from left to right.
-        const bool first = D == 2 || signs_[0] > 0;
+        const bool first = D > 1 || signs_[0] > 0;
         Cell children[2];
         build_children(cell, signs_.data(), push_line(row, error, wall), children);
         for (const bool side : {first, !first}) {
@@ -423,12 +408,10 @@ void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth) {
                 set_piece(l, item.window, slot);
                 descend_side(l, child, list, depth);
             }
-            vertices_.shrink(mark);
-            lines_.resize(lines);
+            release(before);
         }
     }
-    vertices_.shrink(mark);
-    lines_.resize(lines);
+    release(before);
 }
 
 // Cuts the cell down to where a slot of an item wins; false if that has no interior.
@@ -452,11 +435,9 @@ bool Walker<D>::clip_to(int l, const Item& item, int slot, Cell& cell) {
             build_children(cell, signs_.data(), push_line(row, error, wall), children);
             cell = children[1];
         } else if (zero) {
-            // Ties along an edge of the cell: who lies beyond takes an exact look. The edge may be
+            // Ties along a facet of the cell: who lies beyond takes an exact look. The facet may be
             // shared with the parent, so the mark goes to a copy.
-            const size_t at = vertices_.size();
-            for (int v = 0; v < cell.n; ++v) vertices_.push(vertices_[cell.at + v]);
-            cell.at = at;
+            cell = copy_cell(cell);
             mark_zero_edges(cell);
         }
     }
@@ -467,14 +448,13 @@ bool Walker<D>::clip_to(int l, const Item& item, int slot, Cell& cell) {
 template <int D>
 std::vector<int> Walker<D>::left_to_right(int l, const Item& item, Cell cell) {
     std::vector<std::pair<ExactPoint<D>, int>> found;
-    const size_t mark = vertices_.size(), lines = lines_.size();
+    const Mark before = mark();
     for (int k = 0; k < item.n; ++k) {
         const int slot = slots_[item.at + static_cast<size_t>(k)];
         Cell child = cell;
         if (clip_to(l, item, slot, child))
             found.emplace_back(points_.point(intern(child, 0)), slot);
-        vertices_.shrink(mark);
-        lines_.resize(lines);
+        release(before);
     }
     std::sort(found.begin(), found.end(), [](const auto& x, const auto& y) {
         const ExactPoint<D>&u = x.first, &v = y.first;
@@ -494,7 +474,6 @@ std::vector<int> Walker<D>::left_to_right(int l, const Item& item, Cell cell) {
     template void Walker<D>::set_piece(int l, int window, int slot);                          \
     template void Walker<D>::enter_windows(int l, Cell cell, int depth);                      \
     template void Walker<D>::split_windows(int l, Cell cell, Conflicts list, int depth);
-PLV_INSTANTIATE(1)
-PLV_INSTANTIATE(2)
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

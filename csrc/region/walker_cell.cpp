@@ -1,0 +1,609 @@
+// Cells of the walk: polygons as rings of vertices, polytopes as vertices with facets and edges, and
+// how a line cuts them.
+//
+// A polytope is split by signs at its vertices alone. A new vertex lies on every edge whose ends
+// have opposite signs; the facets through it are those through both ends. Two vertices on the cut
+// are joined by an edge of the cut if no third one lies on all the facets that both share; where
+// every crossing edge lies on dim - 1 facets (general position), sharing dim - 2 is enough.
+#include <algorithm>
+#include <bit>
+
+#include "region/walker.hpp"
+
+namespace plv {
+
+namespace {
+
+// Cuts of more vertices look their neighbours up instead of trying all pairs.
+constexpr int kManyCuts = 24;
+
+int count_bits(const uint64_t* words, int n) {
+    int out = 0;
+    for (int k = 0; k < n; ++k) out += std::popcount(words[k]);
+    return out;
+}
+
+template <class F>
+void each_bit(const uint64_t* words, int n, F&& f) {
+    for (int k = 0; k < n; ++k) for_each_bit(words[k], 64 * k, f);
+}
+
+bool covers(const uint64_t* outer, const uint64_t* inner, int n) {
+    for (int k = 0; k < n; ++k)
+        if (inner[k] & ~outer[k]) return false;
+    return true;
+}
+
+}  // namespace
+
+template <int D>
+typename Walker<D>::Mark Walker<D>::mark() const {
+    return {vertices_.size(), lines_.size(), bits_.size(), facets_.size(), edges_.size()};
+}
+
+template <int D>
+void Walker<D>::release(const Mark& to) {
+    vertices_.shrink(to.vertices);
+    lines_.resize(to.lines);
+    bits_.shrink(to.bits);
+    facets_.shrink(to.facets);
+    edges_.shrink(to.edges);
+}
+
+template <int D>
+VertexBlock Walker<D>::block(Cell cell) const {
+    VertexBlock out{vertices_[cell.at].x, static_cast<int>(sizeof(Vertex<D>) / sizeof(double)),
+                    cell.n, 1.0, 0.0};
+    for (int k = 0; k < cell.n; ++k) {
+        out.rho = std::max(out.rho, vertices_[cell.at + k].rho);
+        out.delta = std::max(out.delta, vertices_[cell.at + k].delta);
+    }
+    return out;
+}
+
+template <int D>
+typename Walker<D>::Cell Walker<D>::root_cell() {
+    Cell root{vertices_.size(), static_cast<int>(problem_.corners.size())};
+    for (const DomainCorner<D>& corner : problem_.corners) {
+        Vertex<D> v{};
+        for (int k = 0; k < D; ++k)
+            v.x[k] =
+                Int::ratio(corner.at.infinite ? corner.at.q[k] : corner.at.p[k], corner.at.den);
+        v.x[D] = corner.at.infinite ? 0.0 : 1.0;
+        for (int k = 0; k < D; ++k)
+            v.delta = std::max(v.delta, std::fabs(v.x[k]) * 0x1p-51 + 1e-300);
+        detail::finish_vertex(v);
+        v.point = options_.decide == Decide::filtered ? -1 : points_.intern(corner.at);
+        v.line = corner.line;
+        vertices_.push(v);
+    }
+    if constexpr (D > 2) {
+        std::vector<int> used;
+        for (const DomainCorner<D>& corner : problem_.corners)
+            used.insert(used.end(), corner.on.begin(), corner.on.end());
+        std::sort(used.begin(), used.end());
+        used.erase(std::unique(used.begin(), used.end()), used.end());
+        root.facet_count = static_cast<int>(used.size());
+        root.words = (root.facet_count + 1 + 63) / 64;
+        root.facets = facets_.size();
+        for (int line : used) facets_.push({line, 0});
+        root.bits = bits_.size();
+        uint64_t* bits = bits_.grow(static_cast<size_t>(root.n) * root.words);
+        std::fill_n(bits, static_cast<size_t>(root.n) * root.words, uint64_t{0});
+        for (const DomainCorner<D>& corner : problem_.corners) {
+            for (int line : corner.on) {
+                const auto f = std::lower_bound(used.begin(), used.end(), line) - used.begin();
+                bits[f >> 6] |= uint64_t{1} << (f & 63);
+            }
+            bits += root.words;
+        }
+        root.edges = edges_.size();
+        std::vector<uint64_t> shared(static_cast<size_t>(root.words));
+        const auto of = [&](int k) { return bits_.data() + root.bits + k * root.words; };
+        for (int u = 0; u < root.n; ++u)
+            for (int v = u + 1; v < root.n; ++v) {
+                for (int w = 0; w < root.words; ++w) shared[w] = of(u)[w] & of(v)[w];
+                if (count_bits(shared.data(), root.words) < D - 1) continue;
+                int found = 0;
+                for (int k = 0; k < root.n; ++k) found += covers(of(k), shared.data(), root.words);
+                if (found == 2) edges_.push({u, v});
+            }
+        root.edge_count = static_cast<int>(edges_.size() - root.edges);
+    }
+    return root;
+}
+
+// The same cell with vertices and facets of its own.
+template <int D>
+typename Walker<D>::Cell Walker<D>::copy_cell(const Cell& cell) {
+    Cell out = cell;
+    out.at = vertices_.size();
+    for (int v = 0; v < cell.n; ++v) vertices_.push(vertices_[cell.at + v]);
+    out.facets = facets_.size();
+    for (int f = 0; f < cell.facet_count; ++f) facets_.push(facets_[cell.facets + f]);
+    return out;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// splitting
+
+// children[1] is where the line's function is positive.
+template <int D>
+void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line, Cell children[2]) {
+    if constexpr (D == 1) {
+        const Vertex<1> cut = new_vertex(line, line);
+        const Vertex<1> left = vertices_[cell.at], right = vertices_[cell.at + 1];
+        const size_t at = vertices_.size();
+        for (const Vertex<1>& v : {left, cut, cut, right}) vertices_.push(v);
+        const bool left_positive = signs[0] > 0;
+        children[left_positive ? 1 : 0] = {at, 2};
+        children[left_positive ? 0 : 1] = {at + 2, 2};
+    } else if constexpr (D == 2) {
+        // One pass around the cell; the boundary changes sign twice, at a vertex with sign 0 or
+        // inside an edge.
+        const size_t room = static_cast<size_t>(cell.n) + 2;
+        Vertex<2>* const base = vertices_.grow(2 * room);
+        const Vertex<2>* const from = vertices_.data() + cell.at;
+        Vertex<2>* to[2] = {base, base + room};
+        int cuts = 0;
+        const auto put = [&](int side, const Vertex<2>& v, bool leaving) {
+            *to[side] = v;
+            if (leaving) {
+                to[side]->line = line;
+                to[side]->coincident = 0;
+            }
+            ++to[side];
+        };
+        for (int k = 0; k < cell.n; ++k) {
+            const int here = signs[k], next = signs[k + 1 == cell.n ? 0 : k + 1];
+            if (here >= 0) put(1, from[k], here == 0 && next < 0);
+            if (here <= 0) put(0, from[k], here == 0 && next > 0);
+            if (here * next < 0) {
+                PLV_CHECK(++cuts <= 2);
+                Vertex<2> cut = new_vertex(from[k].line, line);
+                cut.line = from[k].line;
+                cut.coincident = from[k].coincident;
+                put(1, cut, here > 0);
+                put(0, cut, here < 0);
+            }
+        }
+        for (int side = 0; side < 2; ++side) {
+            Vertex<2>* const first = base + static_cast<size_t>(side) * room;
+            children[side] = {static_cast<size_t>(first - vertices_.data()),
+                              static_cast<int>(to[side] - first)};
+            for (Vertex<2>* gap = to[side]; gap < first + room; ++gap) gap->point = -1;
+        }
+    } else {
+        split_polytope(cell, signs, line, children);
+    }
+}
+
+// Fills cuts_, touching_ and cut_bits_.
+template <int D>
+void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs) {
+    cuts_.shrink(0);
+    touching_.shrink(0);
+    cut_bits_.shrink(0);
+    const uint64_t* bits = bits_.data() + cell.bits;
+    const auto words = static_cast<size_t>(cell.words);
+    for (int e = 0; e < cell.edge_count; ++e) {
+        const Edge edge = edges_[cell.edges + e];
+        if (signs[edge.u] * signs[edge.v] >= 0) continue;
+        cuts_.push(edge);
+        uint64_t* to = cut_bits_.grow(words);
+        for (size_t w = 0; w < words; ++w)
+            to[w] = bits[edge.u * words + w] & bits[edge.v * words + w];
+    }
+    for (int k = 0; k < cell.n; ++k) {
+        if (signs[k] != 0) continue;
+        touching_.push(k);
+        std::copy_n(bits + k * words, words, cut_bits_.grow(words));
+    }
+}
+
+// Fills joins_ with the edges between vertices on the cut.
+template <int D>
+void Walker<D>::join_cuts(const Cell& cell, bool simple) {
+    joins_.shrink(0);
+    const int n = static_cast<int>(cuts_.size() + touching_.size()), words = cell.words;
+    const uint64_t* bits = cut_bits_.data();
+    const int old = static_cast<int>(cuts_.size());
+    if (simple && words == 1) {
+        if (n <= kManyCuts) {
+            for (int a = 0; a < n; ++a)
+                for (int b = a + 1; b < n; ++b)
+                    if (std::popcount(bits[a] & bits[b]) == D - 2) joins_.push({a, b});
+            return;
+        }
+        // Every set of dim - 2 facets through one vertex is shared with exactly one other.
+        pairing_.clear();
+        for (int a = 0; a < n; ++a)
+            for_each_bit(bits[a], 0, [&](int f) {
+                pairing_.push_back({bits[a] & ~(uint64_t{1} << f), a});
+            });
+        std::sort(pairing_.begin(), pairing_.end());
+        for (size_t k = 0; k + 1 < pairing_.size(); k += 2) {
+            PLV_CHECK(pairing_[k].first == pairing_[k + 1].first);
+            joins_.push({pairing_[k].second, pairing_[k + 1].second});
+        }
+        return;
+    }
+    shared_.resize(static_cast<size_t>(words));
+    for (int a = 0; a < n; ++a) {
+        const uint64_t* first = bits + static_cast<size_t>(a) * words;
+        for (int b = a + 1; b < n; ++b) {
+            const uint64_t* second = bits + static_cast<size_t>(b) * words;
+            for (int w = 0; w < words; ++w) shared_[w] = first[w] & second[w];
+            if (count_bits(shared_.data(), words) < D - 2) continue;
+            bool alone = true;
+            for (int c = 0; c < n && alone; ++c)
+                alone = c == a || c == b ||
+                        !covers(bits + static_cast<size_t>(c) * words, shared_.data(), words);
+            if (!alone) continue;
+            if (a >= old) {  // two old vertices: their edge may be there already
+                const int32_t u = touching_[a - old], v = touching_[b - old];
+                const Edge* edges = edges_.data() + cell.edges;
+                if (std::any_of(edges, edges + cell.edge_count, [&](const Edge& e) {
+                        return (e.u == u && e.v == v) || (e.u == v && e.v == u);
+                    }))
+                    continue;
+            }
+            joins_.push({a, b});
+        }
+    }
+}
+
+template <int D>
+void Walker<D>::split_polytope(const Cell& cell, const int8_t* signs, int32_t line,
+                               Cell children[2]) {
+    find_cuts(cell, signs);
+    const int cuts = static_cast<int>(cuts_.size()), words = cell.words;
+    bool simple = touching_.size() == 0;
+    for (int j = 0; j < cuts && simple; ++j)
+        simple = count_bits(cut_bits_.data() + static_cast<size_t>(j) * words, words) == D - 1;
+    join_cuts(cell, simple);
+    fresh_.shrink(0);
+    for (int j = 0; j < cuts; ++j)
+        fresh_.push(
+            cut_vertex(cell, cut_bits_.data() + static_cast<size_t>(j) * words, simple, line));
+    renamed_.shrink(0);
+    renamed_.grow(static_cast<size_t>(cell.n));
+    for (const int side : {1, 0}) {
+        const int way = side == 1 ? 1 : -1;
+        Cell& child = children[side];
+        child = {};
+        child.at = vertices_.size();
+        child.facets = facets_.size();
+        child.edges = edges_.size();
+        // A facet of the child has a vertex off the cut.
+        used_.assign(static_cast<size_t>(words), 0);
+        for (int k = 0; k < cell.n; ++k) {
+            if (signs[k] * way < 0) continue;
+            renamed_[k] = child.n++;
+            const Vertex<D> copy = vertices_[cell.at + k];
+            vertices_.push(copy);
+            if (signs[k] != 0)
+                for (int w = 0; w < words; ++w)
+                    used_[w] |= bits_[cell.bits + static_cast<size_t>(k) * words + w];
+        }
+        const int first_cut = child.n;
+        std::copy_n(fresh_.data(), cuts, vertices_.grow(static_cast<size_t>(cuts)));
+        child.n += cuts;
+        // Facets keep their numbers while the words last.
+        const int left = count_bits(used_.data(), words);
+        const bool renumber = cell.facet_count + 1 > 64 * words || (words > 1 && left < 40);
+        numbers_.assign(static_cast<size_t>(cell.facet_count), -1);
+        for (int f = 0; f < cell.facet_count; ++f) {
+            if (renumber && !(used_[f >> 6] >> (f & 63) & 1)) continue;
+            const Facet copy = facets_[cell.facets + f];
+            facets_.push(copy);
+            numbers_[f] = child.facet_count++;
+        }
+        facets_.push({line, 0});
+        const int last = child.facet_count++;
+        child.words = (child.facet_count + 63) / 64;
+        if (!renumber) child.words = words;
+        child.bits = bits_.size();
+        uint64_t* to = bits_.grow(static_cast<size_t>(child.n) * child.words);
+        std::fill_n(to, static_cast<size_t>(child.n) * child.words, uint64_t{0});
+        const auto put = [&](const uint64_t* from, bool on_cut) {
+            if (!renumber) {
+                for (int w = 0; w < words; ++w) to[w] = from[w] & used_[w];
+            } else {
+                each_bit(from, words, [&](int f) {
+                    if (numbers_[f] >= 0) to[numbers_[f] >> 6] |= uint64_t{1} << (numbers_[f] & 63);
+                });
+            }
+            if (on_cut) to[last >> 6] |= uint64_t{1} << (last & 63);
+            to += child.words;
+        };
+        const uint64_t* bits = bits_.data() + cell.bits;
+        for (int k = 0; k < cell.n; ++k)
+            if (signs[k] * way >= 0) put(bits + static_cast<size_t>(k) * words, signs[k] == 0);
+        for (int j = 0; j < cuts; ++j) put(cut_bits_.data() + static_cast<size_t>(j) * words, true);
+        for (int e = 0; e < cell.edge_count; ++e) {
+            const Edge edge = edges_[cell.edges + e];
+            if (signs[edge.u] * way >= 0 && signs[edge.v] * way >= 0)
+                edges_.push({renamed_[edge.u], renamed_[edge.v]});
+        }
+        for (int j = 0; j < cuts; ++j) {
+            const Edge edge = cuts_[j];
+            const int32_t end = signs[edge.u] * way > 0 ? edge.u : edge.v;
+            edges_.push({renamed_[end], first_cut + j});
+        }
+        const auto place = [&](int32_t a) {
+            return a < cuts ? first_cut + a : renamed_[touching_[a - cuts]];
+        };
+        for (size_t e = 0; e < joins_.size(); ++e)
+            edges_.push({place(joins_[e].u), place(joins_[e].v)});
+        child.edge_count = static_cast<int>(edges_.size() - child.edges);
+    }
+}
+
+// The vertex where an edge, given by the facets through it, meets a line.
+template <int D>
+Vertex<D> Walker<D>::cut_vertex(const Cell& cell, const uint64_t* facets, bool simple,
+                                int32_t line) {
+    candidates_.clear();
+    each_bit(facets, cell.words,
+             [&](int f) { candidates_.push_back(facets_[cell.facets + f].line); });
+    const RoundedLine<D>* on[D];
+    on[D - 1] = &lines_[line].rounded;
+    if (simple) {
+        for (int k = 0; k + 1 < D; ++k) on[k] = &lines_[candidates_[k]].rounded;
+    } else {
+        // Of many facets, those farthest from the span of the ones chosen before.
+        double basis[D][D];
+        int chosen = 0;
+        const auto add = [&](const RoundedLine<D>& row) {
+            double length = 0.0;
+            for (int c = 0; c < D; ++c) basis[chosen][c] = row.a[c];
+            for (int b = 0; b < chosen; ++b) {
+                double dot = 0.0;
+                for (int c = 0; c < D; ++c) dot += basis[chosen][c] * basis[b][c];
+                for (int c = 0; c < D; ++c) basis[chosen][c] -= dot * basis[b][c];
+            }
+            for (int c = 0; c < D; ++c) length += basis[chosen][c] * basis[chosen][c];
+            length = std::sqrt(length);
+            for (int c = 0; c < D; ++c) basis[chosen][c] /= length > 0 ? length : 1.0;
+            double size = 0.0;
+            for (int c = 0; c < D; ++c) size += std::fabs(row.a[c]);
+            return size > 0 ? length / size : 0.0;
+        };
+        add(*on[D - 1]);
+        for (chosen = 1; chosen < D; ++chosen) {
+            size_t best = 0;
+            double farthest = -1.0;
+            for (size_t k = 0; k < candidates_.size(); ++k) {
+                const double far = add(lines_[candidates_[k]].rounded);
+                if (far > farthest) best = k, farthest = far;
+            }
+            on[chosen - 1] = &lines_[candidates_[best]].rounded;
+            add(*on[chosen - 1]);
+        }
+    }
+    Vertex<D> v = meet<D>(on);
+    v.line = -1;
+    v.point = -1;
+    if (options_.decide != Decide::filtered) {
+        candidates_.push_back(line);
+        v.point = meet_exactly();
+    }
+    return v;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// facets and what lies on them
+
+// Whether vertex k of the cell lies by definition on the zero of a row that is the activation of a
+// unit: then the row vanishes there, whatever floating point says.
+template <int D>
+bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const {
+    const Level& s = levels_[l];
+    if (!s.nonnegative) return false;
+    const int source = s.weights->blocks[0].source, unit = s.weights->copies[row];
+    const auto is = [&](int32_t line) {
+        const Wall& wall = lines_[line].wall;
+        return wall.layer == source && wall.entry == unit && wall.minus < 0;
+    };
+    if constexpr (D > 2) {
+        bool found = false;
+        each_bit(bits_.data() + cell.bits + static_cast<size_t>(k) * cell.words, cell.words,
+                 [&](int f) { found |= is(facets_[cell.facets + f].line); });
+        return found;
+    }
+    if (is(vertices_[cell.at + k].line)) return true;
+    return D == 2 && is(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
+}
+
+// Marks the edges or facets along which the function whose signs are in signs_ vanishes.
+template <int D>
+void Walker<D>::mark_zero_edges(Cell cell) {
+    if constexpr (D > 2) {
+        for (int f = 0; f < cell.facet_count; ++f) {
+            bool zero = true, any = false;
+            for (int k = 0; k < cell.n && zero; ++k)
+                if (on_facet(cell, k, f)) any = true, zero = signs_[k] == 0;
+            if (zero && any) facets_[cell.facets + f].coincident = 1;
+        }
+        return;
+    }
+    for (int k = 0; k < cell.n; ++k) {
+        const int next = D == 1 ? k : (k + 1 == cell.n ? 0 : k + 1);
+        if (signs_[k] == 0 && signs_[next] == 0) vertices_[cell.at + k].coincident = 1;
+    }
+}
+
+// The same for a word of units whose signs at the vertices in known_ are at hand: those of `units`
+// that vanish along an edge or facet between such vertices.
+template <int D>
+void Walker<D>::mark_known_zeros(int l, size_t word, Cell cell, uint64_t units) {
+    const auto zeros = [&](int k) {
+        const int32_t point = vertices_[cell.at + k].point;
+        return ~(points_.positive(point, l)[word] | points_.negative(point, l)[word]);
+    };
+    if constexpr (D > 2) {
+        for (int f = 0; f < cell.facet_count; ++f) {
+            uint64_t zero = units;
+            size_t next = 0;
+            bool any = false;
+            for (int k = 0; k < cell.n && zero; ++k) {
+                while (next < known_.size() && known_[next] < k) ++next;
+                if (!on_facet(cell, k, f)) continue;
+                any = true;
+                zero &= next < known_.size() && known_[next] == k ? zeros(k) : 0;
+            }
+            if (any && zero) facets_[cell.facets + f].coincident = 1;
+        }
+        return;
+    }
+    for (size_t i = 0; i < known_.size(); ++i) {
+        const int k = known_[i];
+        uint64_t zero = zeros(k);
+        if constexpr (D == 2) {
+            const int after = k + 1 == cell.n ? 0 : k + 1;
+            if (known_[i + 1 == known_.size() ? 0 : i + 1] != after) continue;
+            zero &= zeros(after);
+        }
+        if (zero & units) vertices_[cell.at + k].coincident = 1;
+    }
+}
+
+template <int D>
+const ExactLine<D>& Walker<D>::exact_line(int32_t line) {
+    Line& entry = lines_[line];
+    if (!entry.exact) {
+        std::fill(flat_.begin(), flat_.end(), uint8_t{0});
+        assemble_pattern(flat_.data(), entry.wall.layer);
+        entry.exact = std::make_unique<ExactLine<D>>(problem_.exact->row(
+            entry.wall.layer, entry.wall.entry, flat_.data(), entry.wall.minus));
+    }
+    return *entry.exact;
+}
+
+// The exact point where the lines in candidates_ meet.
+template <int D>
+int32_t Walker<D>::meet_exactly() {
+    for (int32_t line : candidates_) exact_line(line);
+    exact_.clear();
+    for (int32_t line : candidates_) exact_.push_back(lines_[line].exact.get());
+    return points_.intern(intersect<D>(exact_.data(), static_cast<int>(exact_.size())));
+}
+
+template <int D>
+int32_t Walker<D>::intern(Cell cell, int k) {
+    if (const int32_t known = vertices_[cell.at + k].point; known >= 0) return known;
+    candidates_.clear();
+    if constexpr (D > 2) {
+        each_bit(bits_.data() + cell.bits + static_cast<size_t>(k) * cell.words, cell.words,
+                 [&](int f) { candidates_.push_back(facets_[cell.facets + f].line); });
+    } else {
+        candidates_.push_back(vertices_[cell.at + k].line);
+        if (D == 2)
+            candidates_.push_back(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
+    }
+    return vertices_[cell.at + k].point = meet_exactly();
+}
+
+// In one and two dimensions, the vertex where a line meets that of an edge.
+template <int D>
+Vertex<D> Walker<D>::new_vertex(int32_t edge_line, int32_t line) {
+    Vertex<D> v;
+    candidates_.clear();
+    if constexpr (D == 1) {
+        v = meet(lines_[line].rounded);
+    } else {
+        v = meet(lines_[edge_line].rounded, lines_[line].rounded);
+        candidates_.push_back(edge_line);
+    }
+    candidates_.push_back(line);
+    v.line = line;
+    v.point = options_.decide == Decide::filtered ? -1 : meet_exactly();
+    return v;
+}
+
+template <int D>
+int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall) {
+    Line line;
+    for (int k = 0; k < D; ++k) line.rounded.a[k] = row[k];
+    line.rounded.c = row[D];
+    line.rounded.error = error;
+    line.wall = wall;
+    lines_.push_back(std::move(line));
+    return static_cast<int32_t>(lines_.size()) - 1;
+}
+
+// Number of cells that two crossing units cut the cell into, without building them: 4 if the second
+// one changes sign along the cut of the first, else 3. 0 if floating point cannot tell.
+template <int D>
+int Walker<D>::count_two(Cell cell, const Conflicts& list) {
+    if (options_.decide != Decide::filtered || D == 1) return 0;
+    double row[2][NC], error[2];
+    for (int i = 0; i < 2; ++i) {
+        for (int c = 0; c < NC; ++c)
+            row[i][c] = rows_[list.at + static_cast<size_t>(c) * list.stride + i];
+        error[i] = rows_[list.at + static_cast<size_t>(NC) * list.stride + i];
+    }
+    if constexpr (D > 2) {
+        signs_.shrink(0);
+        signs_.grow(static_cast<size_t>(cell.n));
+        for (int k = 0; k < cell.n; ++k) {
+            signs_[k] = static_cast<int8_t>(float_sign(row[0], error[0], vertices_[cell.at + k]));
+            if (signs_[k] == 0) return 0;
+        }
+        const int32_t line = push_line(row[0], error[0], {});
+        find_cuts(cell, signs_.data());
+        bool positive = false, negative = false, sure = true;
+        for (size_t j = 0; j < cuts_.size() && sure && !(positive && negative); ++j) {
+            const uint64_t* facets = cut_bits_.data() + j * static_cast<size_t>(cell.words);
+            const bool simple = count_bits(facets, cell.words) == D - 1;
+            const int sign =
+                float_sign(row[1], error[1], cut_vertex(cell, facets, simple, line));
+            sure = sign != 0;
+            positive |= sign > 0;
+            negative |= sign < 0;
+        }
+        lines_.pop_back();
+        if (positive && negative) return 4;
+        return sure ? 3 : 0;
+    }
+    RoundedLine<D> line;
+    for (int k = 0; k < D; ++k) line.a[k] = row[0][k];
+    line.c = row[0][D];
+    line.error = error[0];
+    // The second unit's signs at the two ends of the first line's chord.
+    int product = 1, ends = 0;
+    int before = float_sign(row[0], error[0], vertices_[cell.at + cell.n - 1]);
+    for (int k = 0; k < cell.n; ++k) {
+        const int here = float_sign(row[0], error[0], vertices_[cell.at + k]);
+        if (here == 0) return 0;
+        if (here * before < 0) {
+            const int edge = vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line;
+            if constexpr (D == 2)
+                product *= float_sign(row[1], error[1], meet(lines_[edge].rounded, line));
+            ++ends;
+        }
+        before = here;
+    }
+    if (ends != 2 || product == 0) return 0;
+    return product < 0 ? 4 : 3;
+}
+
+#define PLV_INSTANTIATE(D)                                                                       \
+    template typename Walker<D>::Mark Walker<D>::mark() const;                                   \
+    template void Walker<D>::release(const Mark& to);                                            \
+    template VertexBlock Walker<D>::block(Cell cell) const;                                      \
+    template typename Walker<D>::Cell Walker<D>::root_cell();                                    \
+    template typename Walker<D>::Cell Walker<D>::copy_cell(const Cell& cell);                    \
+    template void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line,        \
+                                            Cell children[2]);                                   \
+    template bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const;                   \
+    template void Walker<D>::mark_zero_edges(Cell cell);                                         \
+    template void Walker<D>::mark_known_zeros(int l, size_t word, Cell cell, uint64_t units);    \
+    template const ExactLine<D>& Walker<D>::exact_line(int32_t line);                            \
+    template int32_t Walker<D>::intern(Cell cell, int k);                                        \
+    template int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall);    \
+    template int Walker<D>::count_two(Cell cell, const Conflicts& list);
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
+
+}  // namespace plv
