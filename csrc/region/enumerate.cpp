@@ -89,8 +89,8 @@ EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& opt
     return result;
 }
 
-#define PLV_INSTANTIATE(D)                                                                  \
-    template EnumerateResult enumerate<D>(const Problem<D>&, const EnumerateOptions&,       \
+#define PLV_INSTANTIATE(D)                                                            \
+    template EnumerateResult enumerate<D>(const Problem<D>&, const EnumerateOptions&, \
                                           const Sink<D>&, StopToken&, std::atomic<int64_t>*);
 PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 

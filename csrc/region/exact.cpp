@@ -538,11 +538,11 @@ void PointTable<D>::keep(const std::vector<int32_t>& ids) {
         index_.emplace(entries_[k].point.hash(), static_cast<int32_t>(k));
 }
 
-#define PLV_INSTANTIATE(D)                                                 \
-    template struct ExactPoint<D>;                                         \
+#define PLV_INSTANTIATE(D)                                                            \
+    template struct ExactPoint<D>;                                                    \
     template ExactPoint<D> intersect<D>(const ExactLine<D>* const* lines, int count); \
-    template struct Frame<D>;                                              \
-    template struct ExactNet<D>;                                           \
+    template struct Frame<D>;                                                         \
+    template struct ExactNet<D>;                                                      \
     template class PointTable<D>;
 PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 

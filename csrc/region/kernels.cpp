@@ -1,6 +1,7 @@
 #include "region/kernels.hpp"
 
 #include <cmath>
+#include <limits>
 
 #include "geom/vertex.hpp"
 #include "net/net.hpp"
@@ -29,6 +30,7 @@ static inline Vec zero() { return {{0, 0}}; }
 static inline Vec add(Vec a, Vec b) { return {{a.v[0] + b.v[0], a.v[1] + b.v[1]}}; }
 static inline Vec sub(Vec a, Vec b) { return {{a.v[0] - b.v[0], a.v[1] - b.v[1]}}; }
 static inline Vec mul(Vec a, Vec b) { return {{a.v[0] * b.v[0], a.v[1] * b.v[1]}}; }
+static inline Vec div(Vec a, Vec b) { return {{a.v[0] / b.v[0], a.v[1] / b.v[1]}}; }
 static inline Vec fma(Vec a, Vec b, Vec c) {
     return {{a.v[0] * b.v[0] + c.v[0], a.v[1] * b.v[1] + c.v[1]}};
 }
@@ -65,6 +67,7 @@ static inline Vec zero() { return _mm256_setzero_pd(); }
 static inline Vec add(Vec a, Vec b) { return _mm256_add_pd(a, b); }
 static inline Vec sub(Vec a, Vec b) { return _mm256_sub_pd(a, b); }
 static inline Vec mul(Vec a, Vec b) { return _mm256_mul_pd(a, b); }
+static inline Vec div(Vec a, Vec b) { return _mm256_div_pd(a, b); }
 static inline Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_pd(a, b, c); }
 static inline Vec abs(Vec a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
 static inline Vec min(Vec a, Vec b) { return _mm256_min_pd(a, b); }
@@ -97,6 +100,7 @@ static inline Vec zero() { return _mm512_setzero_pd(); }
 static inline Vec add(Vec a, Vec b) { return _mm512_add_pd(a, b); }
 static inline Vec sub(Vec a, Vec b) { return _mm512_sub_pd(a, b); }
 static inline Vec mul(Vec a, Vec b) { return _mm512_mul_pd(a, b); }
+static inline Vec div(Vec a, Vec b) { return _mm512_div_pd(a, b); }
 static inline Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_pd(a, b, c); }
 static inline Vec abs(Vec a) { return _mm512_abs_pd(a); }
 static inline Vec min(Vec a, Vec b) { return _mm512_min_pd(a, b); }

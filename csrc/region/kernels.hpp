@@ -85,6 +85,10 @@ struct KernelTable {
     // with error zero, the first one wins. `error` has one bound per row.
     void (*windows)(const double* m, int stride, const WindowTable& windows, const double* error,
                     const VertexBlock& v, int32_t* best, uint8_t* decided);
+    // The points where D lines a . x + c = 0 meet, kPad at a time: entry e of a table of point v at
+    // e * kPad + v, a by rows (line, coordinate). `error` bounds the error of a line's columns in
+    // sum; `delta` that of the coordinates, infinite where nothing is known.
+    void (*meet)(const double* a, const double* c, const double* error, double* x, double* delta);
     // Upper bound (up to rounding) of the sum of (E_r + k S_r)^2 over rows whose bit is clear in
     // `skip` (null: all rows), S_r = sum of the absolute values of the row's columns.
     double (*mass)(const double* m, int stride, int blocks, const RowError& error, double k,

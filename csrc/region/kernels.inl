@@ -1,7 +1,7 @@
 // Body of the vector kernels. Included once per instruction set by kernels.cpp, inside a namespace
 // that defines
-//   kLanes, Vec, load, store, set1, zero, fma, mul, add, abs, max, min, gt (bit mask of lanes a >
-//   b, ordered), if_gt (lanes of x where a > b, else of y), gather, from_int, kAccVectors (how
+//   kLanes, Vec, load, store, set1, zero, fma, mul, add, abs, max, min, div, gt (bit mask of lanes
+//   a > b, ordered), if_gt (lanes of x where a > b, else of y), gather, from_int, kAccVectors (how
 //   many accumulators fit the registers together with a broadcast per column).
 
 template <int NC, int VR>
@@ -288,10 +288,93 @@ static double mass(const double* m, int stride, int blocks, const RowError& erro
     return total;
 }
 
+// As plv::meet (geom/vertex.hpp), for kPad points at a time; see there for what is proven.
+template <int NC>
+static void meet_all(const double* a, const double* c, const double* error, double* x,
+                     double* delta) {
+    constexpr int D = NC - 1;
+    const Vec none = zero(), one = set1(1.0), unit = set1((D + 4) * 0x1p-53);
+    for (int h = 0; h < kPad; h += kLanes) {
+        const auto at = [&](const double* table, int i) { return load(table + i * kPad + h); };
+        Vec m[D][D], inverse[D][D];
+        for (int i = 0; i < D; ++i)
+            for (int j = 0; j < D; ++j) {
+                m[i][j] = at(a, i * D + j);
+                inverse[i][j] = i == j ? one : none;
+            }
+        for (int k = 0; k < D; ++k) {
+            for (int i = k + 1; i < D; ++i) {
+                const Vec mine = abs(m[i][k]), top = abs(m[k][k]);
+                const auto swap = [&](Vec& p, Vec& q) {
+                    const Vec keep = p;
+                    p = if_gt(mine, top, q, p);
+                    q = if_gt(mine, top, keep, q);
+                };
+                for (int j = k; j < D; ++j) swap(m[k][j], m[i][j]);
+                for (int j = 0; j < D; ++j) swap(inverse[k][j], inverse[i][j]);
+            }
+            const Vec scale = div(one, m[k][k]);
+            for (int j = k; j < D; ++j) m[k][j] = mul(m[k][j], scale);
+            for (int j = 0; j < D; ++j) inverse[k][j] = mul(inverse[k][j], scale);
+            for (int i = 0; i < D; ++i) {
+                if (i == k) continue;
+                const Vec f = sub(none, m[i][k]);
+                for (int j = k; j < D; ++j) m[i][j] = fma(f, m[k][j], m[i][j]);
+                for (int j = 0; j < D; ++j) inverse[i][j] = fma(f, inverse[k][j], inverse[i][j]);
+            }
+        }
+        Vec point[D], size = one;
+        for (int i = 0; i < D; ++i) {
+            Vec sum = none;
+            for (int k = 0; k < D; ++k) sum = fma(inverse[i][k], at(c, k), sum);
+            point[i] = sub(none, sum);
+            size = max(size, abs(sum));
+            store(x + i * kPad + h, point[i]);
+        }
+        Vec residual[D], gradient[D];
+        for (int k = 0; k < D; ++k) {
+            Vec z = at(c, k), terms = abs(z);
+            gradient[k] = none;
+            for (int j = 0; j < D; ++j) {
+                const Vec entry = at(a, k * D + j), t = mul(entry, point[j]);
+                z = add(z, t);
+                terms = add(terms, abs(t));
+                gradient[k] = add(gradient[k], abs(entry));
+            }
+            residual[k] = add(fma(set1(detail::kEvalOf<D>), terms, abs(z)),
+                              fma(at(error, k), size, set1(1e-290)));
+        }
+        Vec worst[3] = {none, none, none};  // alpha, distance, largest of the inverse
+        for (int i = 0; i < D; ++i) {
+            Vec row = unit, far = none;
+            for (int j = 0; j < D; ++j) {
+                Vec g = i == j ? set1(-1.0) : none;
+                for (int k = 0; k < D; ++k) g = fma(inverse[i][k], at(a, k * D + j), g);
+                row = add(row, abs(g));
+            }
+            for (int k = 0; k < D; ++k) {
+                const Vec r = abs(inverse[i][k]);
+                row = fma(r, fma(unit, gradient[k], at(error, k)), row);
+                far = fma(r, residual[k], far);
+                worst[2] = if_gt(r, worst[2], r, worst[2]);
+            }
+            // What is too large, or NaN, makes alpha 1.
+            worst[0] = max(worst[0], if_gt(set1(0.5), row, row, one));
+            worst[0] = if_gt(set1(1e280), far, worst[0], one);
+            worst[1] = max(worst[1], if_gt(set1(1e280), far, far, none));
+        }
+        const Vec bound = fma(div(worst[1], sub(one, worst[0])), set1(1 + 0x1p-40), set1(1e-300));
+        const Vec lost = set1(std::numeric_limits<double>::infinity());
+        const Vec out = if_gt(set1(0.5), worst[0], bound, lost);
+        store(delta + h, if_gt(set1(1e280), worst[2], out, lost));
+    }
+}
+
 template <int NC>
 constexpr KernelTable table() {
-    return {&accumulate<NC>,         &accumulate_groups<NC>, &classify<NC>, &classify_ranges<NC>,
-            &classify_unchecked<NC>, &leaders,               &windows<NC>,  &mass<NC>};
+    return {&accumulate<NC>,      &accumulate_groups<NC>,  &classify<NC>,
+            &classify_ranges<NC>, &classify_unchecked<NC>, &leaders,
+            &windows<NC>,         &meet_all<NC>,           &mass<NC>};
 }
 static constexpr KernelTable kTables[kMaxDimension] = {table<2>(), table<3>(), table<4>(),
                                                        table<5>(), table<6>(), table<7>()};

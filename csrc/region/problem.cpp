@@ -42,8 +42,8 @@ DomainSpec DomainSpec::parse(std::string_view bytes) {
 
 namespace {
 
-// Corners of the symbolic box. Sides in the order -1: R - t_k >= 0 at first_side + 2 k, R + t_k >= 0
-// at first_side + 2 k + 1.
+// Corners of the symbolic box. Sides in the order -1: R - t_k >= 0 at first_side + 2 k, R + t_k >=
+// 0 at first_side + 2 k + 1.
 template <int D>
 std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines, int first_side) {
     const auto at = [&](const std::array<int, D>& sides) {
@@ -69,14 +69,13 @@ std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines
 }
 
 [[noreturn]] void no_volume(bool empty, int dim) {
-    throw std::invalid_argument(empty
-                                    ? "the domain is empty"
-                                    : std::string("the domain has no interior: a domain with "
-                                                  "positive ") +
-                                          (dim == 1   ? "length"
-                                           : dim == 2 ? "area"
-                                                      : "volume") +
-                                          " is needed");
+    throw std::invalid_argument(empty ? "the domain is empty"
+                                      : std::string("the domain has no interior: a domain with "
+                                                    "positive ") +
+                                            (dim == 1   ? "length"
+                                             : dim == 2 ? "area"
+                                                        : "volume") +
+                                            " is needed");
 }
 
 // Whether two corners at most lie on all the facets in a sorted list.

@@ -284,10 +284,16 @@ void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
         descend_led(l, cell, list, depth);
         return;
     }
-    if (last && counting_ && list.n <= 2) {
-        const int cells = list.n == 1 ? 2 : count_two(cell, list);
+    if (last && counting_ && list.n <= count_below_) {
+        const int64_t cells = count_cells(cell, list);
         count_ += cells;
         if (cells > 0) return;
+        // What is open here is likely to be open for most of the units.
+        const int before = count_below_;
+        count_below_ = list.n / 2;
+        split(l, cell, list, depth);
+        count_below_ = before;
+        return;
     }
     split(l, cell, list, depth);
 }
@@ -423,7 +429,8 @@ int Walker<D>::float_sign(const double* row, double error, const Vertex<D>& v) c
     if (options_.unchecked) return (z > 0) - (z < 0);
     const double size = std::fabs(row[D]) + gradient;
     const double t =
-        ((error + detail::kEvalOf<D> * size) * v.rho + (gradient + 2 * error) * v.delta) * detail::kUp;
+        ((error + detail::kEvalOf<D> * size) * v.rho + (gradient + 2 * error) * v.delta) *
+        detail::kUp;
     return (z > t) - (z < -t);
 }
 

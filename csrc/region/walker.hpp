@@ -179,7 +179,12 @@ private:
     void descend(int l, Cell cell, Conflicts list, int depth);
     void split(int l, Cell cell, Conflicts list, int depth);
     void leaf(int l, Cell cell, int depth);
-    int count_two(Cell cell, const Conflicts& list);
+    int64_t count_cells(const Cell& cell, const Conflicts& list);
+    bool count_sections(const Cell& cell, const Conflicts& list, int64_t& total);
+    bool section(const Cell& cell, const Conflicts& list, int i, Cell& out);
+    bool distinct(const Conflicts& list, int32_t line);
+    Conflicts pick_rows(const Conflicts& list, size_t picks, int n);
+    bool is_simple(const uint64_t* facets, int words) const;
     Conflicts child_conflicts(int l, Cell child, const Conflicts& parent);
     void classify_list(const Conflicts& list, const VertexBlock& v, const SignMasks& masks);
     void build_children(Cell cell, const int8_t* signs, int32_t line, Cell out[2]);
@@ -227,7 +232,9 @@ private:
     void split_polytope(const Cell& cell, const int8_t* signs, int32_t line, Cell children[2]);
     void find_cuts(const Cell& cell, const int8_t* signs);
     void join_cuts(const Cell& cell, bool simple);
-    Vertex<D> cut_vertex(const Cell& cell, const uint64_t* facets, bool simple, int32_t line);
+    void cut_vertices(const Cell& cell, bool simple, int32_t line);
+    void choose_lines(int32_t line);
+    void meet_lines();
     bool on_facet(const Cell& cell, int k, int facet) const {
         return bits_[cell.bits + static_cast<size_t>(k) * static_cast<size_t>(cell.words) +
                      static_cast<size_t>(facet >> 6)] >>
@@ -297,6 +304,10 @@ private:
     std::vector<std::pair<uint64_t, int32_t>> pairing_;
     std::vector<uint64_t> shared_, used_;
     std::vector<int32_t> numbers_, candidates_;
+    std::vector<int32_t> fixed_;  // lines of the section that is being counted
+    std::vector<const RoundedLine<D>*> meets_;
+    std::vector<RoundedLine<D>> units_;
+    int count_below_ = 1 << 30;  // longer lists are split, not counted
     std::vector<const ExactLine<D>*> exact_;
     std::vector<Line> lines_;
     Stack<double> rows_;

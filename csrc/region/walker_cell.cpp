@@ -1,5 +1,5 @@
-// Cells of the walk: polygons as rings of vertices, polytopes as vertices with facets and edges, and
-// how a line cuts them.
+// Cells of the walk: polygons as rings of vertices, polytopes as vertices with facets and edges,
+// and how a line cuts them.
 //
 // A polytope is split by signs at its vertices alone. A new vertex lies on every edge whose ends
 // have opposite signs; the facets through it are those through both ends. Two vertices on the cut
@@ -21,6 +21,12 @@ int count_bits(const uint64_t* words, int n) {
     int out = 0;
     for (int k = 0; k < n; ++k) out += std::popcount(words[k]);
     return out;
+}
+
+// Whether a word has exactly n bits, for small n; the baseline instruction set cannot count them.
+bool has_bits(uint64_t word, int n) {
+    for (; n > 0 && word; --n) word &= word - 1;
+    return n == 0 && word == 0;
 }
 
 template <class F>
@@ -201,6 +207,13 @@ void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs) {
     }
 }
 
+// Whether an edge lies on as few facets as an edge can, given the facets through it.
+template <int D>
+bool Walker<D>::is_simple(const uint64_t* facets, int words) const {
+    const int few = D - 1 - static_cast<int>(fixed_.size());
+    return words == 1 ? has_bits(*facets, few) : count_bits(facets, words) == few;
+}
+
 // Fills joins_ with the edges between vertices on the cut.
 template <int D>
 void Walker<D>::join_cuts(const Cell& cell, bool simple) {
@@ -208,19 +221,19 @@ void Walker<D>::join_cuts(const Cell& cell, bool simple) {
     const int n = static_cast<int>(cuts_.size() + touching_.size()), words = cell.words;
     const uint64_t* bits = cut_bits_.data();
     const int old = static_cast<int>(cuts_.size());
+    const int dimension = D - static_cast<int>(fixed_.size());
     if (simple && words == 1) {
         if (n <= kManyCuts) {
             for (int a = 0; a < n; ++a)
                 for (int b = a + 1; b < n; ++b)
-                    if (std::popcount(bits[a] & bits[b]) == D - 2) joins_.push({a, b});
+                    if (has_bits(bits[a] & bits[b], dimension - 2)) joins_.push({a, b});
             return;
         }
         // Every set of dim - 2 facets through one vertex is shared with exactly one other.
         pairing_.clear();
         for (int a = 0; a < n; ++a)
-            for_each_bit(bits[a], 0, [&](int f) {
-                pairing_.push_back({bits[a] & ~(uint64_t{1} << f), a});
-            });
+            for_each_bit(bits[a], 0,
+                         [&](int f) { pairing_.push_back({bits[a] & ~(uint64_t{1} << f), a}); });
         std::sort(pairing_.begin(), pairing_.end());
         for (size_t k = 0; k + 1 < pairing_.size(); k += 2) {
             PLV_CHECK(pairing_[k].first == pairing_[k + 1].first);
@@ -234,7 +247,7 @@ void Walker<D>::join_cuts(const Cell& cell, bool simple) {
         for (int b = a + 1; b < n; ++b) {
             const uint64_t* second = bits + static_cast<size_t>(b) * words;
             for (int w = 0; w < words; ++w) shared_[w] = first[w] & second[w];
-            if (count_bits(shared_.data(), words) < D - 2) continue;
+            if (count_bits(shared_.data(), words) < dimension - 2) continue;
             bool alone = true;
             for (int c = 0; c < n && alone; ++c)
                 alone = c == a || c == b ||
@@ -260,12 +273,9 @@ void Walker<D>::split_polytope(const Cell& cell, const int8_t* signs, int32_t li
     const int cuts = static_cast<int>(cuts_.size()), words = cell.words;
     bool simple = touching_.size() == 0;
     for (int j = 0; j < cuts && simple; ++j)
-        simple = count_bits(cut_bits_.data() + static_cast<size_t>(j) * words, words) == D - 1;
+        simple = is_simple(cut_bits_.data() + static_cast<size_t>(j) * words, words);
     join_cuts(cell, simple);
-    fresh_.shrink(0);
-    for (int j = 0; j < cuts; ++j)
-        fresh_.push(
-            cut_vertex(cell, cut_bits_.data() + static_cast<size_t>(j) * words, simple, line));
+    cut_vertices(cell, simple, line);
     renamed_.shrink(0);
     renamed_.grow(static_cast<size_t>(cell.n));
     for (const int side : {1, 0}) {
@@ -340,56 +350,94 @@ void Walker<D>::split_polytope(const Cell& cell, const int8_t* signs, int32_t li
     }
 }
 
-// The vertex where an edge, given by the facets through it, meets a line.
+// Into fresh_ the vertices where the edges in cuts_ meet a line.
 template <int D>
-Vertex<D> Walker<D>::cut_vertex(const Cell& cell, const uint64_t* facets, bool simple,
-                                int32_t line) {
-    candidates_.clear();
-    each_bit(facets, cell.words,
-             [&](int f) { candidates_.push_back(facets_[cell.facets + f].line); });
-    const RoundedLine<D>* on[D];
-    on[D - 1] = &lines_[line].rounded;
-    if (simple) {
-        for (int k = 0; k + 1 < D; ++k) on[k] = &lines_[candidates_[k]].rounded;
-    } else {
-        // Of many facets, those farthest from the span of the ones chosen before.
-        double basis[D][D];
-        int chosen = 0;
-        const auto add = [&](const RoundedLine<D>& row) {
-            double length = 0.0;
-            for (int c = 0; c < D; ++c) basis[chosen][c] = row.a[c];
-            for (int b = 0; b < chosen; ++b) {
-                double dot = 0.0;
-                for (int c = 0; c < D; ++c) dot += basis[chosen][c] * basis[b][c];
-                for (int c = 0; c < D; ++c) basis[chosen][c] -= dot * basis[b][c];
-            }
-            for (int c = 0; c < D; ++c) length += basis[chosen][c] * basis[chosen][c];
-            length = std::sqrt(length);
-            for (int c = 0; c < D; ++c) basis[chosen][c] /= length > 0 ? length : 1.0;
-            double size = 0.0;
-            for (int c = 0; c < D; ++c) size += std::fabs(row.a[c]);
-            return size > 0 ? length / size : 0.0;
-        };
-        add(*on[D - 1]);
-        for (chosen = 1; chosen < D; ++chosen) {
-            size_t best = 0;
-            double farthest = -1.0;
-            for (size_t k = 0; k < candidates_.size(); ++k) {
-                const double far = add(lines_[candidates_[k]].rounded);
-                if (far > farthest) best = k, farthest = far;
-            }
-            on[chosen - 1] = &lines_[candidates_[best]].rounded;
-            add(*on[chosen - 1]);
+void Walker<D>::cut_vertices(const Cell& cell, bool simple, int32_t line) {
+    if constexpr (D > 2) {
+        const size_t words = static_cast<size_t>(cell.words);
+        fresh_.shrink(0);
+        meets_.clear();
+        for (size_t j = 0; j < cuts_.size(); ++j) {
+            candidates_.clear();
+            each_bit(cut_bits_.data() + j * words, cell.words,
+                     [&](int f) { candidates_.push_back(facets_[cell.facets + f].line); });
+            candidates_.insert(candidates_.end(), fixed_.begin(), fixed_.end());
+            if (!simple) choose_lines(line);
+            for (int k = 0; k + 1 < D; ++k) meets_.push_back(&lines_[candidates_[k]].rounded);
+            meets_.push_back(&lines_[line].rounded);
+        }
+        meet_lines();
+        if (options_.decide == Decide::filtered) return;
+        for (size_t j = 0; j < cuts_.size(); ++j) {
+            candidates_.assign(1, line);
+            each_bit(cut_bits_.data() + j * words, cell.words,
+                     [&](int f) { candidates_.push_back(facets_[cell.facets + f].line); });
+            fresh_[j].point = meet_exactly();
         }
     }
-    Vertex<D> v = meet<D>(on);
-    v.line = -1;
-    v.point = -1;
-    if (options_.decide != Decide::filtered) {
-        candidates_.push_back(line);
-        v.point = meet_exactly();
+}
+
+// Of the lines in candidates_, first those D - 1 that lie farthest from the span of `line` and the
+// ones chosen before.
+template <int D>
+void Walker<D>::choose_lines(int32_t line) {
+    double basis[D][D];
+    const auto add = [&](int at, const RoundedLine<D>& row) {
+        double size = 0.0, length = 0.0;
+        for (int c = 0; c < D; ++c) size += std::fabs(basis[at][c] = row.a[c]);
+        for (int b = 0; b < at; ++b) {
+            double dot = 0.0;
+            for (int c = 0; c < D; ++c) dot += basis[at][c] * basis[b][c];
+            for (int c = 0; c < D; ++c) basis[at][c] -= dot * basis[b][c];
+        }
+        for (int c = 0; c < D; ++c) length += basis[at][c] * basis[at][c];
+        length = std::sqrt(length);
+        for (int c = 0; c < D; ++c) basis[at][c] /= length > 0 ? length : 1.0;
+        return size > 0 ? length / size : 0.0;
+    };
+    add(0, lines_[line].rounded);
+    for (size_t at = 1; at < D; ++at) {
+        size_t best = at - 1;
+        double farthest = -1.0;
+        for (size_t k = at - 1; k < candidates_.size(); ++k) {
+            const double far = add(static_cast<int>(at), lines_[candidates_[k]].rounded);
+            if (far > farthest) best = k, farthest = far;
+        }
+        std::swap(candidates_[at - 1], candidates_[best]);
+        add(static_cast<int>(at), lines_[candidates_[at - 1]].rounded);
     }
-    return v;
+}
+
+// Into fresh_ the vertices on the lines in meets_, D after D.
+template <int D>
+void Walker<D>::meet_lines() {
+    const size_t n = meets_.size() / D;
+    alignas(64) double a[D * D * kPad], c[D * kPad], error[D * kPad], x[D * kPad], delta[kPad];
+    for (size_t first = 0; first < n; first += kPad) {
+        bool infinite[kPad];
+        for (size_t v = 0; v < kPad; ++v) {
+            // the last group is filled up with copies of its first
+            const RoundedLine<D>* const* on = &meets_[(first + v < n ? first + v : first) * D];
+            infinite[v] = false;
+            for (int i = 0; i < D; ++i) infinite[v] |= on[i]->d != 0.0;
+            for (int i = 0; i < D; ++i) {
+                for (int j = 0; j < D; ++j)
+                    a[static_cast<size_t>(i * D + j) * kPad + v] = on[i]->a[j];
+                c[static_cast<size_t>(i) * kPad + v] = infinite[v] ? on[i]->d : on[i]->c;
+                error[static_cast<size_t>(i) * kPad + v] = on[i]->error;
+            }
+        }
+        kernels_.meet(a, c, error, x, delta);
+        for (size_t v = 0; v < kPad && first + v < n; ++v) {
+            Vertex<D> out{};
+            for (int k = 0; k < D; ++k) out.x[k] = x[static_cast<size_t>(k) * kPad + v];
+            out.x[D] = infinite[v] ? 0.0 : 1.0;
+            out.delta = delta[v];
+            detail::finish_vertex(out);
+            out.line = out.point = -1;
+            fresh_.push(out);
+        }
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -499,8 +547,7 @@ int32_t Walker<D>::intern(Cell cell, int k) {
                  [&](int f) { candidates_.push_back(facets_[cell.facets + f].line); });
     } else {
         candidates_.push_back(vertices_[cell.at + k].line);
-        if (D == 2)
-            candidates_.push_back(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
+        if (D == 2) candidates_.push_back(vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line);
     }
     return vertices_[cell.at + k].point = meet_exactly();
 }
@@ -533,77 +580,25 @@ int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall) 
     return static_cast<int32_t>(lines_.size()) - 1;
 }
 
-// Number of cells that two crossing units cut the cell into, without building them: 4 if the second
-// one changes sign along the cut of the first, else 3. 0 if floating point cannot tell.
-template <int D>
-int Walker<D>::count_two(Cell cell, const Conflicts& list) {
-    if (options_.decide != Decide::filtered || D == 1) return 0;
-    double row[2][NC], error[2];
-    for (int i = 0; i < 2; ++i) {
-        for (int c = 0; c < NC; ++c)
-            row[i][c] = rows_[list.at + static_cast<size_t>(c) * list.stride + i];
-        error[i] = rows_[list.at + static_cast<size_t>(NC) * list.stride + i];
-    }
-    if constexpr (D > 2) {
-        signs_.shrink(0);
-        signs_.grow(static_cast<size_t>(cell.n));
-        for (int k = 0; k < cell.n; ++k) {
-            signs_[k] = static_cast<int8_t>(float_sign(row[0], error[0], vertices_[cell.at + k]));
-            if (signs_[k] == 0) return 0;
-        }
-        const int32_t line = push_line(row[0], error[0], {});
-        find_cuts(cell, signs_.data());
-        bool positive = false, negative = false, sure = true;
-        for (size_t j = 0; j < cuts_.size() && sure && !(positive && negative); ++j) {
-            const uint64_t* facets = cut_bits_.data() + j * static_cast<size_t>(cell.words);
-            const bool simple = count_bits(facets, cell.words) == D - 1;
-            const int sign =
-                float_sign(row[1], error[1], cut_vertex(cell, facets, simple, line));
-            sure = sign != 0;
-            positive |= sign > 0;
-            negative |= sign < 0;
-        }
-        lines_.pop_back();
-        if (positive && negative) return 4;
-        return sure ? 3 : 0;
-    }
-    RoundedLine<D> line;
-    for (int k = 0; k < D; ++k) line.a[k] = row[0][k];
-    line.c = row[0][D];
-    line.error = error[0];
-    // The second unit's signs at the two ends of the first line's chord.
-    int product = 1, ends = 0;
-    int before = float_sign(row[0], error[0], vertices_[cell.at + cell.n - 1]);
-    for (int k = 0; k < cell.n; ++k) {
-        const int here = float_sign(row[0], error[0], vertices_[cell.at + k]);
-        if (here == 0) return 0;
-        if (here * before < 0) {
-            const int edge = vertices_[cell.at + (k == 0 ? cell.n - 1 : k - 1)].line;
-            if constexpr (D == 2)
-                product *= float_sign(row[1], error[1], meet(lines_[edge].rounded, line));
-            ++ends;
-        }
-        before = here;
-    }
-    if (ends != 2 || product == 0) return 0;
-    return product < 0 ? 4 : 3;
-}
-
-#define PLV_INSTANTIATE(D)                                                                       \
-    template typename Walker<D>::Mark Walker<D>::mark() const;                                   \
-    template void Walker<D>::release(const Mark& to);                                            \
-    template VertexBlock Walker<D>::block(Cell cell) const;                                      \
-    template typename Walker<D>::Cell Walker<D>::root_cell();                                    \
-    template typename Walker<D>::Cell Walker<D>::copy_cell(const Cell& cell);                    \
-    template void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line,        \
-                                            Cell children[2]);                                   \
-    template bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const;                   \
-    template void Walker<D>::mark_zero_edges(Cell cell);                                         \
-    template void Walker<D>::mark_known_zeros(int l, size_t word, Cell cell, uint64_t units);    \
-    template const ExactLine<D>& Walker<D>::exact_line(int32_t line);                            \
-    template int32_t Walker<D>::intern(Cell cell, int k);                                        \
-    template int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall);    \
-    template int Walker<D>::count_two(Cell cell, const Conflicts& list);
+#define PLV_INSTANTIATE(D)                                                                    \
+    template typename Walker<D>::Mark Walker<D>::mark() const;                                \
+    template void Walker<D>::release(const Mark& to);                                         \
+    template VertexBlock Walker<D>::block(Cell cell) const;                                   \
+    template typename Walker<D>::Cell Walker<D>::root_cell();                                 \
+    template typename Walker<D>::Cell Walker<D>::copy_cell(const Cell& cell);                 \
+    template void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line,     \
+                                            Cell children[2]);                                \
+    template bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const;                \
+    template void Walker<D>::mark_zero_edges(Cell cell);                                      \
+    template void Walker<D>::mark_known_zeros(int l, size_t word, Cell cell, uint64_t units); \
+    template const ExactLine<D>& Walker<D>::exact_line(int32_t line);                         \
+    template int32_t Walker<D>::intern(Cell cell, int k);                                     \
+    template int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall); \
+    template void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs);                \
+    template void Walker<D>::join_cuts(const Cell& cell, bool simple);                        \
+    template void Walker<D>::cut_vertices(const Cell& cell, bool simple, int32_t line);       \
+    template void Walker<D>::meet_lines();                                                    \
+    template bool Walker<D>::is_simple(const uint64_t* facets, int words) const;
 PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv
