@@ -192,14 +192,18 @@ void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs) {
     cut_bits_.shrink(0);
     const uint64_t* bits = bits_.data() + cell.bits;
     const auto words = static_cast<size_t>(cell.words);
+    Edge* to = cuts_.grow(static_cast<size_t>(cell.edge_count));
+    const Edge* edges = edges_.data() + cell.edges;
+    size_t found = 0;
     for (int e = 0; e < cell.edge_count; ++e) {
-        const Edge edge = edges_[cell.edges + e];
-        if (signs[edge.u] * signs[edge.v] >= 0) continue;
-        cuts_.push(edge);
-        uint64_t* to = cut_bits_.grow(words);
-        for (size_t w = 0; w < words; ++w)
-            to[w] = bits[edge.u * words + w] & bits[edge.v * words + w];
+        to[found] = edges[e];
+        found += signs[edges[e].u] * signs[edges[e].v] < 0;
     }
+    cuts_.shrink(found);
+    uint64_t* shared = cut_bits_.grow(found * words);
+    for (size_t j = 0; j < found; ++j)
+        for (size_t w = 0; w < words; ++w)
+            *shared++ = bits[to[j].u * words + w] & bits[to[j].v * words + w];
     for (int k = 0; k < cell.n; ++k) {
         if (signs[k] != 0) continue;
         touching_.push(k);
@@ -229,16 +233,23 @@ void Walker<D>::join_cuts(const Cell& cell, bool simple) {
                     if (has_bits(bits[a] & bits[b], dimension - 2)) joins_.push({a, b});
             return;
         }
-        // Every set of dim - 2 facets through one vertex is shared with exactly one other.
-        pairing_.clear();
-        for (int a = 0; a < n; ++a)
-            for_each_bit(bits[a], 0,
-                         [&](int f) { pairing_.push_back({bits[a] & ~(uint64_t{1} << f), a}); });
-        std::sort(pairing_.begin(), pairing_.end());
-        for (size_t k = 0; k + 1 < pairing_.size(); k += 2) {
-            PLV_CHECK(pairing_[k].first == pairing_[k + 1].first);
-            joins_.push({pairing_[k].second, pairing_[k + 1].second});
-        }
+        // Every set of dim - 2 facets through one vertex is shared with exactly one other: found
+        // in a table of open addressing, the first of the two waiting for the second.
+        const auto keys = static_cast<size_t>(n) * static_cast<size_t>(dimension - 1);
+        const int log = std::bit_width(2 * keys);
+        const size_t mask = (size_t{1} << log) - 1;
+        pairing_.assign(mask + 1, {0, -1});
+        for (int32_t a = 0; a < n; ++a)
+            for_each_bit(bits[a], 0, [&](int f) {
+                const uint64_t key = bits[a] & ~(uint64_t{1} << f);
+                size_t at = (key * 0x9e3779b97f4a7c15u) >> (64 - log);
+                while (pairing_[at].second >= 0 && pairing_[at].first != key) at = (at + 1) & mask;
+                if (pairing_[at].second >= 0)
+                    joins_.push({pairing_[at].second, a});
+                else
+                    pairing_[at] = {key, a};
+            });
+        PLV_CHECK(2 * joins_.size() == keys);
         return;
     }
     shared_.resize(static_cast<size_t>(words));
@@ -331,22 +342,24 @@ void Walker<D>::split_polytope(const Cell& cell, const int8_t* signs, int32_t li
         for (int k = 0; k < cell.n; ++k)
             if (signs[k] * way >= 0) put(bits + static_cast<size_t>(k) * words, signs[k] == 0);
         for (int j = 0; j < cuts; ++j) put(cut_bits_.data() + static_cast<size_t>(j) * words, true);
+        Edge* const edges = edges_.grow(cell.edge_count + cuts + joins_.size());
+        Edge* end = edges;
         for (int e = 0; e < cell.edge_count; ++e) {
             const Edge edge = edges_[cell.edges + e];
-            if (signs[edge.u] * way >= 0 && signs[edge.v] * way >= 0)
-                edges_.push({renamed_[edge.u], renamed_[edge.v]});
+            *end = {renamed_[edge.u], renamed_[edge.v]};
+            end += signs[edge.u] * way >= 0 && signs[edge.v] * way >= 0;
         }
         for (int j = 0; j < cuts; ++j) {
             const Edge edge = cuts_[j];
-            const int32_t end = signs[edge.u] * way > 0 ? edge.u : edge.v;
-            edges_.push({renamed_[end], first_cut + j});
+            *end++ = {renamed_[signs[edge.u] * way > 0 ? edge.u : edge.v], first_cut + j};
         }
         const auto place = [&](int32_t a) {
             return a < cuts ? first_cut + a : renamed_[touching_[a - cuts]];
         };
         for (size_t e = 0; e < joins_.size(); ++e)
-            edges_.push({place(joins_[e].u), place(joins_[e].v)});
-        child.edge_count = static_cast<int>(edges_.size() - child.edges);
+            *end++ = {place(joins_[e].u), place(joins_[e].v)};
+        child.edge_count = static_cast<int>(end - edges);
+        edges_.shrink(child.edges + static_cast<size_t>(child.edge_count));
     }
 }
 
