@@ -377,4 +377,4 @@ constexpr KernelTable table() {
             &windows<NC>,         &meet_all<NC>,           &mass<NC>};
 }
 static constexpr KernelTable kTables[kMaxDimension] = {table<2>(), table<3>(), table<4>(),
-                                                       table<5>(), table<6>(), table<7>()};
+                                                       table<5>(), table<6>(), table<7>(), table<8>(), table<9>()};
