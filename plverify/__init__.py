@@ -28,7 +28,6 @@ from plverify.errors import InputError, MissingExtra
 from plverify.network import Network, load
 from plverify.partition import (
     Knots,
-    Region,
     RegionCount,
     RegionSet,
     count_regions,
@@ -37,6 +36,7 @@ from plverify.partition import (
     segment,
     stream_regions,
 )
+from plverify.region import Region
 from plverify.result import Status
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The partition of a domain of one or two dimensions into activation regions, exactly.
+"""The partition of a domain into activation regions, exactly, in one to eight dimensions.
 
 `regions` lists them, `count_regions` counts in constant memory, `stream_regions` hands them out in
 batches, `knots` gives the breakpoints on a line. Counts, patterns, adjacency and merging to linear
@@ -9,7 +9,7 @@ can be had exactly from the `Region`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -19,43 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plverify._core as _core
-from plverify import exact_net, proof
+from plverify import proof
 from plverify.domain import Box, Domain, Slice, Space
 from plverify.errors import InputError
 from plverify.network import Network
 from plverify.nodes import Units
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
+from plverify.region import ExactVertex, Region
 from plverify.result import Result, Status, jsonable, rounded
 
 Array = NDArray[Any]
-Point = tuple[Fraction, ...]
 Unit = tuple[int, int]
-
-CONSTRAINT = -1
-"""`RegionSet.line_layer` of an edge on a constraint of the domain; ``line_unit`` is its number."""
-
-BOX_SIDE = -2
-"""`RegionSet.line_layer` of an edge at infinity: a side of the box around an unbounded domain."""
-
-
-@dataclass(frozen=True)
-class ExactVertex:
-    """An exact vertex: the point ``p``, or at infinity ``p + R q`` for ``R`` beyond all numbers."""
-
-    p: Point
-    q: Point | None = None
-
-    @property
-    def at_infinity(self) -> bool:
-        """Whether the vertex is a direction rather than a point."""
-        return self.q is not None
-
-    @staticmethod
-    def of(raw: tuple[Any, ...]) -> ExactVertex:
-        """From the engine's integers ``(p, den)`` or ``(p, q, den)``."""
-        *coordinates, den = raw
-        points = [tuple(Fraction(v, den) for v in row) for row in coordinates]
-        return ExactVertex(*points)
 
 
 @dataclass(frozen=True)
@@ -122,7 +96,7 @@ def count_regions(
     Parameters
     ----------
     net : Network
-    domain : Box, Polytope, Slice or Space of one or two dimensions
+    domain : Box, Polytope, Slice or Space of at most eight dimensions
     threads : int
         The count does not depend on it.
     timeout : float, optional
@@ -134,7 +108,7 @@ def count_regions(
     ------
     InputError
         If the domain has no interior, another ambient dimension than the network has inputs, or
-        more than two dimensions.
+        more than eight dimensions.
 
     Notes
     -----
@@ -161,7 +135,8 @@ class RegionSet:
 
     In one dimension they run from left to right. The arrays are flat: the vertices of region ``i``
     are those from ``vertex_start[i]`` to ``vertex_start[i + 1]``, counter-clockwise in two
-    dimensions (the left and the right end in one).
+    dimensions (the left and the right end in one); its facets likewise. In one and two dimensions
+    facet ``k`` goes from vertex ``k`` to the next (in one: is that end).
 
     Attributes
     ----------
@@ -174,10 +149,14 @@ class RegionSet:
         Rounded, in domain coordinates: off by at most 2**-20 of the domain's size, and by some
         1e-15 on ordinary networks (`Region.exact_vertices` has them exactly); where
         ``vertex_at_infinity`` the direction in which the edge leaves.
-    line_layer, line_unit, line_piece : (total,) int arrays
-        The unit on whose line the edge from the vertex to the next lies (in one dimension: the
-        unit that bends at the end), and its piece beyond; ``line_layer`` is `CONSTRAINT` or
-        `BOX_SIDE` on the boundary of the domain.
+    facet_start : (count + 1,) int array
+    line_layer, line_unit, line_piece : (facets,) int arrays
+        The unit on whose line or hyperplane the facet lies, and its piece beyond; ``line_layer``
+        is -1 (``line_unit`` is then a constraint of the domain) or -2 (at infinity) on the boundary
+        of the domain.
+    facet_vertex, facet_vertex_start : int arrays
+        From three dimensions on: the vertices on facet ``f``, as numbers in its region, are those
+        from ``facet_vertex_start[f]`` to ``facet_vertex_start[f + 1]``.
     J : (count, outputs, dim) float64 array
     c : (count, outputs) float64 array
         The output map in domain coordinates, ``f = J t + c``, rounded.
@@ -195,6 +174,11 @@ class RegionSet:
             [[0], np.cumsum(answer["vertex_count"], dtype=np.int64)]
         )
         self.vertices: Array = answer["vertices"]
+        counts = answer.get("facet_count", answer["vertex_count"])
+        self.facet_start: Array = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        sizes = answer.get("facet_size", np.zeros(0, np.int64))
+        self.facet_vertex_start: Array = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self.facet_vertex: Array = answer.get("facet_vertex", np.zeros(0, np.int32))
         self.line_layer: Array = answer["line_layer"]
         self.line_unit: Array = answer["line_unit"]
         self.line_piece: Array = answer["line_piece"]
@@ -252,7 +236,7 @@ class RegionSet:
 
     @cached_property
     def neighbour_index(self) -> Array:
-        """(total,) int array: the region across each edge, -1 on the boundary, -2 if not listed."""
+        """(facets,) int array: the region across each, -1 on the boundary, -2 if not listed."""
         return self._complex.neighbours()
 
     @cached_property
@@ -279,13 +263,13 @@ class RegionSet:
         return next((region for region in self if region.contains(point)), None)
 
     def areas(self) -> Array:
-        """(count,) float64 array of areas (lengths in one dimension), rounded; inf if unbounded."""
+        """(count,) float64 array of areas (lengths, volumes), rounded; inf where unbounded."""
         starts = self.vertex_start[:-1]
         if self.count == 0:
             return np.zeros(0)
         if self.domain.dim == 1:
             sizes = self.vertices[starts + 1, 0] - self.vertices[starts, 0]
-        else:
+        elif self.domain.dim == 2:
             x, y = self.vertices[:, 0], self.vertices[:, 1]
             after = np.arange(1, len(x) + 1)
             after[self.vertex_start[1:] - 1] = starts
@@ -293,6 +277,8 @@ class RegionSet:
             # relative to a vertex of the same polygon, or far-away cells cancel
             u, v = x - x[first], y - y[first]
             sizes = np.add.reduceat(u * v[after] - u[after] * v, starts) / 2
+        else:
+            return np.array([region.volume for region in self])
         return np.where(np.logical_or.reduceat(self.vertex_at_infinity, starts), np.inf, sizes)
 
     def write_proof(self, path: str | os.PathLike[str]) -> None:
@@ -311,6 +297,8 @@ class RegionSet:
             raise InputError(
                 f"the list of regions is not complete ({self.reason}): nothing to prove"
             )
+        if self.domain.dim > 2:
+            raise InputError("lists of regions are proven in one and two dimensions")
         if not self._exact:
             raise InputError("a proof needs exact vertices: make the regions with exact=True")
         body, vertices, corners = self._complex.proof_body()
@@ -336,6 +324,9 @@ class RegionSet:
             vertex_at_infinity=self.vertex_at_infinity,
             line_layer=self.line_layer,
             line_unit=self.line_unit,
+            facet_start=self.facet_start,
+            facet_vertex=self.facet_vertex,
+            facet_vertex_start=self.facet_vertex_start,
             J=self.J,
             c=self.c,
             linear_labels=self.linear_labels,
@@ -360,187 +351,6 @@ class RegionSet:
         }
 
 
-class Region:
-    """One activation region: the polygon (or interval) on which the network is ``J t + c``."""
-
-    def __init__(self, regions: RegionSet, index: int) -> None:
-        self._set, self.index = regions, index
-        self._edges = slice(int(regions.vertex_start[index]), int(regions.vertex_start[index + 1]))
-
-    def __repr__(self) -> str:
-        corners = self._edges.stop - self._edges.start
-        return f"<Region {self.index} of {self._set.count}, {corners} vertices>"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Region):
-            return NotImplemented
-        return self._set is other._set and self.index == other.index
-
-    def __hash__(self) -> int:
-        return hash((id(self._set), self.index))
-
-    @property
-    def pattern(self) -> Array:
-        """(units,) array, as `RegionSet.patterns`."""
-        return self._set.net.unpack(self._set.packed_patterns[self.index])
-
-    @property
-    def J(self) -> Array:
-        """(outputs, dim) float64: the Jacobian in domain coordinates, rounded."""
-        return self._set.J[self.index]
-
-    @property
-    def c(self) -> Array:
-        """(outputs,) float64: the constant of the output map in domain coordinates, rounded."""
-        return self._set.c[self.index]
-
-    def affine_map(self, *, exact: bool = False, inputs: bool = False) -> tuple[Array, Array]:
-        """``(J, c)`` of the output map; Fractions where ``exact``, in x where ``inputs``."""
-        if not exact and not inputs:
-            return self.J, self.c
-        place = None if inputs else self._set.domain.slice_map()
-        rows, den = self._set.net.exact_net.affine_map(self.pattern.tolist(), slice=place)
-        fractions = [[Fraction(v, den) for v in row] for row in rows]
-        if exact:
-            table: Array = np.array(fractions, dtype=object)
-        else:
-            table = np.array([[rounded(v) for v in row] for row in fractions])
-        return table[:, :-1], table[:, -1]
-
-    def inequalities(self) -> list[tuple[int, ...]]:
-        """Non-redundant exact rows ``(a, c)`` with ``a . t + c >= 0`` on the region, in edge order.
-
-        Integers, in domain coordinates; one row per facet.
-        """
-        net, domain = self._set.net.exact_net, self._set.domain
-        pattern = self.pattern.tolist()
-        start = np.concatenate([[0], np.cumsum(self._set.net.widths)])
-        constraints = proof.constraint_rows(domain)
-        out: list[tuple[int, ...]] = []
-        for layer, unit, beyond in zip(
-            self._set.line_layer[self._edges].tolist(),
-            self._set.line_unit[self._edges].tolist(),
-            self._set.line_piece[self._edges].tolist(),
-            strict=True,
-        ):
-            if layer == BOX_SIDE:
-                continue
-            if layer == CONSTRAINT:
-                out.append(constraints[unit])
-                continue
-            piece, node = pattern[start[layer] + unit], net.unit_nodes[layer][1]
-            if isinstance(node, exact_net.Max):
-                at = dict(node.windows[unit])
-                row, _ = net.unit_row(
-                    layer, at[piece], pattern, domain.slice_map(), minus=at[beyond]
-                )
-                out.append(row)
-                continue
-            row, _ = net.unit_row(layer, unit, pattern, domain.slice_map())
-            out.append(tuple(v if piece else -v for v in row))
-        return out
-
-    @property
-    def A(self) -> Array:
-        """(facets, dim) float64: with `b` the non-redundant description ``A t <= b``, rounded."""
-        return -self._table()[:, :-1]
-
-    @property
-    def b(self) -> Array:
-        """(facets,) float64: see `A`; `inequalities` has the exact rows."""
-        return self._table()[:, -1]
-
-    def _table(self) -> Array:
-        rows = self.inequalities()
-        dim = self._set.domain.dim
-        scaled = [[Fraction(v, max(map(abs, row))) for v in row] for row in rows]
-        return np.array(scaled, dtype=float).reshape(len(rows), dim + 1)
-
-    def contains(self, t: Sequence[Any], strict: bool = False) -> bool:
-        """Whether the closed region (its interior where ``strict``) holds ``t``, exactly."""
-        point = [*(Fraction(v) for v in t), Fraction(1)]
-        values = [sum(a * v for a, v in zip(r, point, strict=True)) for r in self.inequalities()]
-        return all(v > 0 if strict else v >= 0 for v in values)
-
-    @property
-    def vertices(self) -> Array:
-        """(k, dim) float64: the finite vertices, rounded."""
-        finite = ~self._set.vertex_at_infinity[self._edges]
-        return self._set.vertices[self._edges][finite]
-
-    @cached_property
-    def exact_vertices(self) -> list[ExactVertex]:
-        """All vertices exactly, those at infinity included, in the order of the edges."""
-        return [ExactVertex.of(raw) for raw in self._set._complex.exact_vertices(self.index)]
-
-    @property
-    def bounded(self) -> bool:
-        """Whether the region is bounded."""
-        return not self._set.vertex_at_infinity[self._edges].any()
-
-    @property
-    def rays(self) -> Array:
-        """(k, dim) float64: directions in which the region's unbounded edges leave."""
-        layers = self._set.line_layer[self._edges]
-        far = self._set.vertex_at_infinity[self._edges]
-        # a corner of the symbolic box lies on two of its sides and is no edge of the region
-        on_edge = (layers != BOX_SIDE) | (np.roll(layers, 1) != BOX_SIDE)
-        if self._set.domain.dim == 1:
-            on_edge[:] = True
-        return self._set.vertices[self._edges][far & on_edge]
-
-    @cached_property
-    def exact_volume(self) -> Fraction | None:
-        """The exact area (length in one dimension), or None if unbounded."""
-        if not self.bounded:
-            return None
-        points = [vertex.p for vertex in self.exact_vertices]
-        if self._set.domain.dim == 1:
-            return points[1][0] - points[0][0]
-        turns = zip(points, points[1:] + points[:1], strict=True)
-        return sum((a[0] * b[1] - a[1] * b[0] for a, b in turns), Fraction(0)) / 2
-
-    @property
-    def volume(self) -> float:
-        """The area (length in one dimension), correctly rounded; inf if unbounded."""
-        exact = self.exact_volume
-        return float("inf") if exact is None else rounded(exact)
-
-    @cached_property
-    def exact_interior_point(self) -> Point:
-        """A rational point strictly inside: the vertices' mean, moved in along the rays."""
-        corners = self.exact_vertices
-        dim = range(self._set.domain.dim)
-        mean = [sum((v.p[k] for v in corners), Fraction(0)) / len(corners) for k in dim]
-        far = [sum((v.q[k] for v in corners if v.q), Fraction(0)) / len(corners) for k in dim]
-        distance = 1
-        while True:  # mean + R far lies inside for symbolic R, hence for every large number
-            point = tuple(m + distance * f for m, f in zip(mean, far, strict=True))
-            if self.contains(point, strict=True):
-                return point
-            distance *= 2
-
-    @property
-    def interior_point(self) -> Array:
-        """(dim,) point strictly inside: float64 if the rounded point is, else Fractions."""
-        exact = self.exact_interior_point
-        point = np.array([rounded(v) for v in exact])
-        if np.isfinite(point).all() and self.contains(point.tolist(), strict=True):
-            return point
-        return np.array(exact, dtype=object)
-
-    @property
-    def neighbours(self) -> list[Region]:
-        """The regions across the facets, each once, in edge order."""
-        across = self._set.neighbour_index[self._edges].tolist()
-        return [self._set[i] for i in dict.fromkeys(across) if i >= 0]
-
-    @property
-    def linear_label(self) -> int:
-        """The number of the linear region that this activation region is part of."""
-        return int(self._set.linear_labels[self.index])
-
-
 def regions(
     net: Network,
     domain: Domain,
@@ -550,7 +360,7 @@ def regions(
     exact: bool = False,
     progress: Progress | None = None,
 ) -> RegionSet:
-    """List the activation regions of a network on a domain of one or two dimensions.
+    """List the activation regions of a network on a domain of at most eight dimensions.
 
     Parameters
     ----------

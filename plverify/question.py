@@ -15,6 +15,9 @@ from plverify.errors import InputError
 from plverify.network import Network
 from plverify.result import Status
 
+MAX_DIMENSION: int = _core.max_dimension
+"""Regions are enumerated over domains of at most so many dimensions."""
+
 Want = Literal["count", "regions", "ties"]
 Progress = Callable[[int], None]
 
@@ -49,7 +52,7 @@ def enumerate_regions(
     exact: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Ask the engine for the activation regions of a network on a domain of dimension 1 or 2.
+    """Ask the engine for the activation regions of a network on a domain.
 
     Parameters
     ----------

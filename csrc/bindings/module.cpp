@@ -3,6 +3,7 @@
 
 #include "base/contract.hpp"
 #include "bindings/areas.hpp"
+#include "geom/dimension.hpp"
 #include "net/net.hpp"
 #include "region/kernels.hpp"
 
@@ -11,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
     m.doc() =
         "The compiled engine of plverify. Not a public interface: use the package's functions.";
     m.attr("asserts_on") = plv::asserts_on;
+    m.attr("max_dimension") = plv::kMaxDimension;
     m.def("kernel_isa", &plv::kernel_isa,
           "Instruction set of the vector kernels: avx512, avx2 or portable.");
     py::class_<plv::Net, std::shared_ptr<plv::Net>>(m, "Net", "A network in the engine's form.")

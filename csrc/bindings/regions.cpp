@@ -43,14 +43,22 @@ template <int D>
 void put_batch(py::dict& out, const std::shared_ptr<const RegionBatch<D>>& batch, int pattern_bytes,
                int outputs) {
     const RegionBatch<D>& b = *batch;
-    const py::ssize_t n = b.count, v = static_cast<py::ssize_t>(b.line_layer.size());
+    const py::ssize_t n = b.count, v = static_cast<py::ssize_t>(b.flags.size()),
+                      f = static_cast<py::ssize_t>(b.line_layer.size());
     out["patterns"] = to_view(batch, b.patterns, {n, pattern_bytes});
     out["vertex_count"] = to_view(batch, b.vertex_count, {n});
     out["vertices"] = to_view(batch, b.vertices, {v, D});
-    out["line_layer"] = to_view(batch, b.line_layer, {v});
-    out["line_unit"] = to_view(batch, b.line_unit, {v});
-    out["line_piece"] = to_view(batch, b.line_piece, {v});
     out["flags"] = to_view(batch, b.flags, {v});
+    out["line_layer"] = to_view(batch, b.line_layer, {f});
+    out["line_unit"] = to_view(batch, b.line_unit, {f});
+    out["line_piece"] = to_view(batch, b.line_piece, {f});
+    out["coincident"] = to_view(batch, b.coincident, {f});
+    if constexpr (D > 2) {
+        out["facet_count"] = to_view(batch, b.facet_count, {n});
+        out["facet_size"] = to_view(batch, b.facet_size, {f});
+        out["facet_vertex"] =
+            to_view(batch, b.facet_vertex, {static_cast<py::ssize_t>(b.facet_vertex.size())});
+    }
     out["jacobian"] = to_view(batch, b.jacobian, {n, outputs, D});
     out["offset"] = to_view(batch, b.offset, {n, outputs});
 }
@@ -139,6 +147,8 @@ public:
                         {static_cast<py::ssize_t>(regions_.points.size())});
     }
     py::tuple proof_body() const {
+        if constexpr (D > 2)
+            throw std::invalid_argument("region lists are proven in one and two dimensions");
         PLV_EXPECT(!regions_.exact.empty(), "a proof needs a run with exact vertices");
         const RegionListBody body = region_list_body<D>(*problem_, regions_);
         return py::make_tuple(py::bytes(body.bytes), body.vertices, body.domain_vertices);
@@ -349,8 +359,9 @@ py::object with_dimension(int dim, int most, F&& f) {
 }  // namespace
 
 void bind_regions(py::module_& m) {
-    bind_dimension<1>(m, "Complex1", "Stream1");
-    bind_dimension<2>(m, "Complex2", "Stream2");
+#define PLV_BIND(D) bind_dimension<D>(m, "Complex" #D, "Stream" #D);
+    PLV_EACH_DIMENSION(PLV_BIND)
+#undef PLV_BIND
     m.def(
         "enumerate",
         [](std::shared_ptr<Net> net, const py::bytes& domain, const std::string& want, int threads,
@@ -362,12 +373,13 @@ void bind_regions(py::module_& m) {
                 return with_dimension(spec.dim, kMaxDimension, [&]<int D>() -> py::object {
                     return run_count<D>(net, spec, options, progress);
                 });
+            if (want == "regions")
+                return with_dimension(spec.dim, kMaxDimension, [&]<int D>() -> py::object {
+                    return run_list<D>(net, spec, options, progress);
+                });
+            PLV_EXPECT(want == "ties", "want must be count, regions or ties");
             return with_dimension(spec.dim, 2, [&]<int D>() -> py::object {
-                if constexpr (D <= 2) {
-                    if (want == "regions") return run_list<D>(net, spec, options, progress);
-                    PLV_EXPECT(want == "ties", "want must be count, regions or ties");
-                    return run_ties<D>(net, spec, options, progress);
-                }
+                if constexpr (D <= 2) return run_ties<D>(net, spec, options, progress);
                 return py::none();
             });
         },
@@ -386,10 +398,8 @@ void bind_regions(py::module_& m) {
            std::optional<double> timeout, int64_t batch) -> py::object {
             const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
             const Options options{threads, timeout, 0, false, false};
-            return with_dimension(spec.dim, 2, [&]<int D>() -> py::object {
-                if constexpr (D <= 2)
-                    return py::cast(std::make_unique<Stream<D>>(net, spec, options, batch));
-                return py::none();
+            return with_dimension(spec.dim, kMaxDimension, [&]<int D>() -> py::object {
+                return py::cast(std::make_unique<Stream<D>>(net, spec, options, batch));
             });
         },
         py::arg("net"), py::arg("domain"), py::arg("threads") = 1, py::arg("timeout") = py::none(),

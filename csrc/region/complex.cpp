@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/contract.hpp"
+#include "geom/dimension.hpp"
 
 namespace plv {
 
@@ -35,73 +36,116 @@ ExactLine<D> unit_line(const Problem<D>& problem, int layer, int unit, int beyon
 }
 
 template <int D>
-ExactLine<D> line_of(const Problem<D>& problem, const RegionBatch<D>& regions, size_t vertex,
+ExactLine<D> line_of(const Problem<D>& problem, const RegionBatch<D>& regions, size_t facet,
                      const uint8_t* pattern) {
-    const int layer = regions.line_layer[vertex], unit = regions.line_unit[vertex];
+    const int layer = regions.line_layer[facet], unit = regions.line_unit[facet];
     if (layer == kConstraint) return problem.lines[unit];
     if (layer == kBoxSide)
         return problem.lines[static_cast<size_t>(problem.constraint_count) + unit];
-    return unit_line<D>(problem, layer, unit, regions.line_piece[vertex], pattern);
+    return unit_line<D>(problem, layer, unit, regions.line_piece[facet], pattern);
 }
 
-// Exact vertices in local coordinates of a region whose vertices start at `at`.
-template <int D>
-std::vector<ExactPoint<D>> local_vertices(const Problem<D>& problem, const RegionBatch<D>& regions,
-                                          int64_t index, size_t at) {
-    const uint8_t* pattern = regions.patterns.data() + index * problem.net->pattern_bytes();
-    const int n = regions.vertex_count[index];
-    std::vector<ExactLine<D>> lines;
-    for (int k = 0; k < n; ++k) lines.push_back(line_of<D>(problem, regions, at + k, pattern));
-    std::vector<ExactPoint<D>> out;
-    for (int k = 0; k < n; ++k) {
-        const ExactLine<D>* on[2] = {&lines[k], &lines[k == 0 ? n - 1 : k - 1]};
-        out.push_back(intersect<D>(on));
-    }
-    return out;
-}
-
-template <int D>
-std::vector<size_t> vertex_starts(const RegionBatch<D>& regions) {
-    std::vector<size_t> starts(regions.vertex_count.size() + 1, 0);
-    for (size_t k = 0; k < regions.vertex_count.size(); ++k)
-        starts[k + 1] = starts[k] + static_cast<size_t>(regions.vertex_count[k]);
+template <class T>
+std::vector<size_t> starts_of(const std::vector<T>& counts) {
+    std::vector<size_t> starts(counts.size() + 1, 0);
+    for (size_t k = 0; k < counts.size(); ++k)
+        starts[k + 1] = starts[k] + static_cast<size_t>(counts[k]);
     return starts;
 }
 
-// Exactly the pattern just beyond edge `k` of a region.
+// Where the facets of each region begin.
+template <int D>
+std::vector<size_t> facet_starts(const RegionBatch<D>& regions) {
+    return starts_of(D > 2 ? regions.facet_count : regions.vertex_count);
+}
+
+// Where a region's facets and their vertices begin.
+struct Place {
+    size_t facet, listed;
+};
+
+template <int D>
+Place place_of(const RegionBatch<D>& regions, int64_t index) {
+    Place out{0, 0};
+    for (int64_t r = 0; r < index; ++r)
+        out.facet += static_cast<size_t>(D > 2 ? regions.facet_count[r] : regions.vertex_count[r]);
+    if constexpr (D > 2)
+        for (size_t f = 0; f < out.facet; ++f) out.listed += regions.facet_size[f];
+    return out;
+}
+
+// Exact vertices in local coordinates of a region.
+template <int D>
+std::vector<ExactPoint<D>> local_vertices(const Problem<D>& problem, const RegionBatch<D>& regions,
+                                          int64_t index, Place at) {
+    const uint8_t* pattern = regions.patterns.data() + index * problem.net->pattern_bytes();
+    const int n = regions.vertex_count[index];
+    const int facets = D > 2 ? regions.facet_count[index] : n;
+    std::vector<ExactLine<D>> lines;
+    for (int k = 0; k < facets; ++k)
+        lines.push_back(line_of<D>(problem, regions, at.facet + static_cast<size_t>(k), pattern));
+    std::vector<std::vector<const ExactLine<D>*>> on(static_cast<size_t>(n));
+    if constexpr (D > 2) {
+        const int32_t* vertex = regions.facet_vertex.data() + at.listed;
+        for (int f = 0; f < facets; ++f)
+            for (int k = 0; k < regions.facet_size[at.facet + static_cast<size_t>(f)]; ++k)
+                on[*vertex++].push_back(&lines[f]);
+    } else {
+        for (int k = 0; k < n; ++k) {
+            on[k].push_back(&lines[k]);
+            if (D == 2) on[k].push_back(&lines[k == 0 ? n - 1 : k - 1]);
+        }
+    }
+    std::vector<ExactPoint<D>> out;
+    for (const auto& meeting : on)
+        out.push_back(intersect<D>(meeting.data(), static_cast<int>(meeting.size())));
+    return out;
+}
+
+// Exactly the pattern just beyond facet `k` of a region.
 template <int D>
 std::vector<uint8_t> pattern_beyond(const Problem<D>& problem, const RegionBatch<D>& regions,
-                                    int64_t index, size_t at, int k, StopToken& stop) {
+                                    int64_t index, Place at, int k, StopToken& stop) {
     const Net& net = *problem.net;
     const uint8_t* pattern = regions.patterns.data() + index * net.pattern_bytes();
     const std::vector<ExactPoint<D>> corners = local_vertices<D>(problem, regions, index, at);
-    const ExactPoint<D>& u = corners[k];
-    ExactGerm<D> germ;
-    std::array<Int, D> inside;  // a point in the edge's relative interior
-    if constexpr (D == 1) {
-        inside = u.p;
-        germ.den = u.den;
+    std::vector<const ExactPoint<D>*> on;  // the facet's vertices
+    if constexpr (D > 2) {
+        const int32_t* vertex = regions.facet_vertex.data() + at.listed;
+        for (int f = 0; f < k; ++f) vertex += regions.facet_size[at.facet + static_cast<size_t>(f)];
+        for (int j = 0; j < regions.facet_size[at.facet + static_cast<size_t>(k)]; ++j)
+            on.push_back(&corners[vertex[j]]);
     } else {
-        const ExactPoint<D>& w = corners[(k + 1) % corners.size()];
-        if (!u.infinite && !w.infinite) {
-            germ.den = u.den * w.den * Int(2);
-            for (int c = 0; c < D; ++c) inside[c] = u.p[c] * w.den + w.p[c] * u.den;
-        } else if (u.infinite && w.infinite) {  // a whole line: p + R q lies on it, hence p does
-            germ.den = u.den;
-            inside = u.p;
-        } else {  // a ray from the finite end in direction q
-            const ExactPoint<D>& finite = u.infinite ? w : u;
-            const ExactPoint<D>& far = u.infinite ? u : w;
-            germ.den = finite.den;
-            for (int c = 0; c < D; ++c) inside[c] = finite.p[c] + far.q[c];
-        }
+        on.push_back(&corners[k]);
+        if (D == 2) on.push_back(&corners[(k + 1) % corners.size()]);
     }
-    const int layer = regions.line_layer[at + k], unit = regions.line_unit[at + k];
-    const int beyond = regions.line_piece[at + k];
+    // The sum of the vertices over a common denominator, p + R q, is n times a point in the facet's
+    // relative interior.
+    std::array<Int, D> p, q;
+    Int den = 1;
+    bool infinite = false;
+    for (const ExactPoint<D>* point : on) {
+        for (int c = 0; c < D; ++c) {
+            p[c] = p[c] * point->den + point->p[c] * den;
+            q[c] = q[c] * point->den + point->q[c] * den;
+        }
+        den *= point->den;
+        infinite |= point->infinite;
+    }
+    ExactGerm<D> germ;
+    germ.den = den * Int(static_cast<int64_t>(on.size()));
+    const int layer = regions.line_layer[at.facet + static_cast<size_t>(k)];
+    const int unit = regions.line_unit[at.facet + static_cast<size_t>(k)];
+    const int beyond = regions.line_piece[at.facet + static_cast<size_t>(k)];
     std::array<Int, D> outward = unit_line<D>(problem, layer, unit, beyond, pattern).a;
     if (net.layers[layer].is_max() || net.piece(pattern, layer, unit) != 0)
         for (Int& v : outward) v.negate();
-    germ.levels = {inside, outward};
+    if (infinite) {
+        germ.levels = {q, p, outward};
+        germ.unit_level = 1;
+    } else {
+        germ.levels = {p, outward};
+    }
     GermSigns signs;
     if (!problem.exact->forward(germ, signs, nullptr, &stop)) throw Stopped{};
     std::vector<uint8_t> out(static_cast<size_t>(net.pattern_bytes()), 0);
@@ -164,7 +208,14 @@ std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>&
     index.reserve(count);
     for (size_t r = 0; r < count; ++r)
         index.emplace(key(regions.patterns.data() + r * bytes), static_cast<int32_t>(r));
-    const std::vector<size_t> starts = vertex_starts<D>(regions);
+    const std::vector<size_t> starts = facet_starts<D>(regions);
+    std::vector<size_t> listed(count + 1, 0);  // where the facets' vertices begin
+    if constexpr (D > 2)
+        for (size_t r = 0; r < count; ++r) {
+            listed[r + 1] = listed[r];
+            for (size_t f = starts[r]; f < starts[r + 1]; ++f)
+                listed[r + 1] += regions.facet_size[f];
+        }
     std::vector<int32_t> out(starts.back(), kBoundary);
     std::vector<uint8_t> flipped(bytes);
     const bool windows = std::any_of(net.layers.begin(), net.layers.end(),
@@ -175,16 +226,17 @@ std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>&
             const int layer = regions.line_layer[v];
             if (layer < 0) continue;
             auto found = index.end();
-            if (!(regions.flags[v] & 2)) {
+            if (!(regions.coincident[v])) {
                 std::memcpy(flipped.data(), regions.patterns.data() + r * bytes, bytes);
                 net.set_piece(flipped.data(), layer, regions.line_unit[v], regions.line_piece[v]);
                 found = index.find(key(flipped.data()));
             }
             // Beyond the edge slots of a window that were the same function may differ, and so the
             // piece of a window whose winner the unit feeds: only the exact look tells.
-            if (regions.flags[v] & 2 || (found == index.end() && windows)) {
-                flipped = pattern_beyond<D>(problem, regions, static_cast<int64_t>(r), starts[r],
-                                            static_cast<int>(v - starts[r]), stop);
+            if (regions.coincident[v] || (found == index.end() && windows)) {
+                flipped = pattern_beyond<D>(problem, regions, static_cast<int64_t>(r),
+                                            {starts[r], listed[r]}, static_cast<int>(v - starts[r]),
+                                            stop);
                 found = index.find(key(flipped.data()));
             }
             out[v] = found == index.end() ? kUnknown : found->second;
@@ -200,7 +252,7 @@ std::vector<int32_t> linear_regions(const Problem<D>& problem, const RegionBatch
     const size_t bytes = static_cast<size_t>(net.pattern_bytes());
     const size_t count = static_cast<size_t>(regions.count);
     const size_t entries = static_cast<size_t>(net.output_size()) * D;
-    const std::vector<size_t> starts = vertex_starts<D>(regions);
+    const std::vector<size_t> starts = facet_starts<D>(regions);
     std::vector<int32_t> root(count);
     std::iota(root.begin(), root.end(), 0);
     auto find = [&](int32_t r) {
@@ -258,9 +310,8 @@ template <int D>
 std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const RegionBatch<D>& regions,
                                           int64_t index) {
     PLV_EXPECT(index >= 0 && index < regions.count, "region index out of range");
-    size_t at = 0;
-    for (int64_t r = 0; r < index; ++r) at += static_cast<size_t>(regions.vertex_count[r]);
-    std::vector<ExactPoint<D>> out = local_vertices<D>(problem, regions, index, at);
+    std::vector<ExactPoint<D>> out =
+        local_vertices<D>(problem, regions, index, place_of<D>(regions, index));
     for (ExactPoint<D>& point : out) point = problem.frame.to_user(point);
     return out;
 }
@@ -273,7 +324,6 @@ std::vector<ExactPoint<D>> exact_vertices(const Problem<D>& problem, const Regio
                                                     const std::vector<int32_t>&, StopToken&); \
     template std::vector<ExactPoint<D>> exact_vertices<D>(const Problem<D>&,                  \
                                                           const RegionBatch<D>&, int64_t);
-PLV_INSTANTIATE(1)
-PLV_INSTANTIATE(2)
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

@@ -35,7 +35,7 @@ private:
 inline constexpr int32_t kBoundary = -1;  // the edge lies on the domain's boundary
 inline constexpr int32_t kUnknown = -2;   // the neighbour is not in the list (an incomplete run)
 
-// Neighbour of each region across each of its edges (1-D: ends), in the order of the vertex list.
+// Neighbour of each region across each of its facets, in the order of the list of facets.
 template <int D>
 std::vector<int32_t> neighbours(const Problem<D>& problem, const RegionBatch<D>& regions,
                                 StopToken& stop);

@@ -54,7 +54,9 @@ struct EnumerateStats {
     void add(const EnumerateStats& other);
 };
 
-// A run of regions in walking order, as flat arrays. Coordinates are the user's.
+// A run of regions in walking order, as flat arrays. Coordinates are the user's. In one and two
+// dimensions facet k of a region goes from its vertex k to the next (in 1-D it is that vertex), and
+// the arrays of facets below are those of vertices; from three on facets are listed on their own.
 template <int D>
 struct RegionBatch {
     int64_t subtree = 0;
@@ -62,23 +64,26 @@ struct RegionBatch {
     std::vector<uint8_t> patterns;      // count x pattern_bytes
     std::vector<int32_t> vertex_count;  // count
     std::vector<double> vertices;       // all vertices x D; a direction for a vertex at infinity
-    std::vector<int32_t>
-        line_layer;  // all vertices: of the edge to the next vertex (1-D: of the vertex)
+    std::vector<int32_t> line_layer;    // all facets: whose line it lies on
     std::vector<int32_t> line_unit;   // constraint or side number for negative kinds (see LineKind)
-    std::vector<int32_t> line_piece;  // the unit's piece beyond the edge; -1 for negative kinds
-    std::vector<uint8_t>
-        flags;  // bit 0: at infinity; bit 1: other units vanish along the edge as well
-    std::vector<int32_t> points;       // exact mode: index into `exact`
-    std::vector<ExactPoint<D>> exact;  // the user's coordinates, canonical
-    std::vector<double> jacobian;      // count x outputs x D
-    std::vector<double> offset;        // count x outputs
+    std::vector<int32_t> line_piece;  // the unit's piece beyond the facet; -1 for negative kinds
+    std::vector<uint8_t> flags;       // all vertices, bit 0: at infinity
+    std::vector<uint8_t> coincident;  // all facets: 1 if other units vanish all over it as well
+    std::vector<int32_t> facet_count;   // count; empty in one and two dimensions
+    std::vector<int32_t> facet_size;    // all facets: how many vertices lie on it; likewise
+    std::vector<int32_t> facet_vertex;  // their numbers in the region, facet after facet; likewise
+    std::vector<int32_t> points;        // exact mode: index into `exact`
+    std::vector<ExactPoint<D>> exact;   // the user's coordinates, canonical
+    std::vector<double> jacobian;       // count x outputs x D
+    std::vector<double> offset;         // count x outputs
     std::vector<double> map_error;  // count: bound of every entry of the local map's rows, summed
                                     // over their columns
 
     // All arrays but `exact`.
     auto arrays() {
         return std::tie(patterns, vertex_count, vertices, line_layer, line_unit, line_piece, flags,
-                        points, jacobian, offset, map_error);
+                        coincident, facet_count, facet_size, facet_vertex, points, jacobian, offset,
+                        map_error);
     }
 };
 

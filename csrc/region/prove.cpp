@@ -1,6 +1,7 @@
 #include "region/prove.hpp"
 
 #include "base/contract.hpp"
+#include "geom/dimension.hpp"
 #include "proof/writer.hpp"
 
 namespace plv {
@@ -37,7 +38,8 @@ RegionListBody region_list_body(const Problem<D>& problem, const RegionBatch<D>&
     return body;
 }
 
-template RegionListBody region_list_body<1>(const Problem<1>&, const RegionBatch<1>&);
-template RegionListBody region_list_body<2>(const Problem<2>&, const RegionBatch<2>&);
+#define PLV_INSTANTIATE(D) \
+    template RegionListBody region_list_body<D>(const Problem<D>&, const RegionBatch<D>&);
+PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv

@@ -262,7 +262,9 @@ uint64_t Walker<D>::test_known(int l, size_t word, Cell cell, uint64_t& positive
 template <int D>
 void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
     const bool last = l + 1 == depth_;
-    if (!in_subtree_ && (depth >= claim_depth_ || (last && list.n <= 2))) {
+    const bool counts = last && counting_;
+    if (!in_subtree_ &&
+        (depth >= claim_depth_ || (last && list.n <= 2) || (counts && options_.threads == 1))) {
         // The top of the tree is walked by every thread; this subtree by the one that claims it.
         if (!claim()) return;
         in_subtree_ = true;
@@ -284,7 +286,7 @@ void Walker<D>::descend(int l, Cell cell, Conflicts list, int depth) {
         descend_led(l, cell, list, depth);
         return;
     }
-    if (last && counting_ && list.n <= count_below_) {
+    if (counts && in_subtree_ && list.n <= count_below_) {
         const int64_t cells = count_cells(cell, list);
         count_ += cells;
         if (cells > 0) return;

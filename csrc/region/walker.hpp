@@ -245,6 +245,8 @@ private:
     void mark_known_zeros(int l, size_t word, Cell cell, uint64_t units);
     void region(Cell cell);
     void emit(Cell cell);
+    void emit_facets(const Cell& cell);
+    std::vector<std::vector<int32_t>> facet_vertices(const Cell& cell) const;
     void flush();
     void ties(Cell cell);
     void winners(Cell cell, int outputs, std::vector<uint8_t>& out);

@@ -456,6 +456,30 @@ void Walker<D>::meet_lines() {
 // ---------------------------------------------------------------------------------------------------------------
 // facets and what lies on them
 
+// The vertices on each listed facet; none where it is no facet of the cell any more, but an edge or
+// less.
+template <int D>
+std::vector<std::vector<int32_t>> Walker<D>::facet_vertices(const Cell& cell) const {
+    std::vector<std::vector<int32_t>> out(static_cast<size_t>(cell.facet_count));
+    bool simple = true;
+    for (int k = 0; k < cell.n; ++k) {
+        const uint64_t* bits = bits_.data() + cell.bits + static_cast<size_t>(k) * cell.words;
+        int on = 0;
+        each_bit(bits, cell.words, [&](int f) {
+            out[f].push_back(k);
+            ++on;
+        });
+        simple &= on == D;
+    }
+    if (simple) return out;
+    for (size_t f = 0; f < out.size(); ++f)
+        for (size_t g = 0; g < out.size() && !out[f].empty(); ++g)
+            if (out[f].size() < out[g].size() &&
+                std::includes(out[g].begin(), out[g].end(), out[f].begin(), out[f].end()))
+                out[f].clear();
+    return out;
+}
+
 // Whether vertex k of the cell lies by definition on the zero of a row that is the activation of a
 // unit: then the row vanishes there, whatever floating point says.
 template <int D>
@@ -593,24 +617,25 @@ int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall) 
     return static_cast<int32_t>(lines_.size()) - 1;
 }
 
-#define PLV_INSTANTIATE(D)                                                                    \
-    template typename Walker<D>::Mark Walker<D>::mark() const;                                \
-    template void Walker<D>::release(const Mark& to);                                         \
-    template VertexBlock Walker<D>::block(Cell cell) const;                                   \
-    template typename Walker<D>::Cell Walker<D>::root_cell();                                 \
-    template typename Walker<D>::Cell Walker<D>::copy_cell(const Cell& cell);                 \
-    template void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line,     \
-                                            Cell children[2]);                                \
-    template bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const;                \
-    template void Walker<D>::mark_zero_edges(Cell cell);                                      \
-    template void Walker<D>::mark_known_zeros(int l, size_t word, Cell cell, uint64_t units); \
-    template const ExactLine<D>& Walker<D>::exact_line(int32_t line);                         \
-    template int32_t Walker<D>::intern(Cell cell, int k);                                     \
-    template int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall); \
-    template void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs);                \
-    template void Walker<D>::join_cuts(const Cell& cell, bool simple);                        \
-    template void Walker<D>::cut_vertices(const Cell& cell, bool simple, int32_t line);       \
-    template void Walker<D>::meet_lines();                                                    \
+#define PLV_INSTANTIATE(D)                                                                        \
+    template typename Walker<D>::Mark Walker<D>::mark() const;                                    \
+    template void Walker<D>::release(const Mark& to);                                             \
+    template VertexBlock Walker<D>::block(Cell cell) const;                                       \
+    template typename Walker<D>::Cell Walker<D>::root_cell();                                     \
+    template typename Walker<D>::Cell Walker<D>::copy_cell(const Cell& cell);                     \
+    template void Walker<D>::build_children(Cell cell, const int8_t* signs, int32_t line,         \
+                                            Cell children[2]);                                    \
+    template std::vector<std::vector<int32_t>> Walker<D>::facet_vertices(const Cell& cell) const; \
+    template bool Walker<D>::vanishes(int l, int row, Cell cell, int k) const;                    \
+    template void Walker<D>::mark_zero_edges(Cell cell);                                          \
+    template void Walker<D>::mark_known_zeros(int l, size_t word, Cell cell, uint64_t units);     \
+    template const ExactLine<D>& Walker<D>::exact_line(int32_t line);                             \
+    template int32_t Walker<D>::intern(Cell cell, int k);                                         \
+    template int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall);     \
+    template void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs);                    \
+    template void Walker<D>::join_cuts(const Cell& cell, bool simple);                            \
+    template void Walker<D>::cut_vertices(const Cell& cell, bool simple, int32_t line);           \
+    template void Walker<D>::meet_lines();                                                        \
     template bool Walker<D>::is_simple(const uint64_t* facets, int words) const;
 PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 

@@ -37,16 +37,11 @@ void Walker<D>::emit(Cell cell) {
     out.patterns.pop_back();
     out.vertex_count.push_back(cell.n);
     const Frame<D>& frame = problem_.frame;
-    const bool all_coincident = depth_ > 0 && levels_[depth_ - 1].zero_unit;
-    const size_t at = out.line_layer.size(), total = at + static_cast<size_t>(cell.n);
+    const size_t at = out.flags.size(), total = at + static_cast<size_t>(cell.n);
     out.vertices.resize(total * D);
-    out.line_layer.resize(total);
-    out.line_unit.resize(total);
-    out.line_piece.resize(total);
     out.flags.resize(total);
     for (int k = 0; k < cell.n; ++k) {
         const Vertex<D>& v = vertices_[cell.at + k];
-        const Line& line = lines_[v.line];
         const bool infinite = v.x[D] == 0.0;
         double* x = out.vertices.data() + (at + k) * D;
         double size = 1.0;
@@ -59,18 +54,10 @@ void Walker<D>::emit(Cell cell) {
             for (int c = 0; c < D; ++c)
                 x[c] = Int::ratio(infinite ? point.q[c] : point.p[c], point.den);
         }
-        const Wall& wall = line.wall;
-        out.line_layer[at + k] = wall.layer;
-        out.line_unit[at + k] = wall.window >= 0 ? wall.window : wall.entry;
-        int beyond = -1;
-        if (wall.window >= 0)
-            beyond = levels_[wall.layer].piece(wall.window) == wall.a ? wall.b : wall.a;
-        else if (wall.layer >= 0)
-            beyond = !levels_[wall.layer].on.get(wall.entry);
-        out.line_piece[at + k] = beyond;
-        out.flags[at + k] = static_cast<uint8_t>(infinite | (v.coincident || all_coincident) << 1);
-        if (options_.decide != Decide::filtered) out.points.push_back(v.point);
+        out.flags[at + k] = infinite;
+        if (options_.decide != Decide::filtered) out.points.push_back(vertices_[cell.at + k].point);
     }
+    emit_facets(cell);
     if (depth_ > 0) prepare_map(depth_);
     const Level& s = levels_[depth_];
     double error = 0.0;
@@ -87,6 +74,40 @@ void Walker<D>::emit(Cell cell) {
     }
     out.map_error.push_back(error);
     if (++out.count >= sink_.batch) flush();
+}
+
+template <int D>
+void Walker<D>::emit_facets(const Cell& cell) {
+    RegionBatch<D>& out = batch_;
+    const bool all_coincident = depth_ > 0 && levels_[depth_ - 1].zero_unit;
+    const auto put = [&](int32_t line, bool coincident) {
+        const Wall& wall = lines_[line].wall;
+        int beyond = -1;
+        if (wall.window >= 0)
+            beyond = levels_[wall.layer].piece(wall.window) == wall.a ? wall.b : wall.a;
+        else if (wall.layer >= 0)
+            beyond = !levels_[wall.layer].on.get(wall.entry);
+        out.line_layer.push_back(wall.layer);
+        out.line_unit.push_back(wall.window >= 0 ? wall.window : wall.entry);
+        out.line_piece.push_back(beyond);
+        out.coincident.push_back(coincident || all_coincident);
+    };
+    if constexpr (D <= 2) {
+        for (int k = 0; k < cell.n; ++k)
+            put(vertices_[cell.at + k].line, vertices_[cell.at + k].coincident);
+    } else {
+        const std::vector<std::vector<int32_t>> facets = facet_vertices(cell);
+        int count = 0;
+        for (int f = 0; f < cell.facet_count; ++f) {
+            if (facets[f].empty()) continue;
+            const Facet& facet = facets_[cell.facets + f];
+            put(facet.line, facet.coincident);
+            out.facet_size.push_back(static_cast<int32_t>(facets[f].size()));
+            out.facet_vertex.insert(out.facet_vertex.end(), facets[f].begin(), facets[f].end());
+            ++count;
+        }
+        out.facet_count.push_back(count);
+    }
 }
 
 template <int D>

@@ -64,7 +64,7 @@ def read_domain(
     space: bool = False,
     polygon: str | None = None,
 ) -> Domain:
-    """The domain that the options describe, of dimension 1 or 2 (default: [-1, 1] per coordinate).
+    """The domain that the options describe (default: [-1, 1] per coordinate).
 
     ``slice_file`` and ``segment`` place a plane or a line in the input space; the other options
     then speak about the coordinates ``t`` in it.
@@ -75,6 +75,7 @@ def read_domain(
         On options that contradict each other, cannot be read or do not fit the network.
     """
     from plverify.domain import Box, Slice, Space
+    from plverify.question import MAX_DIMENSION
 
     refuse_both({"--slice": slice_file, "--segment": segment})
     refuse_both({"--box": box, "--space": space or None, "--polygon": polygon})
@@ -87,15 +88,18 @@ def read_domain(
     elif segment is not None:
         origin, basis = _read_segment(segment, n)
         stored = (0, 1)
-    elif n > 2:
+    elif n > MAX_DIMENSION:
         raise InputError(
-            f"the model has {n} inputs and regions are enumerated in 1 or 2 dimensions: give a "
+            f"the model has {n} inputs and regions are enumerated in at most {MAX_DIMENSION} "
+            "dimensions: give a "
             f"plane by --slice FILE.npz with arrays origin ({n},) and basis ({n}, 2), or a line "
             f"by --segment 'a1,...,a{n};b1,...,b{n}'"
         )
     dim = n if basis is None else _columns(basis)
-    if dim > 2:
-        raise InputError(f"the slice has {dim} dimensions, regions are enumerated in 1 or 2")
+    if dim > MAX_DIMENSION:
+        raise InputError(
+            f"the slice has {dim} dimensions, regions are enumerated in at most {MAX_DIMENSION}"
+        )
     inner: Domain
     if space:
         inner = Space(dim)

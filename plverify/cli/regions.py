@@ -95,11 +95,11 @@ def regions(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count the regions of a network on a box, plane or line, exactly.
+    """Count the regions of a network on a box, slice or line, exactly.
 
     An activation region is a full-dimensional set of inputs with one activation pattern; a linear
-    region a maximal union of those with one affine map. Models of more than two inputs need a
-    --slice or a --segment. Ctrl-C and --timeout print what is found so far, marked incomplete.
+    region a maximal union of those with one affine map. Models of more than eight inputs need
+    a --slice or a --segment. Ctrl-C and --timeout print what is found so far, marked incomplete.
 
     Example: plverify regions model.onnx --box -1,1 --plot regions.png
     """
@@ -119,6 +119,11 @@ def regions(
 
     net = load(model)
     domain = read_domain(net, box, slice_file, segment, space, polygon)
+    if domain.dim > 2 and (plot is not None or proof is not None):
+        option = "--plot" if plot is not None else "--proof"
+        raise InputError(
+            f"{option} is for one and two dimensions, this domain has {domain.dim}: give a --slice"
+        )
     if layer is not None and not 0 <= layer < len(net.widths):
         raise InputError(f"--layer is {layer}, the model has {plural(len(net.widths), 'layer')}")
     limit = timeout if timeout is None or timeout < 1e9 else None
