@@ -50,6 +50,13 @@ struct WindowTable {
     bool nonnegative;
 };
 
+// One end of an edge on which some row vanishes in between: the values of all rows there with their
+// bounds, and the weight of the *other* end's values with its error.
+struct MixEnd {
+    const double *z, *bound;
+    double weight, error;
+};
+
 // Stands for what is not known of a row's range.
 inline constexpr double kFar = 1e300;
 
@@ -89,6 +96,16 @@ struct KernelTable {
     // e * kPad + v, a by rows (line, coordinate). `error` bounds the error of a line's columns in
     // sum; `delta` that of the coordinates, infinite where nothing is known.
     void (*meet)(const double* a, const double* c, const double* error, double* x, double* delta);
+    // Values of blocks * kPad rows at the vertices, vertex after vertex, and for every row the
+    // bound of their errors.
+    void (*values)(const double* m, int stride, int blocks, const double* error,
+                   const VertexBlock& v, double* z, double* bound);
+    // Values between two points: u.weight times v's plus v.weight times u's, with bounds.
+    void (*mix)(int blocks, const MixEnd& u, const MixEnd& v, double* z, double* bound);
+    // Signs of rows whose values at `count` vertices are known; the bounds of vertex k are at
+    // bound[k * step].
+    void (*judge)(int blocks, int count, const double* z, const double* bound, int step,
+                  const SignMasks& out);
     // Upper bound (up to rounding) of the sum of (E_r + k S_r)^2 over rows whose bit is clear in
     // `skip` (null: all rows), S_r = sum of the absolute values of the row's columns.
     double (*mass)(const double* m, int stride, int blocks, const RowError& error, double k,

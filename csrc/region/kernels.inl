@@ -370,11 +370,80 @@ static void meet_all(const double* a, const double* c, const double* error, doub
     }
 }
 
+// The threshold T of classify, and the values of rows at every vertex.
+template <int NC>
+static void values(const double* m, int stride, int blocks, const double* error,
+                   const VertexBlock& v, double* z, double* bound) {
+    const Vec rho = set1(v.rho), delta = set1(v.delta), eval = set1(detail::kEvalOf<NC - 1>);
+    for (int r = 0; r < blocks * kPad; r += kLanes) {
+        Vec a[NC];
+        for (int c = 0; c < NC; ++c) a[c] = load(m + c * stride + r);
+        Vec gradient = abs(a[0]);
+        for (int c = 1; c + 1 < NC; ++c) gradient = add(gradient, abs(a[c]));
+        const Vec size = add(gradient, abs(a[NC - 1])), e = load(error + r);
+        store(bound + r, fma(fma(eval, size, e), rho, mul(fma(set1(2.0), e, gradient), delta)));
+        const double* x = v.x;
+        for (int k = 0; k < v.count; ++k, x += v.step)
+            store(z + k * blocks * kPad + r, value<NC>(a, x));
+    }
+}
+
+static void mix(int blocks, const MixEnd& u, const MixEnd& v, double* z, double* bound) {
+    const Vec p = set1(u.weight), q = set1(v.weight), dp = set1(u.error), dq = set1(v.error);
+    const Vec up = set1(1 + 0x1p-40), rounding = set1(8 * 0x1p-53), tiny = set1(1e-290);
+    for (int r = 0; r < blocks * kPad; r += kLanes) {
+        const Vec zu = load(u.z + r), zv = load(v.z + r), eu = load(u.bound + r),
+                  ev = load(v.bound + r);
+        const Vec su = abs(zu), sv = abs(zv);
+        store(z + r, fma(p, zv, mul(q, zu)));
+        Vec e = fma(p, ev, mul(q, eu));
+        e = fma(dp, add(sv, ev), e);
+        e = fma(dq, add(su, eu), e);
+        e = fma(rounding, fma(p, sv, mul(q, su)), e);
+        store(bound + r, fma(e, up, tiny));
+    }
+}
+
+static void judge(int blocks, int count, const double* z, const double* bound, int step,
+                  const SignMasks& out) {
+    for (int b = 0; b < blocks; ++b) {
+        unsigned positive = 0, negative = 0, crossing = 0;
+        for (int h = 0; h < kPad; h += kLanes) {
+            const int r = b * kPad + h;
+            constexpr unsigned all = (1u << kLanes) - 1;
+            unsigned every_up = all, every_down = all, some_up = 0, some_down = 0;
+            for (int k = 0; k < count; ++k) {
+                const Vec value = load(z + k * blocks * kPad + r), e = load(bound + k * step + r);
+                const unsigned up = gt(value, e), down = gt(sub(zero(), value), e);
+                every_up &= up;
+                every_down &= down;
+                some_up |= up;
+                some_down |= down;
+            }
+            positive |= every_up << h;
+            negative |= every_down << h;
+            crossing |= (some_up & some_down) << h;
+        }
+        out.positive[b] = static_cast<uint8_t>(positive);
+        out.negative[b] = static_cast<uint8_t>(negative);
+        out.crossing[b] = static_cast<uint8_t>(crossing);
+    }
+}
+
 template <int NC>
 constexpr KernelTable table() {
-    return {&accumulate<NC>,      &accumulate_groups<NC>,  &classify<NC>,
-            &classify_ranges<NC>, &classify_unchecked<NC>, &leaders,
-            &windows<NC>,         &meet_all<NC>,           &mass<NC>};
+    return {&accumulate<NC>,
+            &accumulate_groups<NC>,
+            &classify<NC>,
+            &classify_ranges<NC>,
+            &classify_unchecked<NC>,
+            &leaders,
+            &windows<NC>,
+            &meet_all<NC>,
+            &values<NC>,
+            &mix,
+            &judge,
+            &mass<NC>};
 }
-static constexpr KernelTable kTables[kMaxDimension] = {table<2>(), table<3>(), table<4>(),
-                                                       table<5>(), table<6>(), table<7>(), table<8>(), table<9>()};
+static constexpr KernelTable kTables[kMaxDimension] = {
+    table<2>(), table<3>(), table<4>(), table<5>(), table<6>(), table<7>(), table<8>(), table<9>()};

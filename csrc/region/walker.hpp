@@ -180,11 +180,18 @@ private:
     void split(int l, Cell cell, Conflicts list, int depth);
     void leaf(int l, Cell cell, int depth);
     int64_t count_cells(const Cell& cell, const Conflicts& list);
-    bool count_sections(const Cell& cell, const Conflicts& list, int64_t& total);
-    bool section(const Cell& cell, const Conflicts& list, int i, Cell& out);
-    bool distinct(const Conflicts& list, int32_t line);
-    Conflicts pick_rows(const Conflicts& list, size_t picks, int n);
-    bool is_simple(const uint64_t* facets, int words) const;
+    // A section of a cell with the values of n units at its vertices: of vertex k from
+    // values_[values + k stride] on, and their bounds from values_[bounds + k step] on.
+    struct Section {
+        Cell cell;
+        int dimension, n, stride, step;
+        size_t values, bounds;
+    };
+    bool count_sections(const Section& s, int64_t& total);
+    bool cut_section(const Section& s, int i);
+    void pick_values(size_t z, size_t e, int stride, size_t picks, Section& to);
+    bool distinct(const double* z, const double* e, int stride, size_t picks);
+    static bool is_simple(const uint64_t* facets, int words, int few);
     Conflicts child_conflicts(int l, Cell child, const Conflicts& parent);
     void classify_list(const Conflicts& list, const VertexBlock& v, const SignMasks& masks);
     void build_children(Cell cell, const int8_t* signs, int32_t line, Cell out[2]);
@@ -303,12 +310,12 @@ private:
     Stack<uint64_t> cut_bits_;
     Stack<int32_t> touching_, renamed_;
     Stack<Vertex<D>> fresh_;
+    Stack<double> values_;
     std::vector<std::pair<uint64_t, int32_t>> pairing_;
     std::vector<uint64_t> shared_, used_;
     std::vector<int32_t> numbers_, candidates_;
-    std::vector<int32_t> fixed_;  // lines of the section that is being counted
+    int dimension_ = D;  // of the cell or section whose cuts are joined
     std::vector<const RoundedLine<D>*> meets_;
-    std::vector<RoundedLine<D>> units_;
     int count_below_ = 1 << 30;  // longer lists are split, not counted
     std::vector<const ExactLine<D>*> exact_;
     std::vector<Line> lines_;

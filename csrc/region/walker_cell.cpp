@@ -211,10 +211,9 @@ void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs) {
     }
 }
 
-// Whether an edge lies on as few facets as an edge can, given the facets through it.
+// Whether an edge lies on no more than `few` facets, given the facets through it.
 template <int D>
-bool Walker<D>::is_simple(const uint64_t* facets, int words) const {
-    const int few = D - 1 - static_cast<int>(fixed_.size());
+bool Walker<D>::is_simple(const uint64_t* facets, int words, int few) {
     return words == 1 ? has_bits(*facets, few) : count_bits(facets, words) == few;
 }
 
@@ -225,7 +224,7 @@ void Walker<D>::join_cuts(const Cell& cell, bool simple) {
     const int n = static_cast<int>(cuts_.size() + touching_.size()), words = cell.words;
     const uint64_t* bits = cut_bits_.data();
     const int old = static_cast<int>(cuts_.size());
-    const int dimension = D - static_cast<int>(fixed_.size());
+    const int dimension = dimension_;
     if (simple && words == 1) {
         if (n <= kManyCuts) {
             for (int a = 0; a < n; ++a)
@@ -284,7 +283,7 @@ void Walker<D>::split_polytope(const Cell& cell, const int8_t* signs, int32_t li
     const int cuts = static_cast<int>(cuts_.size()), words = cell.words;
     bool simple = touching_.size() == 0;
     for (int j = 0; j < cuts && simple; ++j)
-        simple = is_simple(cut_bits_.data() + static_cast<size_t>(j) * words, words);
+        simple = is_simple(cut_bits_.data() + static_cast<size_t>(j) * words, words, D - 1);
     join_cuts(cell, simple);
     cut_vertices(cell, simple, line);
     renamed_.shrink(0);
@@ -374,7 +373,6 @@ void Walker<D>::cut_vertices(const Cell& cell, bool simple, int32_t line) {
             candidates_.clear();
             each_bit(cut_bits_.data() + j * words, cell.words,
                      [&](int f) { candidates_.push_back(facets_[cell.facets + f].line); });
-            candidates_.insert(candidates_.end(), fixed_.begin(), fixed_.end());
             if (!simple) choose_lines(line);
             for (int k = 0; k + 1 < D; ++k) meets_.push_back(&lines_[candidates_[k]].rounded);
             meets_.push_back(&lines_[line].rounded);
@@ -634,9 +632,7 @@ int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall) 
     template int32_t Walker<D>::push_line(const double* row, double error, const Wall& wall);     \
     template void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs);                    \
     template void Walker<D>::join_cuts(const Cell& cell, bool simple);                            \
-    template void Walker<D>::cut_vertices(const Cell& cell, bool simple, int32_t line);           \
-    template void Walker<D>::meet_lines();                                                        \
-    template bool Walker<D>::is_simple(const uint64_t* facets, int words) const;
+    template bool Walker<D>::is_simple(const uint64_t* facets, int words, int few);
 PLV_EACH_DIMENSION(PLV_INSTANTIATE)
 
 }  // namespace plv
