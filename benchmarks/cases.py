@@ -11,10 +11,11 @@ Where a count comes from is written beside it:
 
 * ``peers``: at least two independent public or reference methods agree on it;
 * ``reference``: `plverify.reference`, which shares no code and no algorithm with the engine;
+* ``both counts``: the engine's answer, by counting sections and by listing the cells;
 * ``checked proof``: the engine's answer, its proof accepted by `plverify.checker`.
 
 Goals are CPU seconds of one thread for a count, on a 2-core Xeon with AVX-512 (2 MiB of L2 a core);
-`best` is the best public tool's figure there, one thread as well (SyReNN, C++, in all cases).
+`best` is the best public tool's figure there, one thread as well (in two dimensions SyReNN, C++).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "regions"
 
 @dataclass(frozen=True)
 class Case:
-    """A network on a domain of one or two dimensions.
+    """A network on a domain.
 
     Attributes
     ----------
@@ -172,6 +173,13 @@ CASES = (
         0.5,
         file="lenet_1x28x28.onnx",
     ),
+    Case("3-16-16-1", deep(3, 16, 2), "box", 1276, "peers", 0.002, 0.018, quick=True),
+    Case("3-32-32-1", deep(3, 32, 2), "box", 11512, "peers", 0.015, 0.18, quick=True),
+    Case("3-64-64-1", deep(3, 64, 2), "box", 93425, "both counts", 0.25, 3.3),
+    Case("4-16-16-1", deep(4, 16, 2), "box", 6658, "peers", 0.01, 0.062, quick=True),
+    Case("6-16-16-1", deep(6, 16, 2), "box", 35227, "both counts", 0.13, 1.27),
+    Case("8-16-1", deep(8, 16, 1), "box", 16730, "peers", 0.15, 1.8),
+    Case("10-12-12-1", deep(10, 12, 2), "box", 95492, "both counts", 2.0),
     Case("2-32x10-1", deep(2, 32, 10), "box", 1599, "reference", quick=True),
     Case("2-256x3-1 no bias", deep(2, 256, 3), "box", 1594, "checked proof", biased=False),
     Case("2-32x3-1 leaky", deep(2, 32, 3), "box", 1235, "reference", quick=True, slope=0.01),

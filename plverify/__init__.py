@@ -15,6 +15,9 @@ except ImportError as error:
         f"from its source folder ({error})"
     ) from None
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from plverify import theory
 from plverify.boundary import (
     BoundaryDistance,
@@ -39,14 +42,23 @@ from plverify.partition import (
 from plverify.region import Region
 from plverify.result import Status
 
+if TYPE_CHECKING:
+    from plverify.convex import ConvexDifference, difference_of_convex
+    from plverify.mesh import Mesh, level_set
+    from plverify.study import Along, Checkpoint, TrainingStudy, regions_along, training_study
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "Along",
     "BoundaryDistance",
     "Box",
+    "Checkpoint",
+    "ConvexDifference",
     "DecisionBoundary",
     "InputError",
     "Knots",
+    "Mesh",
     "MissingExtra",
     "Network",
     "Polytope",
@@ -56,14 +68,42 @@ __all__ = [
     "Slice",
     "Space",
     "Status",
+    "TrainingStudy",
     "boundary_distance",
     "check",
     "count_regions",
     "decision_boundary",
+    "difference_of_convex",
     "knots",
+    "level_set",
     "load",
     "regions",
+    "regions_along",
     "segment",
     "stream_regions",
     "theory",
+    "training_study",
 ]
+
+# What few sessions need is imported when first asked for: `import plverify` stays quick.
+_LATER = {
+    "ConvexDifference": "convex",
+    "difference_of_convex": "convex",
+    "Mesh": "mesh",
+    "level_set": "mesh",
+    "Along": "study",
+    "Checkpoint": "study",
+    "TrainingStudy": "study",
+    "regions_along": "study",
+    "training_study": "study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'plverify' has no attribute {name!r}")
+    return getattr(import_module(f"plverify.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATER])

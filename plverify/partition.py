@@ -1,4 +1,4 @@
-"""The partition of a domain into activation regions, exactly, in one to eight dimensions.
+"""The partition of a domain into activation regions, exactly, in one to ten dimensions.
 
 `regions` lists them, `count_regions` counts in constant memory, `stream_regions` hands them out in
 batches, `knots` gives the breakpoints on a line. Counts, patterns, adjacency and merging to linear
@@ -96,7 +96,7 @@ def count_regions(
     Parameters
     ----------
     net : Network
-    domain : Box, Polytope, Slice or Space of at most eight dimensions
+    domain : Box, Polytope, Slice or Space of at most ten dimensions
     threads : int
         The count does not depend on it.
     timeout : float, optional
@@ -108,7 +108,7 @@ def count_regions(
     ------
     InputError
         If the domain has no interior, another ambient dimension than the network has inputs, or
-        more than eight dimensions.
+        more than ten dimensions.
 
     Notes
     -----
@@ -360,7 +360,7 @@ def regions(
     exact: bool = False,
     progress: Progress | None = None,
 ) -> RegionSet:
-    """List the activation regions of a network on a domain of at most eight dimensions.
+    """List the activation regions of a network on a domain of at most ten dimensions.
 
     Parameters
     ----------

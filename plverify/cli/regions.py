@@ -68,6 +68,14 @@ def regions(
             metavar="POINTS",
         ),
     ] = None,
+    along: Annotated[
+        str | None,
+        typer.Option(
+            help="Follow the path through given inputs: an npz file with an array points (m, n), "
+            "also called X.",
+            metavar="PATH.npz",
+        ),
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="Only count, in constant memory.")] = False,
     threads: Annotated[
         int, typer.Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
@@ -98,12 +106,21 @@ def regions(
     """Count the regions of a network on a box, slice or line, exactly.
 
     An activation region is a full-dimensional set of inputs with one activation pattern; a linear
-    region a maximal union of those with one affine map. Models of more than eight inputs need
+    region a maximal union of those with one affine map. Models of more than ten inputs need
     a --slice or a --segment. Ctrl-C and --timeout print what is found so far, marked incomplete.
 
     Example: plverify regions model.onnx --box -1,1 --plot regions.png
     """
     _check_options(count, threads, timeout, {"--plot": plot, "--out": out, "--proof": proof})
+    if along is not None:
+        from plverify.cli.along import run_along
+
+        others: dict[str, Any] = {"--box": box, "--slice": slice_file, "--segment": segment}
+        others |= {"--space": space or None, "--polygon": polygon, "--count": count or None}
+        others |= {"--out": out, "--proof": proof, "--layer": layer}
+        others |= {"--color": None if color == "map" else color}
+        workers = threads or cores()
+        run_along(model, along, workers, timeout, plot, json=json, others=others)
     if plot is not None:
         from plverify.report.plots import COLORS, check_target
 
