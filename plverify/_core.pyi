@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'kernel_isa', 'max_dimension', 'stream']
+__all__: list[str] = ['Complex1', 'Complex10', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'Complex9', 'Net', 'Stream1', 'Stream10', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'Stream9', 'asserts_on', 'enumerate', 'kernel_isa', 'max_dimension', 'stream']
 class Net:
     """
     A network in the engine's form.
@@ -230,6 +230,58 @@ class Stream8:
         ...
     def result(self) -> dict:
         ...
+class Complex9:
+    """
+    Regions of one run with their adjacency.
+    """
+    def exact_vertices(self, index: typing.SupportsInt | typing.SupportsIndex) -> list:
+        ...
+    def linear_labels(self) -> numpy.typing.NDArray[numpy.int32]:
+        ...
+    def neighbours(self) -> numpy.typing.NDArray[numpy.int32]:
+        ...
+    def point_index(self) -> numpy.typing.NDArray[numpy.int32]:
+        ...
+    def points(self) -> list:
+        ...
+    def proof_body(self) -> tuple:
+        ...
+class Stream9:
+    """
+    Regions in batches, in constant memory.
+    """
+    def close(self) -> None:
+        ...
+    def next(self) -> typing.Any:
+        ...
+    def result(self) -> dict:
+        ...
+class Complex10:
+    """
+    Regions of one run with their adjacency.
+    """
+    def exact_vertices(self, index: typing.SupportsInt | typing.SupportsIndex) -> list:
+        ...
+    def linear_labels(self) -> numpy.typing.NDArray[numpy.int32]:
+        ...
+    def neighbours(self) -> numpy.typing.NDArray[numpy.int32]:
+        ...
+    def point_index(self) -> numpy.typing.NDArray[numpy.int32]:
+        ...
+    def points(self) -> list:
+        ...
+    def proof_body(self) -> tuple:
+        ...
+class Stream10:
+    """
+    Regions in batches, in constant memory.
+    """
+    def close(self) -> None:
+        ...
+    def next(self) -> typing.Any:
+        ...
+    def result(self) -> dict:
+        ...
 def enumerate(net: Net, domain: bytes, want: str = 'count', threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, decide: typing.SupportsInt | typing.SupportsIndex = 0, progress: typing.Any = None, unchecked: bool = False, portable: bool = False) -> typing.Any:
     """
     Enumerate the activation regions of a network over a domain.
@@ -247,4 +299,4 @@ def stream(net: Net, domain: bytes, threads: typing.SupportsInt | typing.Support
     Stream the regions in batches; order is by walk within a batch only.
     """
 asserts_on: bool = False
-max_dimension: int = 8
+max_dimension: int = 10

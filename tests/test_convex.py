@@ -323,7 +323,7 @@ def test_a_bad_output_index(output):
 
 def test_bad_domains():
     with pytest.raises(pv.InputError, match="dimension"):
-        difference_of_convex(Network.from_arrays([[[1] * 9], [[1]]]), pv.Box(0, 1, 9))
+        difference_of_convex(Network.from_arrays([[[1] * 11], [[1]]]), pv.Box(0, 1, 11))
     with pytest.raises(pv.InputError, match="the network has 1 inputs"):
         difference_of_convex(TENT, pv.Space(2))
     with pytest.raises(pv.InputError, match="interior"):
