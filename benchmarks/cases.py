@@ -11,7 +11,7 @@ Where a count comes from is written beside it:
 
 * ``peers``: at least two independent public or reference methods agree on it;
 * ``reference``: `plverify.reference`, which shares no code and no algorithm with the engine;
-* ``both counts``: the engine's answer, by counting sections and by listing the cells;
+* ``both counts``: the engine's answer, by counting sections and by splitting cells;
 * ``checked proof``: the engine's answer, its proof accepted by `plverify.checker`.
 
 Goals are CPU seconds of one thread for a count, on a 2-core Xeon with AVX-512 (2 MiB of L2 a core);

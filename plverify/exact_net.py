@@ -639,6 +639,20 @@ class ExactNet:
             layered = self.layer_bits(bits)
         return PointPattern(bits, any(map(alive, kinks)))
 
+    def pattern_of_germ(
+        self,
+        levels: Sequence[Sequence[int]],
+        den: int,
+        unit_level: int = 0,
+        slice: Slice | None = None,
+    ) -> tuple[int, ...]:
+        """The pattern on a germ, as `forward` takes it, in slice coordinates where given.
+
+        What vanishes on all of the germ takes the piece of lowest number.
+        """
+        placed, scaled = self._slice_germ(levels, den, slice, unit_level)
+        return self._pieces_of(self.forward(placed, scaled, unit_level).signs)
+
     def _kinks(self, signs: Sequence[Signs]) -> list[tuple[int, tuple[int, ...]]]:
         """``(layer, entries)``: a unit of two pieces with sign 0, or inputs that tie for a maximum.
 
@@ -668,15 +682,20 @@ class ExactNet:
         return tuple(out)
 
     def _slice_germ(
-        self, levels: Sequence[Sequence[int]], den: int, slice: Slice | None
+        self,
+        levels: Sequence[Sequence[int]],
+        den: int,
+        slice: Slice | None,
+        unit_level: int = 0,
     ) -> tuple[list[Sequence[int]], int]:
-        """Levels of the input for levels of slice coordinates (unit level 0)."""
+        """Levels of the input for levels of slice coordinates."""
         if slice is None:
             return list(levels), den
         scale, rows = slice
         out: list[Sequence[int]]
         out = [[sum(map(mul, row, level)) for row in rows] for level in levels]
-        out[0] = [v + row[-1] * den for v, row in zip(out[0], rows, strict=True)]
+        at = out[unit_level]
+        out[unit_level] = [v + row[-1] * den for v, row in zip(at, rows, strict=True)]
         return out, den * scale
 
 

@@ -32,10 +32,12 @@ from numpy.typing import NDArray
 
 import plverify._core as _core
 from plverify import exact_net
+from plverify.domain import Domain
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
 from plverify.exact_net import MAGIC, ExactNet
 from plverify.filters import fixed_filter, float_filter
+from plverify.local import LocalRegion, region_at
 from plverify.nodes import Conv, Dense, Linear, Max, Node, Slopes, Sparse, Units
 
 _BATCH = 1024
@@ -361,6 +363,30 @@ class Network:
         """
         pieces, _ = self._patterns(*self._points(x))
         return pieces
+
+    def region(self, x: Any, domain: Domain | None = None) -> LocalRegion:
+        """The activation region that holds ``x``, with vertices and facets, and no other.
+
+        On a kink it is the one of `pattern`. Its ``neighbours()`` are found one by one.
+
+        Parameters
+        ----------
+        x : (dim,) exact numbers
+            In domain coordinates.
+        domain : Domain, optional
+            Of at most ten dimensions; default all of R^n.
+
+        Raises
+        ------
+        InputError
+            If ``x`` does not lie in the domain, or on too many dimensions.
+
+        >>> net = Network.from_arrays([[[1, 0], [0, 1]], [[1, 1]]])
+        >>> region = net.region([1, 2])
+        >>> region.inequalities, [r.pattern.tolist() for r in region.neighbours()]
+        (((1, 0, 0), (0, 1, 0)), [[False, True], [True, False]])
+        """
+        return region_at(self, x, domain)
 
     def affine_map(self, x: Any, exact: bool = False, layer: int | None = None) -> AffineMap:
         """The affine map ``f(x) = J x + c`` of a region whose closure holds ``x``.

@@ -1,0 +1,236 @@
+"""One activation region around a point, without enumerating the others.
+
+The units' rows under the pattern of the point describe its region; the engine turns them into
+vertices and facets, exactly, and the pattern beyond a facet comes from an exact germ.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from math import gcd
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import plverify._core as _core
+from plverify.domain import MAGIC, Domain, Space
+from plverify.errors import InputError
+from plverify.exact_array import ExactArray
+from plverify.exact_net import pack_ints, unpack_ints
+from plverify.exact_nodes import Max
+from plverify.volume import polytope_volume
+
+if TYPE_CHECKING:
+    from plverify.network import Network
+
+Array = NDArray[Any]
+Row = tuple[int, ...]
+Unit = tuple[int, int]
+Levels = list[list[int]]
+
+
+@dataclass(frozen=True, eq=False)
+class LocalRegion:
+    """The closed activation region of one pattern in a domain.
+
+    Attributes
+    ----------
+    net, domain
+    pattern : (units,) array
+    inequalities : tuple of integer rows ``(a, c)``
+        ``a . t + c >= 0`` on the region, non-redundant, one per facet.
+    units : tuple of (layer, unit) or None
+        Whose kink each facet is (the first of several); None for a constraint of the domain.
+    """
+
+    net: Network = field(repr=False)
+    domain: Domain
+    pattern: Array = field(repr=False)
+    inequalities: tuple[Row, ...] = field(repr=False)
+    units: tuple[Unit | None, ...]
+    _corners: tuple[tuple[list[int], list[int] | None, int], ...] = field(repr=False)
+    _facets: tuple[tuple[int, ...], ...] = field(repr=False)
+
+    @property
+    def A(self) -> Array:
+        """(facets, dim) float64: with `b` the region is ``A t <= b``, rounded."""
+        return -self._table[:, :-1]
+
+    @property
+    def b(self) -> Array:
+        """(facets,) float64: see `A`; `inequalities` has the exact rows."""
+        return self._table[:, -1]
+
+    @cached_property
+    def _table(self) -> Array:
+        scaled = [[v / max(map(abs, row)) for v in row] for row in self.inequalities]
+        return np.array(scaled, dtype=np.float64).reshape(len(scaled), self.domain.dim + 1)
+
+    def affine_map(self, *, exact: bool = False) -> tuple[Array, Array]:
+        """``(J, c)`` of the outputs in domain coordinates; Fractions where ``exact``."""
+        rows, den = self.net.exact_net.affine_map(
+            self.pattern.tolist(), slice=self.domain.slice_map()
+        )
+        table: Array = np.array([[Fraction(v, den) for v in row] for row in rows], dtype=object)
+        if not exact:
+            table = table.astype(np.float64)
+        return table[:, :-1], table[:, -1]
+
+    @property
+    def J(self) -> Array:
+        """(outputs, dim) float64: the Jacobian in domain coordinates, rounded."""
+        return self.affine_map()[0]
+
+    @property
+    def c(self) -> Array:
+        """(outputs,) float64: the constant of the output map, rounded."""
+        return self.affine_map()[1]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the region is bounded."""
+        return all(far is None for _, far, _ in self._corners)
+
+    @cached_property
+    def exact_vertices(self) -> list[tuple[Fraction, ...]]:
+        """The finite vertices."""
+        return [tuple(Fraction(v, den) for v in p) for p, far, den in self._corners if far is None]
+
+    @property
+    def vertices(self) -> Array:
+        """(k, dim) float64: the finite vertices, rounded."""
+        return np.array(self.exact_vertices, dtype=np.float64).reshape(-1, self.domain.dim)
+
+    @cached_property
+    def exact_volume(self) -> Fraction | None:
+        """The volume (area, length), or None if unbounded."""
+        if not self.bounded:
+            return None
+        return polytope_volume(self.exact_vertices, self._facets)
+
+    def contains(self, t: Sequence[Any], strict: bool = False) -> bool:
+        """Whether the closed region (its interior where ``strict``) holds ``t``, exactly."""
+        point = [*ExactArray(list(t), "t").fractions().tolist(), Fraction(1)]
+        values = [sum(a * v for a, v in zip(r, point, strict=True)) for r in self.inequalities]
+        return all(v > 0 if strict else v >= 0 for v in values)
+
+    def neighbours(self) -> list[LocalRegion]:
+        """The regions across the facets, in their order; none beyond the domain."""
+        out = []
+        exact = self.net.exact_net
+        for row, unit, corners in zip(self.inequalities, self.units, self._facets, strict=True):
+            if unit is None:
+                continue
+            levels, den, unit_level = self._mean(corners)
+            levels.append([-v for v in row[:-1]])
+            pieces = exact.pattern_of_germ(levels, den, unit_level, self.domain.slice_map())
+            out.append(_region(self.net, self.domain, np.array(pieces, self.pattern.dtype)))
+        return out
+
+    def _mean(self, corners: Sequence[int]) -> tuple[Levels, int, int]:
+        """A point in the relative interior of a facet: as a germ, since it may be at infinity."""
+        near, far, den = [0] * self.domain.dim, [0] * self.domain.dim, 1
+        for k in corners:
+            p, q, scale = self._corners[k]
+            near = [a * scale + v * den for a, v in zip(near, p, strict=True)]
+            far = [a * scale + v * den for a, v in zip(far, q or [0] * len(p), strict=True)]
+            den *= scale
+        if any(far):
+            return [far, near], den * len(corners), 1
+        return [near], den * len(corners), 0
+
+
+def region_at(net: Network, x: Any, domain: Domain | None = None) -> LocalRegion:
+    """One full-dimensional activation region whose closure holds ``x``; see `Network.region`."""
+    domain = Space(net.input_size) if domain is None else domain
+    if domain.ambient != net.input_size:
+        raise InputError(
+            f"the domain ({domain.describe()}) lies in R^{domain.ambient}, "
+            f"the network has {net.input_size} inputs"
+        )
+    point = ExactArray(x, "x").fractions().ravel().tolist()
+    if len(point) != domain.dim:
+        raise InputError(f"x has {len(point)} entries, expected {domain.dim}")
+    if domain.dim > _core.max_dimension:
+        raise InputError(
+            f"the domain has {domain.dim} dimensions, regions have vertices in at most "
+            f"{_core.max_dimension}: give a Slice"
+        )
+    found = net.exact_net.pattern_at(point, domain.slice_map())
+    region = _region(net, domain, np.array(found.bits, net.pattern_type))
+    if not region.contains(point):
+        raise InputError("x lies outside the domain")
+    return region
+
+
+def _region(net: Network, domain: Domain, pattern: Array) -> LocalRegion:
+    rows, owners = _rows(net, domain, pattern)
+    flat = struct.pack("<I", len(rows)) + pack_ints([v for row in rows for v in row])
+    data = MAGIC + struct.pack("<IIB", domain.dim, domain.dim, False) + flat
+    try:
+        answer = _core.enumerate(_constant(domain.dim), data, "regions", decide=1)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    layers, numbers = answer["line_layer"].tolist(), answer["line_unit"].tolist()
+    if domain.dim > 2:
+        ends = np.cumsum(answer["facet_size"])[:-1]
+        listed = [part.tolist() for part in np.split(answer["facet_vertex"], ends)]
+    else:
+        steps = [0, 1][: domain.dim]
+        listed = [[(k + step) % len(layers) for step in steps] for k in range(len(layers))]
+    facets = [
+        (rows[number], owners[number], tuple(corners))
+        for layer, number, corners in zip(layers, numbers, listed, strict=True)
+        if layer == -1
+    ]
+    corners = [
+        (list(raw[0]), list(raw[1]) if len(raw) == 3 else None, raw[-1])
+        for raw in answer["complex"].exact_vertices(0)
+    ]
+    table, units, members = zip(*facets, strict=True) if facets else ((), (), ())
+    return LocalRegion(net, domain, pattern, table, units, tuple(corners), members)
+
+
+def _constant(dim: int) -> _core.Net:
+    """A network without units: the whole domain is its one region."""
+    from plverify.network import Network
+
+    return Network.from_arrays([np.zeros((1, dim))]).core
+
+
+def _rows(net: Network, domain: Domain, pattern: Array) -> tuple[list[Row], list[Unit | None]]:
+    """Rows ``>= 0`` on the region, each once, the domain's first, and who makes them."""
+    found: dict[Row, Unit | None] = {}
+
+    def add(row: Sequence[int], owner: Unit | None) -> None:
+        common = gcd(*row)
+        if any(row[:-1]):  # else it is constant on the domain
+            found.setdefault(tuple(v // common for v in row), owner)
+
+    data = domain.constraint_bytes()
+    (count,) = struct.unpack_from("<I", data)
+    width = domain.dim + 1
+    flat = unpack_ints(data[4:], count * width)
+    for k in range(0, count * width, width):
+        add(flat[k : k + width], None)
+    exact = net.exact_net
+    maps = exact.affine_maps(pattern.tolist(), domain.slice_map())
+    split = net.layer_pieces(pattern)
+    for layer, (_, node) in enumerate(exact.unit_nodes):
+        table, _ = next(maps)
+        pieces = split[layer].tolist()
+        if isinstance(node, Max):
+            for unit, (piece, window) in enumerate(zip(pieces, node.windows, strict=True)):
+                won = table[dict(window)[piece]]
+                for _, at in window:
+                    add([a - b for a, b in zip(won, table[at], strict=True)], (layer, unit))
+            continue
+        for unit, (piece, slope) in enumerate(zip(pieces, node.slopes, strict=True)):
+            if slope != (1, 0):
+                add(table[unit] if piece else [-v for v in table[unit]], (layer, unit))
+    return list(found), list(found.values())
