@@ -141,6 +141,18 @@ def test_serras_network_has_its_number_of_regions(n0: int, widths: list[int], co
             assert linear(net, domain) == count
 
 
+def test_serras_network_with_a_cell_in_which_the_last_layer_is_off() -> None:
+    """Mirror images of that cell touch across the folds and merge: 166 linear regions of 176."""
+    weights, biases = theory_nets.serra_net(2, [6, 4])
+    fold = [F(-1), F(-2), F(3, 2)]  # 4 + fold . h is the coordinate in which a tile is (0, 1)
+    cuts = [(-2, 0, F(-9, 8)), (3, -7, F(-21, 8)), (7, 6, F(119, 16)), (3, -3, F(-9, 16))]
+    weights[-2] = [[a * v for v in fold] + [b * v for v in fold] for a, b, _ in cuts]
+    biases[-2] = [4 * a + 4 * b - t for a, b, t in cuts]
+    net = make(weights, biases)
+    assert activation(net, pv.Space(2)) == theory.serra_lower(2, [6, 4]) == 176
+    assert linear(net, pv.Space(2)) == 166
+
+
 @pytest.mark.parametrize(
     ("n0", "widths"),
     [(1, [2, 3]), (1, [3, 3, 2]), (2, [4, 3]), (2, [4, 4, 3]), (2, [6, 4]), (2, [3, 4]), (2, [5])],
