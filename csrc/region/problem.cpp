@@ -1,8 +1,8 @@
 #include "region/problem.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <stdexcept>
@@ -78,21 +78,39 @@ std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines
                                             " is needed");
 }
 
-// Whether two corners at most lie on all the facets in a sorted list.
-template <int D>
-bool joined(const std::vector<DomainCorner<D>>& cell, const std::vector<int>& facets) {
-    int found = 0;
-    for (const DomainCorner<D>& corner : cell)
-        found += std::includes(corner.on.begin(), corner.on.end(), facets.begin(), facets.end());
-    return found == 2;
-}
+// Sets of lines as bits, one row of words per corner.
+class Incidence {
+public:
+    template <int D>
+    Incidence(const std::vector<DomainCorner<D>>& cell, size_t lines)
+        : words_((lines + 63) / 64), bits_(cell.size() * words_, 0), shared_(words_) {
+        for (size_t k = 0; k < cell.size(); ++k)
+            for (int line : cell[k].on)
+                bits_[k * words_ + static_cast<size_t>(line) / 64] |= uint64_t{1} << (line % 64);
+    }
+    // The lines on which both corners lie, if they are at least `few` and no third corner does.
+    std::vector<int> edge(size_t u, size_t v, int few) {
+        int count = 0;
+        for (size_t w = 0; w < words_; ++w)
+            count += std::popcount(shared_[w] = bits_[u * words_ + w] & bits_[v * words_ + w]);
+        std::vector<int> out;
+        if (count < few) return out;
+        int found = 0;
+        for (size_t k = 0; k * words_ < bits_.size() && found <= 2; ++k) {
+            bool all = true;
+            for (size_t w = 0; w < words_; ++w) all &= (shared_[w] & ~bits_[k * words_ + w]) == 0;
+            found += all;
+        }
+        for (size_t w = 0; found == 2 && w < words_; ++w)
+            for (uint64_t rest = shared_[w]; rest; rest &= rest - 1)
+                out.push_back(static_cast<int>(64 * w) + std::countr_zero(rest));
+        return out;
+    }
 
-// Facets that two corners share; sorted lists.
-std::vector<int> common(const std::vector<int>& a, const std::vector<int>& b) {
-    std::vector<int> out;
-    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(out));
-    return out;
-}
+private:
+    size_t words_;
+    std::vector<uint64_t> bits_, shared_;
+};
 
 // The same from three dimensions on. Two corners are joined by an edge if no third one lies on all
 // facets that they share.
@@ -100,28 +118,29 @@ template <int D>
 void clip_corners(std::vector<DomainCorner<D>>& cell, const std::vector<int>& sign,
                   const std::vector<ExactLine<D>>& lines, int which) {
     std::vector<DomainCorner<D>> out;
+    Incidence incidence(cell, lines.size());
     const size_t n = cell.size();
     for (size_t u = 0; u < n; ++u) {
         if (sign[u] >= 0) out.push_back(cell[u]);
         if (sign[u] == 0) out.back().on.push_back(which);
         for (size_t v = 0; sign[u] > 0 && v < n; ++v) {
             if (sign[v] >= 0) continue;
-            std::vector<int> shared = common(cell[u].on, cell[v].on);
-            if (shared.size() + 1 < D || !joined(cell, shared)) continue;
+            std::vector<int> shared = incidence.edge(u, v, D - 1);
+            if (shared.empty()) continue;
             std::vector<const ExactLine<D>*> on{&lines[which]};
             for (int line : shared) on.push_back(&lines[line]);
             shared.push_back(which);
             out.push_back({intersect<D>(on.data(), static_cast<int>(on.size())), -1, shared});
         }
     }
-    for (DomainCorner<D>& corner : out) std::sort(corner.on.begin(), corner.on.end());
     // A facet all of whose corners lie on another one has become an edge or less.
     std::map<int, std::vector<int>> members;
     for (size_t k = 0; k < out.size(); ++k)
         for (int line : out[k].on) members[line].push_back(static_cast<int>(k));
     for (const auto& [line, corners] : members)
         for (const auto& [other, more] : members)
-            if (line != other && corners.size() < more.size() && common(corners, more) == corners) {
+            if (line != other && corners.size() < more.size() &&
+                std::includes(more.begin(), more.end(), corners.begin(), corners.end())) {
                 for (int k : corners) std::erase(out[k].on, line);
                 break;
             }
