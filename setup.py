@@ -1,6 +1,7 @@
 """Build the compiled extensions; everything else about the package is in pyproject.toml.
 
 plverify._core   the engine: every csrc/**/*.cpp except csrc/cuda, csrc/check and csrc/tests.
+plverify._check  the checker of proofs: csrc/check, with the integers of csrc/num and nothing else.
 plverify._cuda   optional batched kernels: csrc/cuda. Needs the CUDA toolkit to build, neither GPU
                  nor driver; the CUDA runtime is linked statically, so that the module imports
                  anywhere and finds zero devices where there is no driver.
@@ -68,6 +69,10 @@ def core_sources() -> list[str]:
     return sorted(source for source in sources if Path(source).parts[1] not in left_out)
 
 
+def check_sources() -> list[str]:
+    return sorted([*glob("csrc/check/*.cpp"), *glob("csrc/num/*.cpp")])
+
+
 def extension(name: str, sources: list[str], libraries: list[str]) -> Pybind11Extension:
     return Pybind11Extension(
         name,
@@ -82,7 +87,10 @@ def extension(name: str, sources: list[str], libraries: list[str]) -> Pybind11Ex
 
 
 def extensions() -> list[Pybind11Extension]:
-    found = [extension("plverify._core", core_sources(), [])]
+    found = [
+        extension("plverify._core", core_sources(), []),
+        extension("plverify._check", check_sources(), []),
+    ]
     if CUDA == "1" and nvcc() is None:
         raise SystemExit("PLVERIFY_CUDA=1 needs nvcc on the PATH, or its path in NVCC")
     if CUDA != "0" and nvcc() is not None:

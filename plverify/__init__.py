@@ -40,11 +40,14 @@ from plverify.partition import (
     stream_regions,
 )
 from plverify.region import Region
+from plverify.region_list import HalfspaceRegions
 from plverify.result import Status
 
 if TYPE_CHECKING:
+    from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
     from plverify.mesh import Mesh, level_set
+    from plverify.property import Disjunct, Property
     from plverify.study import Along, Checkpoint, TrainingStudy, regions_along, training_study
 
 __version__ = "0.1.0"
@@ -54,14 +57,18 @@ __all__ = [
     "BoundaryDistance",
     "Box",
     "Checkpoint",
+    "Constraint",
     "ConvexDifference",
     "DecisionBoundary",
+    "Disjunct",
+    "HalfspaceRegions",
     "InputError",
     "Knots",
     "Mesh",
     "MissingExtra",
     "Network",
     "Polytope",
+    "Property",
     "Region",
     "RegionCount",
     "RegionSet",
@@ -89,6 +96,9 @@ __all__ = [
 _LATER = {
     "ConvexDifference": "convex",
     "difference_of_convex": "convex",
+    "Constraint": "constraint",
+    "Disjunct": "property",
+    "Property": "property",
     "Mesh": "mesh",
     "level_set": "mesh",
     "Along": "study",

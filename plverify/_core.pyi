@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Complex1', 'Complex10', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'Complex9', 'Net', 'Stream1', 'Stream10', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'Stream9', 'asserts_on', 'enumerate', 'kernel_isa', 'max_dimension', 'stream']
+__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'facets', 'halfspaces', 'kernel_isa', 'max_dimension', 'stream', 'stream_halfspaces']
 class Net:
     """
     A network in the engine's form.
@@ -230,49 +230,7 @@ class Stream8:
         ...
     def result(self) -> dict:
         ...
-class Complex9:
-    """
-    Regions of one run with their adjacency.
-    """
-    def exact_vertices(self, index: typing.SupportsInt | typing.SupportsIndex) -> list:
-        ...
-    def linear_labels(self) -> numpy.typing.NDArray[numpy.int32]:
-        ...
-    def neighbours(self) -> numpy.typing.NDArray[numpy.int32]:
-        ...
-    def point_index(self) -> numpy.typing.NDArray[numpy.int32]:
-        ...
-    def points(self) -> list:
-        ...
-    def proof_body(self) -> tuple:
-        ...
-class Stream9:
-    """
-    Regions in batches, in constant memory.
-    """
-    def close(self) -> None:
-        ...
-    def next(self) -> typing.Any:
-        ...
-    def result(self) -> dict:
-        ...
-class Complex10:
-    """
-    Regions of one run with their adjacency.
-    """
-    def exact_vertices(self, index: typing.SupportsInt | typing.SupportsIndex) -> list:
-        ...
-    def linear_labels(self) -> numpy.typing.NDArray[numpy.int32]:
-        ...
-    def neighbours(self) -> numpy.typing.NDArray[numpy.int32]:
-        ...
-    def point_index(self) -> numpy.typing.NDArray[numpy.int32]:
-        ...
-    def points(self) -> list:
-        ...
-    def proof_body(self) -> tuple:
-        ...
-class Stream10:
+class HalfspaceStream:
     """
     Regions in batches, in constant memory.
     """
@@ -290,6 +248,16 @@ def enumerate(net: Net, domain: bytes, want: str = 'count', threads: typing.Supp
     decide: 0 filter with exact fall-back, 1 also exact vertices, 2 every sign exact (tests).
     unchecked: no error bound at all; only to measure what the filter costs.
     """
+def facets(domain: bytes) -> typing.Any:
+    """
+    An inner point of a polyhedron, the numbers of the rows that make its facets, and a point inside each facet; None if it has no interior.
+    """
+def halfspaces(net: Net, domain: bytes, want: str = 'count', threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None) -> dict:
+    """
+    Enumerate activation regions with cells given by inequalities, in any dimension.
+    
+    want: 'count' (constant memory), 'regions' (patterns, inner points and maps) or 'proof' (the body of a region-list proof by its split tree).
+    """
 def kernel_isa() -> str:
     """
     Instruction set of the vector kernels: avx512, avx2 or portable.
@@ -298,5 +266,9 @@ def stream(net: Net, domain: bytes, threads: typing.SupportsInt | typing.Support
     """
     Stream the regions in batches; order is by walk within a batch only.
     """
+def stream_halfspaces(net: Net, domain: bytes, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, batch: typing.SupportsInt | typing.SupportsIndex = 4096) -> HalfspaceStream:
+    """
+    Stream the regions in batches, with cells given by inequalities.
+    """
 asserts_on: bool = False
-max_dimension: int = 10
+max_dimension: int = 8

@@ -18,9 +18,9 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows
 from plverify.network import Network
 from plverify.nodes import Dense, Linear, Max, Sparse, Units
-from plverify.partition import Unit
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
 from plverify.region import ExactVertex
+from plverify.region_list import Unit
 from plverify.result import Result, Status, rounded
 
 Array = NDArray[Any]

@@ -34,31 +34,34 @@ many vertices as regions. Memory is bounded by what was read and by `MAX_HEADER`
 
 from __future__ import annotations
 
-import hashlib
-import json
+import io
 import os
-import re
-import struct
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from math import gcd
 from operator import and_, mul
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from plverify.exact_net import ExactNet, Units, pack_ints
+from plverify import checker_tree
+from plverify.checker_tree import TreeWalk
+from plverify.exact_net import ExactNet, Units
+from plverify.proof_reader import (
+    MAX_BODY,
+    MAX_NUMBER,
+    Body,
+    Rejected,
+    Statement,
+    Verdict,
+    count,
+    definitions,
+    read_header,
+    read_statement,
+    require,
+    short,
+)
 
-MAGIC = b"PLPROOF\x001\n"
-MAX_HEADER = 1 << 25
-"""Longest accepted header in bytes."""
-MAX_BODY = 1 << 28
-"""Most bytes a body may decompress to, whatever the header declares: some million regions."""
-MAX_NUMBER = 125_000
-"""Longest accepted integer of the body in bytes (a million bits)."""
-MAX_DIGITS = 5000
-"""Longest accepted integer of the header in characters (domain bytes hold 16,320 bits)."""
+__all__ = ["Verdict", "check", "check_region_list"]
 
 Point: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
 """``(p, q, w)``: the point ``(p + q R) / w`` with ``w > 0``; ``q`` is zero for a finite point."""
@@ -68,242 +71,85 @@ Facet: TypeAlias = tuple[int, int]
 """A directed edge ``(i, j)``. On the line: a lower end ``(i, -1)``, an upper end ``(-1, i)``."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a proof states and whether it proves it. True in a condition exactly when accepted.
-
-    ``claim`` is the statement in words (empty where it could not be read): a theorem if
-    ``accepted``, hearsay if not. ``reason`` says why the proof was rejected. ``stats`` holds sizes,
-    the domain's identity and the header's free text ``definitions``, which is not checked.
-    """
-
-    accepted: bool
-    claim: str
-    reason: str
-    stats: dict[str, Any] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return self.accepted
-
-
-class _Rejected(Exception):
-    """The proof is malformed or does not prove its claim."""
-
-
-def check(proof: str | os.PathLike[str] | bytes, exact_net: ExactNet) -> Verdict:
+def check(
+    proof: str | os.PathLike[str] | bytes, exact_net: ExactNet, tree: TreeWalk | None = None
+) -> Verdict:
     """Check a proof, given as a path or as bytes, against a network.
 
     Whatever the bytes are, the answer is a `Verdict`.
+
+    Parameters
+    ----------
+    proof : path or bytes
+    exact_net : ExactNet
+        The network that the proof must be about.
+    tree : callable, optional
+        What reads the body of a tree; by default the walk of `plverify.checker_tree`, which like
+        everything here is plain integers.
 
     Raises
     ------
     OSError
         If a path is given and the file cannot be read.
     """
+    walk = checker_tree.walk if tree is None else tree
     if isinstance(proof, (str, os.PathLike)):
         with open(proof, "rb") as file:
-            proof = file.read(MAX_HEADER + MAX_BODY)  # what is longer is cut, hence rejected
-    return _check(bytes(proof), exact_net, tuple(_CLAIMS))
+            return _check(file, exact_net, walk)
+    return _check(io.BytesIO(proof), exact_net, walk)
 
 
 def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
-    """Check a proof that must be a region list; otherwise as `check`."""
-    return _check(bytes(proof_bytes), exact_net, ("region_list",))
+    """Check a proof that is given as bytes; as `check`."""
+    return check(bytes(proof_bytes), exact_net)
 
 
-def _check(data: bytes, net: ExactNet, known: tuple[str, ...]) -> Verdict:
+def _check(file: BinaryIO, net: ExactNet, walk: TreeWalk) -> Verdict:
     stated: list[str] = []
     stats: dict[str, Any] = {}
     try:
-        header, start = _read_header(data)
-        kind = header.get("claim")
-        if not isinstance(kind, str) or kind not in known:
-            raise _Rejected(f"unknown claim {_short(kind)}")
-        _CLAIMS[kind](header, memoryview(data)[start:], net, stated, stats)
-    except _Rejected as error:
+        header = read_header(file)
+        require(header.get("claim") == "region_list", f"unknown claim {short(header.get('claim'))}")
+        if "evidence" in header:
+            checker_tree.region_tree(header, file, net, stated, stats, walk)
+        else:
+            _region_list(header, file, net, stated, stats)
+    except Rejected as error:
         return Verdict(False, "".join(stated), str(error), stats)
     return Verdict(True, "".join(stated), "", stats)
 
 
-def _require(condition: object, reason: str) -> None:
-    if not condition:
-        raise _Rejected(reason)
+# ------------------------------------------------------------------------------ header and vertices
 
 
-def _short(value: object) -> str:
-    text = ascii(value) if isinstance(value, str) else type(value).__name__
-    return text if len(text) <= 60 else text[:57] + "..."
+class _Tiling(NamedTuple):
+    """The header of a tiling."""
 
-
-# ------------------------------------------------------------------------------------------ header
-
-
-def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
-    """The JSON object of the header, and where the body starts."""
-    start = len(MAGIC) + 4
-    _require(data.startswith(MAGIC) and len(data) >= start, "not a proof file")
-    end = start + int.from_bytes(data[start - 4 : start], "little")
-    _require(end <= min(len(data), start + MAX_HEADER), "the header is truncated or too long")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _require(len(dict(pairs)) == len(pairs), "the header repeats a key")
-        return dict(pairs)
-
-    def refuse(text: str) -> Any:
-        raise _Rejected(f"the header holds {_short(text)}, which is no integer")
-
-    try:
-        header = json.loads(
-            data[start:end].decode(),
-            object_pairs_hook=unique,
-            parse_float=refuse,
-            parse_constant=refuse,
-        )
-    except (ValueError, RecursionError) as error:
-        raise _Rejected(f"the header is not JSON: {_short(str(error))}") from None
-    _require(isinstance(header, dict), "the header is no JSON object")
-    return header, end
-
-
-class _Statement(NamedTuple):
-    """The validated header of a region list; ``x = rows . (t, 1) / scale`` on a slice."""
-
-    dim: int
-    scale: int
-    slice_rows: list[tuple[int, ...]] | None
-    constraints: list[tuple[int, ...]]
-    regions: int
+    base: Statement
     vertices: int
     corners: list[int]
-    domain_sha256: str  # of the canonical domain bytes in docs/developer.md
 
 
-_KEYS = {
-    *("claim", "network", "definitions", "dim", "slice", "constraints"),
-    *("regions", "vertices", "domain_vertices"),
-}
+def _read_tiling(header: dict[str, Any], net: ExactNet) -> _Tiling:
+    base = read_statement(header, net, ("vertices", "domain_vertices"))
+    found = f"dim is {base.dim}, and tilings exist in dimension 1 and 2"
+    require(base.dim in (1, 2), found)
+    require(isinstance(header["domain_vertices"], list), "domain_vertices is no list")
+    corners = [count(v, "a domain vertex") for v in header["domain_vertices"]]
+    return _Tiling(base, count(header["vertices"], "vertices"), corners)
 
 
-def _read_statement(header: dict[str, Any], net: ExactNet) -> _Statement:
-    _require(set(header) == _KEYS, f"the header's keys are not {', '.join(sorted(_KEYS))}")
-    _require(header["network"] == net.digest(), "the proof is about another network")
-    _require(isinstance(header["definitions"], str), "definitions is no text")
-    dim = _count(header["dim"], "dim")
-    _require(dim in (1, 2), f"dim is {dim}, and region lists exist in dimension 1 and 2")
-    constraints = _rows(header["constraints"], dim + 1, "constraints")
-    scale, rows, ambient, prefix = 1, None, dim, b""
-    if header["slice"] is not None:
-        parts = header["slice"]
-        _require(isinstance(parts, dict) and set(parts) == {"scale", "rows"}, "malformed slice")
-        scale, rows = _integer(parts["scale"]), _rows(parts["rows"], dim + 1, "slice rows")
-        _require(scale > 0, "the scale of the slice is not positive")
-        ambient, prefix = len(rows), _ints([[scale]]) + _ints(rows)
-    _require(ambient == net.input_size, f"{ambient} inputs, but the network has {net.input_size}")
-    domain = b"PLDOM\x001\n" + struct.pack("<IIB", dim, ambient, rows is not None) + prefix
-    domain += struct.pack("<I", len(constraints)) + _ints(constraints)
-    _require(isinstance(header["domain_vertices"], list), "domain_vertices is no list")
-    corners = [_count(v, "a domain vertex") for v in header["domain_vertices"]]
-    regions, vertices = (_count(header[key], key) for key in ("regions", "vertices"))
-    identity = hashlib.sha256(domain).hexdigest()
-    return _Statement(dim, scale, rows, constraints, regions, vertices, corners, identity)
-
-
-def _count(value: Any, what: str) -> int:
-    _require(type(value) is int and 0 <= value < 1 << 40, f"{what} is no count: {_short(value)}")
-    return int(value)
-
-
-def _integer(text: Any) -> int:
-    """A decimal string without superfluous characters."""
-    good = isinstance(text, str) and len(text) <= MAX_DIGITS
-    _require(good and re.fullmatch(r"0|-?[1-9][0-9]*", text), f"no decimal integer: {_short(text)}")
-    if len(text) < 4000:
-        return int(text)
-    head, tail = text[:2500], text[2500:]  # Python converts at most 4300 digits at once
-    return int(head) * 10 ** len(tail) + (-int(tail) if head[0] == "-" else int(tail))
-
-
-def _rows(table: Any, width: int, what: str) -> list[tuple[int, ...]]:
-    good = isinstance(table, list) and all(isinstance(r, list) and len(r) == width for r in table)
-    _require(good, f"{what} is no list of rows of {width} integers")
-    return [tuple(map(_integer, row)) for row in table]
-
-
-def _ints(rows: Sequence[Sequence[int]]) -> bytes:
-    try:
-        return pack_ints([v for row in rows for v in row])
-    except ValueError as error:
-        raise _Rejected(f"domain: {error}") from None
-
-
-# -------------------------------------------------------------------------------------------- body
-
-
-class _Body:
-    """Reads a zlib stream piece by piece, so that what was not yet found good takes no memory."""
-
-    PIECE = 1 << 16
-
-    def __init__(self, data: memoryview, limit: int) -> None:
-        self.data, self.left = data, limit
-        self.stream = zlib.decompressobj()
-        self.pending = self.buffer = b""
-        self.at = 0
-
-    def more(self) -> bytes:
-        """The next decompressed bytes; empty only at the end of the stream or of the input."""
-        piece, starved = b"", False
-        while not piece and not self.stream.eof and not starved:
-            if not self.pending:
-                self.pending, self.data = bytes(self.data[: self.PIECE]), self.data[self.PIECE :]
-                starved = not self.pending
-            try:
-                piece = self.stream.decompress(self.pending, self.PIECE)
-            except zlib.error as error:
-                raise _Rejected(f"the body is no zlib stream: {error}") from None
-            self.pending = self.stream.unconsumed_tail
-        self.left -= len(piece)
-        _require(self.left >= 0, "the body is longer than the header's counts allow")
-        return piece
-
-    def take(self, count: int) -> bytes:
-        while len(self.buffer) - self.at < count:
-            piece = self.more()
-            _require(piece, "the body is truncated")
-            self.buffer, self.at = self.buffer[self.at :] + piece, 0
-        self.at += count
-        return self.buffer[self.at - count : self.at]
-
-    def var(self) -> int:
-        value = 0
-        for shift in range(0, 63, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise _Rejected("a variable-length integer is too long")
-
-    def big(self) -> int:
-        size = self.var()
-        _require(size <= MAX_NUMBER, f"an integer of {size} bytes is too long")
-        return int.from_bytes(self.take(size), "little", signed=True)
-
-    def point(self, dim: int) -> Point:
-        kind = self.take(1)[0]
-        _require(kind in (0, 1), f"unknown vertex kind {kind}")
-        p = tuple([self.big() for _ in range(dim)])
-        q = tuple([self.big() for _ in range(dim)]) if kind else (0,) * dim
-        w = self.big()
-        _require(w > 0, "the denominator of a vertex is not positive")
-        _require(any(q) or not kind, "a vertex said to be at infinity is finite")
-        _require(gcd(w, *p, *q) == 1, "a vertex is not in lowest terms")
-        return p, q, w
-
-    def finish(self) -> None:
-        """Reject whatever follows, inside or behind the stream."""
-        _require(self.at == len(self.buffer) and not self.more(), "bytes follow the last region")
-        _require(self.stream.eof, "the body is truncated")
-        _require(not (self.stream.unused_data or self.data), "bytes follow the body")
+def _point(body: Body, dim: int) -> Point:
+    """The next vertex."""
+    kind = body.take(1)[0]
+    require(kind in (0, 1), f"unknown vertex kind {kind}")
+    p = tuple([body.big() for _ in range(dim)])
+    q = tuple([body.big() for _ in range(dim)]) if kind else (0,) * dim
+    w = body.big()
+    require(w > 0, "the denominator of a vertex is not positive")
+    require(any(q) or not kind, "a vertex said to be at infinity is finite")
+    require(gcd(w, *p, *q) == 1, "a vertex is not in lowest terms")
+    return p, q, w
 
 
 # ---------------------------------------------------------------------------------------- geometry
@@ -376,7 +222,7 @@ def _tight_rows(point: Point, rows: Sequence[tuple[tuple[int, ...], int, int]]) 
     mask = 0
     for k, (a, c, r) in enumerate(rows):
         value = sum(map(mul, a, q)) + r * w, sum(map(mul, a, p)) + c * w
-        _require(value >= (0, 0), "a vertex lies outside the domain")
+        require(value >= (0, 0), "a vertex lies outside the domain")
         if value == (0, 0) and any(a):  # a row of zeros bounds nothing
             mask |= 1 << k
     return mask
@@ -409,7 +255,7 @@ def _unit_layout(net: ExactNet) -> _Units:
 
 
 def _signs(
-    net: ExactNet, statement: _Statement, point: Point, units: _Units
+    net: ExactNet, statement: Statement, point: Point, units: _Units
 ) -> tuple[int, int, tuple[int, ...]]:
     """Bit masks of the two-piece units that are positive and that are negative at a point.
 
@@ -438,22 +284,22 @@ def _signs(
 
 def _region_list(
     header: dict[str, Any],
-    data: memoryview,
+    file: BinaryIO,
     net: ExactNet,
     stated: list[str],
     stats: dict[str, Any],
 ) -> None:
-    statement = _read_statement(header, net)
-    dim, count, units = statement.dim, statement.vertices, net.unit_count
-    text = "".join(c if c.isprintable() else "?" for c in header["definitions"])
+    statement, vertices, corners = _read_tiling(header, net)
+    dim, units = statement.dim, net.unit_count
+    text = definitions(header)
     stats.update(definitions=text, domain_sha256=statement.domain_sha256, units=units)
     layout = _unit_layout(net)
     pattern_bytes = (layout.bits + 7) // 8
 
     # A variable-length integer has 9 bytes, a planar map of n vertices under 6 n directed edges.
-    limit = count * (1 + (2 * dim + 1) * (9 + MAX_NUMBER) + 6 * 9)
+    limit = vertices * (1 + (2 * dim + 1) * (9 + MAX_NUMBER) + 6 * 9)
     limit += statement.regions * (pattern_bytes + 3 * 9)
-    body = _Body(data, min(limit, MAX_BODY))
+    body = Body(file, min(limit, MAX_BODY))
 
     # The vertices: distinct points of the domain.
     rows = [(row[:dim], row[dim], 0) for row in statement.constraints]
@@ -461,19 +307,19 @@ def _region_list(
     points: list[Point] = []
     tight: list[int] = []
     seen: set[Point] = set()
-    for _ in range(count):
-        point = body.point(dim)
-        _require(point not in seen, "a vertex is listed twice")
+    for _ in range(vertices):
+        point = _point(body, dim)
+        require(point not in seen, "a vertex is listed twice")
         seen.add(point)
         points.append(point)
         tight.append(_tight_rows(point, rows))
     tight.append(-1)  # all rows, for the index -1 in the facets of intervals
 
     # The domain: every edge lies on a constraint.
-    _require_polygon(dim, statement.corners, points, "the domain")
-    boundary = _facets(dim, statement.corners)
-    _require(all(tight[i] & tight[j] for i, j in boundary), "a domain edge is on no constraint")
-    stated.append(_in_words(statement, net, points))
+    _require_polygon(dim, corners, points, "the domain")
+    boundary = _facets(dim, corners)
+    require(all(tight[i] & tight[j] for i, j in boundary), "a domain edge is on no constraint")
+    stated.append(_in_words(statement, net, [points[i] for i in corners]))
 
     # The regions: convex, no unit of two signs, distinct canonical patterns, no edge twice.
     signs = [_signs(net, statement, point, layout) for point in points]
@@ -482,7 +328,7 @@ def _region_list(
     for k in range(statement.regions):
         pattern = int.from_bytes(body.take(pattern_bytes), "little")
         size = body.var()
-        _require(size <= count, f"region {k} has more corners than there are vertices")
+        require(size <= vertices, f"region {k} has more corners than there are vertices")
         loop = [body.var() for _ in range(size)]
         _require_polygon(dim, loop, points, f"region {k}")
         positive = negative = 0
@@ -491,22 +337,22 @@ def _region_list(
             positive |= signs[i][0]
             negative |= signs[i][1]
             winners = tuple(map(and_, winners, signs[i][2]))
-        _require(not positive & negative, f"a unit changes its sign inside region {k}")
-        _require(all(winners), f"a window changes its piece inside region {k}")
+        require(not positive & negative, f"a unit changes its sign inside region {k}")
+        require(all(winners), f"a window changes its piece inside region {k}")
         # Pieces that win at all corners are one function on the region; the first one counts.
         for at, won in zip(layout.windows, winners, strict=True):
             positive |= ((won & -won).bit_length() - 1) << at
-        _require(pattern == positive, f"region {k} has another pattern, or it is not canonical")
-        _require(pattern not in patterns, f"region {k} has the pattern of an earlier region")
+        require(pattern == positive, f"region {k} has another pattern, or it is not canonical")
+        require(pattern not in patterns, f"region {k} has the pattern of an earlier region")
         patterns.add(pattern)
         edges = _facets(dim, loop)
-        _require(facets.isdisjoint(edges), f"region {k} shares a directed edge with another")
+        require(facets.isdisjoint(edges), f"region {k} shares a directed edge with another")
         facets.update(edges)
     body.finish()
 
     # Completeness, first: every edge has a region on its other side, or is the domain's.
     outer = [(i, j) for i, j in facets if (j, i) not in facets]
-    _require(all(tight[i] & tight[j] for i, j in outer), "an edge has no region on its other side")
+    require(all(tight[i] & tight[j] for i, j in outer), "an edge has no region on its other side")
 
     # Second: the areas' shoelace terms minus the domain's sum to 0, like terms collected first.
     balance: dict[Facet, int] = {}
@@ -516,11 +362,11 @@ def _region_list(
             balance[key] = balance.get(key, 0) + times
     terms = [(times, _shoelace(points, key)) for key, times in balance.items() if times]
     sums = [(times * a, times * b, times * c, w) for times, (a, b, c, w) in terms]
-    _require(_is_zero(sums), "the areas of the regions do not add up to the domain's")
+    require(_is_zero(sums), "the areas of the regions do not add up to the domain's")
 
     stats.update(
         regions=statement.regions,
-        vertices=count,
+        vertices=vertices,
         vertices_at_infinity=sum(any(q) for _, q, _ in points),
         inner_edges=(len(facets) - len(outer)) // 2,
         boundary_edges=len(outer),
@@ -528,22 +374,18 @@ def _region_list(
     )
 
 
-_CLAIMS = {"region_list": _region_list}
-
-
 def _require_polygon(dim: int, loop: Sequence[int], points: Sequence[Point], what: str) -> None:
-    _require(len(loop) >= 3 if dim == 2 else len(loop) == 2, f"{what} has {len(loop)} corners")
-    _require(max(loop) < len(points), f"{what} has a corner that is not in the vertex table")
-    _require(_is_convex([points[i] for i in loop]), f"{what} is not strictly convex and in order")
+    require(len(loop) >= 3 if dim == 2 else len(loop) == 2, f"{what} has {len(loop)} corners")
+    require(max(loop) < len(points), f"{what} has a corner that is not in the vertex table")
+    require(_is_convex([points[i] for i in loop]), f"{what} is not strictly convex and in order")
 
 
-def _in_words(statement: _Statement, net: ExactNet, points: Sequence[Point]) -> str:
+def _in_words(statement: Statement, net: ExactNet, corners: Sequence[Point]) -> str:
     def coordinate(p: int, q: int, w: int) -> str:
         if max(abs(p), abs(q), w).bit_length() > 64:
             return "(long)"
         return f"{Fraction(p, w)} + {Fraction(q, w)} R" if q else str(Fraction(p, w))
 
-    corners = [points[i] for i in statement.corners]
     shown = [
         f"({', '.join(coordinate(a, b, w) for a, b in zip(p, q, strict=True))})"
         for p, q, w in corners[:8]

@@ -23,7 +23,7 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows
 from plverify.network import Network
 from plverify.nodes import Conv, Dense, Node, Sparse, Units
-from plverify.partition import RegionSet, regions
+from plverify.partition import RegionSet, regions_with_vertices
 from plverify.question import as_domain
 from plverify.result import Result, Status, jsonable, rounded
 
@@ -320,7 +320,7 @@ def _decompose(
 
 def _listed(net: Network, domain: Domain, threads: int, clock: _Clock) -> RegionSet:
     """All regions."""
-    found = regions(net, domain, threads=threads, timeout=clock.left)
+    found = regions_with_vertices(net, domain, threads=threads, timeout=clock.left)
     if not found.complete:
         raise _Stopped(found.status)
     return found

@@ -66,8 +66,10 @@ __all__ = [
     "canonicalise_row",
     "common_denominator",
     "exact_fraction",
+    "join",
     "pack_bits",
     "pack_ints",
+    "through",
     "unpack_bits",
     "unpack_ints",
 ]
@@ -359,7 +361,7 @@ class ExactNet:
         last_use = {source: k for k, node in enumerate(self.nodes) for source in node.sources}
         layer = 0
         for k, node in enumerate(self.nodes[start:], start):
-            joined = _join([tensors[source] for source in node.sources])
+            joined = join([tensors[source] for source in node.sources])
             for source in node.sources:
                 if last_use[source] == k:
                     tensors.pop(source, None)
@@ -367,7 +369,7 @@ class ExactNet:
                 yield k, node, joined
                 chosen = _germ_pieces(node, joined[0]) if pieces is None else pieces[layer]
                 layer += 1
-                tensors[k + 1] = _through(node, joined, chosen)
+                tensors[k + 1] = through(node, joined, chosen)
             else:
                 tensors[k + 1] = node.apply(*joined, unit_level)
         yield len(self.nodes), self.nodes[-1], tensors[len(self.nodes)]
@@ -702,7 +704,7 @@ class ExactNet:
 # ------------------------------------------------------------------- helpers
 
 
-def _join(tensors: Sequence[Levels]) -> Levels:
+def join(tensors: Sequence[Levels]) -> Levels:
     """Tensors joined end to end, over one denominator."""
     if len(tensors) == 1:
         return tensors[0]
@@ -737,7 +739,7 @@ def _germ_pieces(node: UnitNode, values: Sequence[Sequence[int]]) -> Sequence[in
     return [won[0] for won in _winners(node, values)]
 
 
-def _through(node: UnitNode, value: Levels, pieces: Sequence[int]) -> Levels:
+def through(node: UnitNode, value: Levels, pieces: Sequence[int]) -> Levels:
     """The activations of a layer whose units are on the given pieces."""
     levels, den = value
     if isinstance(node, Units):

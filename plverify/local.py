@@ -1,7 +1,8 @@
 """One activation region around a point, without enumerating the others.
 
 The units' rows under the pattern of the point describe its region; the engine turns them into
-vertices and facets, exactly, and the pattern beyond a facet comes from an exact germ.
+vertices and facets, exactly (above eight dimensions into facets and a point in each, by exact
+linear programs), and the pattern beyond a facet comes from an exact germ.
 """
 
 from __future__ import annotations
@@ -53,8 +54,7 @@ class LocalRegion:
     pattern: Array = field(repr=False)
     inequalities: tuple[Row, ...] = field(repr=False)
     units: tuple[Unit | None, ...]
-    _corners: tuple[tuple[list[int], list[int] | None, int], ...] = field(repr=False)
-    _facets: tuple[tuple[int, ...], ...] = field(repr=False)
+    _shape: _Corners | _Points = field(repr=False)
 
     @property
     def A(self) -> Array:
@@ -91,15 +91,40 @@ class LocalRegion:
         """(outputs,) float64: the constant of the output map, rounded."""
         return self.affine_map()[1]
 
+    def _with_corners(self) -> _Corners:
+        if isinstance(self._shape, _Points):
+            raise InputError(
+                f"the region has {self.domain.dim} dimensions, vertices are listed in at most "
+                f"{_core.max_dimension}"
+            )
+        return self._shape
+
     @property
     def bounded(self) -> bool:
-        """Whether the region is bounded."""
-        return all(far is None for _, far, _ in self._corners)
+        """Whether the region is bounded (in at most eight dimensions)."""
+        return all(far is None for _, far, _ in self._with_corners().corners)
 
     @cached_property
     def exact_vertices(self) -> list[tuple[Fraction, ...]]:
-        """The finite vertices."""
-        return [tuple(Fraction(v, den) for v in p) for p, far, den in self._corners if far is None]
+        """The finite vertices (in at most eight dimensions)."""
+        corners = self._with_corners().corners
+        return [tuple(Fraction(v, den) for v in p) for p, far, den in corners if far is None]
+
+    @cached_property
+    def exact_interior_point(self) -> tuple[Fraction, ...]:
+        """A point strictly inside."""
+        if isinstance(self._shape, _Points):
+            point, den = self._shape.inside
+            return tuple(Fraction(v, den) for v in point)
+        found = _facets_of(self.inequalities, self.domain.dim)
+        assert found is not None
+        (point, den), _, _ = found
+        return tuple(Fraction(v, den) for v in point)
+
+    @property
+    def interior_point(self) -> Array:
+        """(dim,) float64: a point inside, rounded."""
+        return np.array(self.exact_interior_point, dtype=np.float64)
 
     @property
     def vertices(self) -> Array:
@@ -108,10 +133,10 @@ class LocalRegion:
 
     @cached_property
     def exact_volume(self) -> Fraction | None:
-        """The volume (area, length), or None if unbounded."""
+        """The volume (area, length), or None if unbounded (in at most eight dimensions)."""
         if not self.bounded:
             return None
-        return polytope_volume(self.exact_vertices, self._facets)
+        return polytope_volume(self.exact_vertices, self._with_corners().facets)
 
     def contains(self, t: Sequence[Any], strict: bool = False) -> bool:
         """Whether the closed region (its interior where ``strict``) holds ``t``, exactly."""
@@ -123,26 +148,50 @@ class LocalRegion:
         """The regions across the facets, in their order; none beyond the domain."""
         out = []
         exact = self.net.exact_net
-        for row, unit, corners in zip(self.inequalities, self.units, self._facets, strict=True):
+        for k, (row, unit) in enumerate(zip(self.inequalities, self.units, strict=True)):
             if unit is None:
                 continue
-            levels, den, unit_level = self._mean(corners)
+            levels, den, unit_level = self._shape.on_facet(k)
             levels.append([-v for v in row[:-1]])
             pieces = exact.pattern_of_germ(levels, den, unit_level, self.domain.slice_map())
-            out.append(_region(self.net, self.domain, np.array(pieces, self.pattern.dtype)))
+            out.append(
+                region_of_pattern(self.net, self.domain, np.array(pieces, self.pattern.dtype))
+            )
         return out
 
-    def _mean(self, corners: Sequence[int]) -> tuple[Levels, int, int]:
+
+@dataclass(frozen=True, eq=False)
+class _Corners:
+    """A region by its vertices, and which of them lie on each facet."""
+
+    corners: tuple[tuple[list[int], list[int] | None, int], ...]
+    facets: tuple[tuple[int, ...], ...]
+
+    def on_facet(self, k: int) -> tuple[Levels, int, int]:
         """A point in the relative interior of a facet: as a germ, since it may be at infinity."""
-        near, far, den = [0] * self.domain.dim, [0] * self.domain.dim, 1
-        for k in corners:
-            p, q, scale = self._corners[k]
+        dim = len(self.corners[0][0])
+        near, far, den = [0] * dim, [0] * dim, 1
+        for corner in self.facets[k]:
+            p, q, scale = self.corners[corner]
             near = [a * scale + v * den for a, v in zip(near, p, strict=True)]
             far = [a * scale + v * den for a, v in zip(far, q or [0] * len(p), strict=True)]
             den *= scale
         if any(far):
-            return [far, near], den * len(corners), 1
-        return [near], den * len(corners), 0
+            return [far, near], den * len(self.facets[k]), 1
+        return [near], den * len(self.facets[k]), 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """A region by a point inside and one inside each facet, as numerators and a denominator."""
+
+    inside: tuple[list[int], int]
+    on: tuple[tuple[list[int], int], ...]
+
+    def on_facet(self, k: int) -> tuple[Levels, int, int]:
+        """As `_Corners.on_facet`; the point is finite."""
+        point, den = self.on[k]
+        return [list(point)], den, 0
 
 
 def region_at(net: Network, x: Any, domain: Domain | None = None) -> LocalRegion:
@@ -156,24 +205,34 @@ def region_at(net: Network, x: Any, domain: Domain | None = None) -> LocalRegion
     point = ExactArray(x, "x").fractions().ravel().tolist()
     if len(point) != domain.dim:
         raise InputError(f"x has {len(point)} entries, expected {domain.dim}")
-    if domain.dim > _core.max_dimension:
-        raise InputError(
-            f"the domain has {domain.dim} dimensions, regions have vertices in at most "
-            f"{_core.max_dimension}: give a Slice"
-        )
     found = net.exact_net.pattern_at(point, domain.slice_map())
-    region = _region(net, domain, np.array(found.bits, net.pattern_type))
+    region = region_of_pattern(net, domain, np.array(found.bits, net.pattern_type))
     if not region.contains(point):
         raise InputError("x lies outside the domain")
     return region
 
 
-def _region(net: Network, domain: Domain, pattern: Array) -> LocalRegion:
+def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegion:
+    """The activation region of a pattern that has one.
+
+    Raises
+    ------
+    InputError
+        If its closure has no interior.
+    """
     rows, owners = _rows(net, domain, pattern)
-    flat = struct.pack("<I", len(rows)) + pack_ints([v for row in rows for v in row])
-    data = MAGIC + struct.pack("<IIB", domain.dim, domain.dim, False) + flat
+    if domain.dim > _core.max_dimension:
+        found = _facets_of(rows, domain.dim)
+        if found is None:
+            raise InputError("the pattern has no region in the domain")
+        inside, kept, on = found
+        table = tuple(rows[k] for k in kept)
+        units = tuple(owners[k] for k in kept)
+        return LocalRegion(net, domain, pattern, table, units, _Points(inside, tuple(on)))
     try:
-        answer = _core.enumerate(_constant(domain.dim), data, "regions", decide=1)
+        answer = _core.enumerate(
+            _constant(domain.dim), _bytes(rows, domain.dim), "regions", decide=1
+        )
     except ValueError as error:
         raise InputError(str(error)) from None
     layers, numbers = answer["line_layer"].tolist(), answer["line_unit"].tolist()
@@ -193,7 +252,18 @@ def _region(net: Network, domain: Domain, pattern: Array) -> LocalRegion:
         for raw in answer["complex"].exact_vertices(0)
     ]
     table, units, members = zip(*facets, strict=True) if facets else ((), (), ())
-    return LocalRegion(net, domain, pattern, table, units, tuple(corners), members)
+    return LocalRegion(net, domain, pattern, table, units, _Corners(tuple(corners), members))
+
+
+def _bytes(rows: Sequence[Row], dim: int) -> bytes:
+    """The polytope of the rows, as the engine reads a domain."""
+    flat = struct.pack("<I", len(rows)) + pack_ints([v for row in rows for v in row])
+    return MAGIC + struct.pack("<IIB", dim, dim, False) + flat
+
+
+def _facets_of(rows: Sequence[Row], dim: int) -> Any:
+    """``(inside, numbers of rows, points)`` of the polytope's facets; None without interior."""
+    return _core.facets(_bytes(rows, dim))
 
 
 def _constant(dim: int) -> _core.Net:

@@ -26,7 +26,7 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray, exact_number
 from plverify.network import Network
 from plverify.nodes import Max, Units
-from plverify.partition import RegionSet, regions
+from plverify.partition import RegionSet, regions_with_vertices
 from plverify.question import as_domain
 from plverify.region import Point, Region
 from plverify.result import Result, Status, rounded
@@ -238,7 +238,7 @@ def level_set(
     height = exact_number(level, "level")
     assert isinstance(height, Fraction)
     corners = _corners(domain)
-    found = regions(net, domain, threads=threads, timeout=timeout)
+    found = regions_with_vertices(net, domain, threads=threads, timeout=timeout)
     build = _Builder()
     status = found.status
     try:
@@ -274,7 +274,7 @@ def _weights(net: Network, output: Any) -> Weights:
 def _corners(domain: Domain) -> list[Point]:
     """The corners of a domain of three dimensions; refuses an unbounded one before any work."""
     inner = domain.inner if isinstance(domain, Slice) else domain
-    (whole,) = regions(Network.from_arrays([[[0, 0, 0]]]), inner)
+    (whole,) = regions_with_vertices(Network.from_arrays([[[0, 0, 0]]]), inner)
     if not whole.bounded:
         raise InputError(f"the domain ({domain.describe()}) is unbounded, expected a bounded one")
     return [vertex.p for vertex in whole.exact_vertices]

@@ -1,4 +1,4 @@
-"""The partition of a domain into activation regions, exactly, in one to ten dimensions.
+"""The partition of a domain into activation regions, exactly, in any number of dimensions.
 
 `regions` lists them, `count_regions` counts in constant memory, `stream_regions` hands them out in
 batches, `knots` gives the breakpoints on a line. Counts, patterns, adjacency and merging to linear
@@ -8,7 +8,6 @@ can be had exactly from the `Region`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,13 +22,18 @@ from plverify import proof
 from plverify.domain import Box, Domain, Slice, Space
 from plverify.errors import InputError
 from plverify.network import Network
-from plverify.nodes import Units
-from plverify.question import Progress, as_domain, enumerate_regions, status_of
+from plverify.question import (
+    MAX_DIMENSION,
+    Progress,
+    as_domain,
+    enumerate_regions,
+    status_of,
+)
 from plverify.region import ExactVertex, Region
-from plverify.result import Result, Status, jsonable, rounded
+from plverify.region_list import HalfspaceRegions, RegionList, Unit, fixed_units
+from plverify.result import Result, Status, rounded
 
 Array = NDArray[Any]
-Unit = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -63,27 +67,6 @@ class RegionCount(Result):
         return "" if self.complete else str(self.status)
 
 
-def _units_that(net: Network, never: Array) -> list[Unit]:
-    """Units (layer, unit) of two pieces whose flag in ``never`` is 0."""
-    layer_of = np.repeat(np.arange(len(net.widths)), net.widths)
-    start = np.concatenate([[0], np.cumsum(net.widths)])
-    two = [np.zeros(0, bool)]
-    two += [
-        ~n.single if isinstance(n, Units) else np.zeros(n.size, bool) for _, n in net.unit_nodes
-    ]
-    flat = np.flatnonzero((never == 0) & np.concatenate(two))
-    return [(int(layer_of[f]), int(f - start[layer_of[f]])) for f in flat]
-
-
-def _fixed_units(
-    net: Network, answer: dict[str, Any]
-) -> tuple[list[Unit] | None, list[Unit] | None]:
-    """Dead and always-active units of a complete run."""
-    if not answer["complete"]:
-        return None, None
-    return _units_that(net, answer["ever_on"]), _units_that(net, answer["ever_off"])
-
-
 def count_regions(
     net: Network,
     domain: Domain,
@@ -96,7 +79,7 @@ def count_regions(
     Parameters
     ----------
     net : Network
-    domain : Box, Polytope, Slice or Space of at most ten dimensions
+    domain : Box, Polytope, Slice or Space
     threads : int
         The count does not depend on it.
     timeout : float, optional
@@ -107,8 +90,7 @@ def count_regions(
     Raises
     ------
     InputError
-        If the domain has no interior, another ambient dimension than the network has inputs, or
-        more than ten dimensions.
+        If the domain has no interior, or another ambient dimension than the network has inputs.
 
     Notes
     -----
@@ -124,13 +106,13 @@ def count_regions(
     answer = enumerate_regions(
         net, domain, "count", threads=threads, timeout=timeout, progress=progress
     )
-    dead, active = _fixed_units(net, answer)
+    dead, active = fixed_units(net, answer)
     return RegionCount(
         answer["count"], answer["complete"], status_of(answer), dead, active, answer["stats"]
     )
 
 
-class RegionSet:
+class RegionSet(RegionList):
     """The activation regions of a network on a domain, in the order of the engine's walk.
 
     In one dimension they run from left to right. The arrays are flat: the vertices of region ``i``
@@ -163,13 +145,7 @@ class RegionSet:
     """
 
     def __init__(self, net: Network, domain: Domain, answer: dict[str, Any], exact: bool) -> None:
-        self.net, self.domain = net, domain
-        self.count: int = answer["count"]
-        self.complete: bool = answer["complete"]
-        self.status = status_of(answer)
-        self.dead_units, self.always_active_units = _fixed_units(net, answer)
-        self.stats: dict[str, Any] = answer["stats"]
-        self.packed_patterns: Array = answer["patterns"]
+        super().__init__(net, domain, answer)
         self.vertex_start: Array = np.concatenate(
             [[0], np.cumsum(answer["vertex_count"], dtype=np.int64)]
         )
@@ -183,42 +159,11 @@ class RegionSet:
         self.line_unit: Array = answer["line_unit"]
         self.line_piece: Array = answer["line_piece"]
         self.vertex_at_infinity: Array = (answer["flags"] & 1).astype(bool)
-        self.J: Array = answer["jacobian"]
-        self.c: Array = answer["offset"]
         self._complex = answer["complex"]
         self._exact = exact
 
-    @property
-    def reason(self) -> str:
-        """Why the run is not complete: "timeout", "interrupted", or ""."""
-        return "" if self.complete else str(self.status)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.count))]
-        i = index + self.count if index < 0 else index
-        if not 0 <= i < self.count:
-            raise IndexError(f"region {index} of {self.count}")
-        return Region(self, int(i))
-
-    def __iter__(self) -> Iterator[Region]:
-        return (Region(self, i) for i in range(self.count))
-
-    def __repr__(self) -> str:
-        left = "" if self.complete else f" ({self.reason}: incomplete)"
-        where = self.domain.describe()
-        return f"<RegionSet: {self.count} activation regions of {self.net!r} on {where}{left}>"
-
-    @cached_property
-    def patterns(self) -> Array:
-        """(count, units) array of activation patterns, unit after unit, layer after layer.
-
-        bool where every unit has two pieces, else the units' pieces as unsigned integers.
-        """
-        return self.net.unpack(self.packed_patterns)
+    def _region(self, index: int) -> Region:
+        return Region(self, index)
 
     @cached_property
     def linear_labels(self) -> Array:
@@ -229,38 +174,10 @@ class RegionSet:
         """
         return self._complex.linear_labels()
 
-    @property
-    def linear_count(self) -> int:
-        """The number of linear regions."""
-        return int(self.linear_labels.max(initial=-1)) + 1
-
     @cached_property
     def neighbour_index(self) -> Array:
         """(facets,) int array: the region across each, -1 on the boundary, -2 if not listed."""
         return self._complex.neighbours()
-
-    @cached_property
-    def _index(self) -> dict[bytes, int]:
-        return {row.tobytes(): i for i, row in enumerate(self.packed_patterns)}
-
-    def find(self, t: Any) -> Region | None:
-        """The region that holds the point ``t`` of the domain (domain coordinates), exactly.
-
-        On a facet it is one of the regions that meet there. None if the point lies outside the
-        domain or its region was not listed (an incomplete run).
-
-        >>> rs = regions(Network.from_arrays([[[1.0]], [[1.0]]]), Box([-1], [1]))
-        >>> rs.find([0.5]).pattern.tolist()
-        [True]
-        """
-        point = [Fraction(v) for v in np.asarray(t, dtype=object).ravel().tolist()]
-        if len(point) != self.domain.dim:
-            raise InputError(f"t has {len(point)} entries, expected {self.domain.dim}")
-        at = self.net.exact_net.pattern_at(point, self.domain.slice_map())
-        index = self._index.get(self.net.exact_net.pack(at.bits))
-        if index is not None and self[index].contains(point):
-            return self[index]
-        return next((region for region in self if region.contains(point)), None)
 
     def areas(self) -> Array:
         """(count,) float64 array of areas (lengths, volumes), rounded; inf where unbounded."""
@@ -281,73 +198,26 @@ class RegionSet:
             return np.array([region.volume for region in self])
         return np.where(np.logical_or.reduceat(self.vertex_at_infinity, starts), np.inf, sizes)
 
-    def write_proof(self, path: str | os.PathLike[str]) -> None:
-        """Write a proof that these are all activation regions, for `plverify check`.
-
-        Raises
-        ------
-        InputError
-            If the run is not complete or was made without ``exact=True``, or on a disk error.
-        """
-        proof.write_atomically(path, self.proof())
-
-    def proof(self) -> bytes:
-        """The proof as bytes; see `write_proof`."""
-        if not self.complete:
-            raise InputError(
-                f"the list of regions is not complete ({self.reason}): nothing to prove"
-            )
+    def _proof(self, threads: int) -> bytes:
         if self.domain.dim > 2:
-            raise InputError("lists of regions are proven in one and two dimensions")
+            return super()._proof(threads)
         if not self._exact:
             raise InputError("a proof needs exact vertices: make the regions with exact=True")
         body, vertices, corners = self._complex.proof_body()
         header = proof.region_list_header(self.net, self.domain, self.count, vertices, corners)
         return proof.encode(header, body)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the arrays to an ``.npz`` file.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        import io
-
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            patterns=self.patterns,
-            vertex_start=self.vertex_start,
-            vertices=self.vertices,
-            vertex_at_infinity=self.vertex_at_infinity,
-            line_layer=self.line_layer,
-            line_unit=self.line_unit,
-            facet_start=self.facet_start,
-            facet_vertex=self.facet_vertex,
-            facet_vertex_start=self.facet_vertex_start,
-            J=self.J,
-            c=self.c,
-            linear_labels=self.linear_labels,
-            complete=self.complete,
-            network=self.net.digest,
-            domain=self.domain.describe(),
-        )
-        proof.write_atomically(path, buffer.getvalue())
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready summary."""
-        return {
-            "count": self.count,
-            "linear_count": self.linear_count,
-            "complete": self.complete,
-            "status": str(self.status),
-            "dead_units": jsonable(self.dead_units),
-            "always_active_units": jsonable(self.always_active_units),
-            "network": self.net.digest,
-            "domain": self.domain.describe(),
-            "stats": jsonable(self.stats),
+    def _arrays(self) -> dict[str, Any]:
+        return super()._arrays() | {
+            "linear_labels": self.linear_labels,
+            "vertex_start": self.vertex_start,
+            "vertices": self.vertices,
+            "vertex_at_infinity": self.vertex_at_infinity,
+            "line_layer": self.line_layer,
+            "line_unit": self.line_unit,
+            "facet_start": self.facet_start,
+            "facet_vertex": self.facet_vertex,
+            "facet_vertex_start": self.facet_vertex_start,
         }
 
 
@@ -359,16 +229,19 @@ def regions(
     timeout: float | None = None,
     exact: bool = False,
     progress: Progress | None = None,
-) -> RegionSet:
-    """List the activation regions of a network on a domain of at most ten dimensions.
+) -> RegionSet | HalfspaceRegions:
+    """List the activation regions of a network on a domain.
+
+    In at most eight dimensions the regions come with vertices and facets (`RegionSet`), in more
+    with inequalities and an inner point (`HalfspaceRegions`).
 
     Parameters
     ----------
     net, domain, threads, timeout, progress
         As in `count_regions`.
     exact : bool
-        Also compute every vertex exactly during the run, which `RegionSet.write_proof` needs.
-        (Single regions give their exact vertices either way.)
+        Also compute every vertex exactly during the run, which `RegionSet.write_proof` needs in
+        one and two dimensions. (Single regions give their exact vertices either way.)
 
     Raises
     ------
@@ -380,6 +253,38 @@ def regions(
     (4, 4, 1.0)
     """
     domain = as_domain(domain, net)
+    if domain.dim <= MAX_DIMENSION:
+        return regions_with_vertices(
+            net, domain, threads=threads, timeout=timeout, exact=exact, progress=progress
+        )
+    answer = enumerate_regions(
+        net, domain, "regions", threads=threads, timeout=timeout, progress=progress
+    )
+    return HalfspaceRegions(net, domain, answer)
+
+
+def regions_with_vertices(
+    net: Network,
+    domain: Domain,
+    *,
+    threads: int = 1,
+    timeout: float | None = None,
+    exact: bool = False,
+    progress: Progress | None = None,
+) -> RegionSet:
+    """`regions` in at most eight dimensions.
+
+    Raises
+    ------
+    InputError
+        As `count_regions`, and in more dimensions.
+    """
+    domain = as_domain(domain, net)
+    if domain.dim > MAX_DIMENSION:
+        raise InputError(
+            f"the domain has {domain.dim} dimensions, vertices are listed in at most "
+            f"{MAX_DIMENSION}: give a Slice"
+        )
     answer = enumerate_regions(
         net, domain, "regions", threads=threads, timeout=timeout, exact=exact, progress=progress
     )
@@ -398,7 +303,8 @@ def stream_regions(
 
     Yields dictionaries with ``count`` and the arrays of `RegionSet` for that many regions
     (``patterns`` packed as bytes, ``vertex_count``, ``vertices``, ``line_layer``, ``line_unit``,
-    ``flags``, ``jacobian``, ``offset``). The engine runs ahead by a few batches and stops when the
+    ``flags``, ``jacobian``, ``offset``; above eight dimensions ``patterns``, ``points``,
+    ``jacobian``, ``offset``). The engine runs ahead by a few batches and stops when the
     iterator is closed. With one thread the order is that of `regions`.
 
     Raises
@@ -416,9 +322,8 @@ def stream_regions(
     if batch < 1:
         raise InputError(f"batch is {batch}, expected at least 1")
     try:
-        stream = _core.stream(
-            net.core, domain.to_bytes(), threads=threads, timeout=timeout, batch=batch
-        )
+        start = _core.stream if domain.dim <= MAX_DIMENSION else _core.stream_halfspaces
+        stream = start(net.core, domain.to_bytes(), threads=threads, timeout=timeout, batch=batch)
     except ValueError as error:
         raise InputError(str(error)) from None
     try:
@@ -527,7 +432,7 @@ def knots(
     if domain.dim != 1:
         raise InputError(f"knots lie on a line; the domain has {domain.dim} dimensions")
     domain = as_domain(domain, net)
-    found = regions(net, domain, threads=threads, timeout=timeout, exact=True)
+    found = regions_with_vertices(net, domain, threads=threads, timeout=timeout, exact=True)
     points = found._complex.points()
     index = found._complex.point_index()
     left, right = index[0::2], index[1::2]

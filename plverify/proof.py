@@ -53,21 +53,37 @@ def region_list_header(
     net: Network, domain: Domain, regions: int, vertices: int, domain_vertices: list[int]
 ) -> dict[str, Any]:
     """The header of a region-list proof."""
+    return {
+        "claim": "region_list",
+        **_subject(net, domain),
+        "regions": regions,
+        "vertices": vertices,
+        "domain_vertices": domain_vertices,
+    }
+
+
+def region_tree_header(net: Network, domain: Domain, regions: int) -> dict[str, Any]:
+    """The header of a region-list proof by its split tree."""
+    return {
+        "claim": "region_list",
+        "evidence": "tree",
+        **_subject(net, domain),
+        "regions": regions,
+    }
+
+
+def _subject(net: Network, domain: Domain) -> dict[str, Any]:
     affine = domain.slice_map()
     placed = None
     if affine is not None:
         scale, rows = affine
         placed = {"scale": decimal(scale), "rows": [[decimal(v) for v in row] for row in rows]}
     return {
-        "claim": "region_list",
         "network": net.digest,
         "definitions": " ".join(net.definitions),
         "dim": domain.dim,
         "slice": placed,
         "constraints": [[decimal(v) for v in row] for row in constraint_rows(domain)],
-        "regions": regions,
-        "vertices": vertices,
-        "domain_vertices": domain_vertices,
     }
 
 

@@ -63,29 +63,25 @@ def enumerate_regions(
     timeout : float, optional
         Seconds of wall time after which the engine stops with what it has.
     exact : bool
-        Whether every vertex is also computed exactly.
+        Whether every vertex is also computed exactly, where there are vertices: in at most
+        `MAX_DIMENSION` dimensions.
     progress : callable, optional
         Called about ten times a second with the number of regions found so far.
 
     Raises
     ------
     InputError
-        On a domain without interior or of a dimension that cannot be enumerated.
+        On a domain without interior, or of more than two dimensions for "ties".
     """
     if timeout is not None and not timeout >= 0:
         raise InputError(f"timeout is {timeout}, expected at least 0 seconds")
     if threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
+    options: dict[str, Any] = {"threads": threads, "timeout": timeout, "progress": progress}
     try:
-        return _core.enumerate(
-            net.core,
-            domain.to_bytes(),
-            want,
-            threads=threads,
-            timeout=timeout,
-            decide=int(exact),
-            progress=progress,
-        )
+        if domain.dim > MAX_DIMENSION and want != "ties":
+            return _core.halfspaces(net.core, domain.to_bytes(), want, **options)
+        return _core.enumerate(net.core, domain.to_bytes(), want, decide=int(exact), **options)
     except ValueError as error:
         raise InputError(str(error)) from None
 

@@ -30,9 +30,10 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray
 from plverify.network import Network, load
 from plverify.nodes import Units
-from plverify.partition import Unit, count_regions, regions, segment
-from plverify.question import MAX_DIMENSION, as_domain
+from plverify.partition import count_regions, regions_with_vertices, segment
+from plverify.question import as_domain
 from plverify.region import ExactVertex
+from plverify.region_list import Unit
 from plverify.result import Result, Status, jsonable, rounded
 
 Array = NDArray[Any]
@@ -314,7 +315,7 @@ def _step(
     path if and only if their patterns beside the point differ, and so none is ever counted twice.
     """
     place = len(walk.counts)
-    part = regions(net, segment(a, b), threads=threads, timeout=timeout, exact=True)
+    part = regions_with_vertices(net, segment(a, b), threads=threads, timeout=timeout, exact=True)
     packed = part.packed_patterns
     at_start = part.complete or (part.count > 0 and _starts_at_zero(part))
     joined = False
@@ -544,11 +545,6 @@ def training_study(
     domain: Domain | None = None
     if isinstance(domain_or_path, Domain):
         domain = as_domain(domain_or_path, first)
-        if domain.dim > MAX_DIMENSION:
-            raise InputError(
-                f"the domain has {domain.dim} dimensions, regions are enumerated in at most "
-                f"{MAX_DIMENSION}: give a Slice, or points of a path"
-            )
         path = np.zeros((1, 0))
         where, dim = domain.describe(), domain.dim
     else:

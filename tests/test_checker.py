@@ -33,7 +33,7 @@ from checker_cases import (
 )
 from proof_tools import box, make_layers, prove
 
-from plverify import checker
+from plverify import checker, checker_tree, proof_reader
 from plverify import domain as domains
 from plverify.checker import check, check_region_list
 from plverify.exact_net import ExactNet
@@ -487,11 +487,11 @@ def test_other_dimensions_are_rejected(dim):
 def test_headers_and_bodies_have_a_limit(honest, monkeypatch):
     _, net, proof = honest["box"]
     data = proof.to_bytes()
-    sizes = {"MAX_HEADER": len(json.dumps(proof.header)), "MAX_BODY": len(proof.body())}
-    for name, size in sizes.items():
-        monkeypatch.setattr(checker, name, size)
+    head, body = len(json.dumps(proof.header)), len(proof.body())
+    for where, name, size in ((proof_reader, "MAX_HEADER", head), (checker, "MAX_BODY", body)):
+        monkeypatch.setattr(where, name, size)
         assert check(data, net)
-        monkeypatch.setattr(checker, name, size - 1)
+        monkeypatch.setattr(where, name, size - 1)
         assert rejected(data, net, "long")
         monkeypatch.undo()
 
@@ -499,7 +499,7 @@ def test_headers_and_bodies_have_a_limit(honest, monkeypatch):
 def test_header_lengths_that_lie_are_rejected(honest):
     _, net, proof = honest["box"]
     data = proof.to_bytes()
-    start = len(checker.MAGIC)
+    start = len(proof_reader.MAGIC)
     for size in (0, 1, 10, len(data), (1 << 25) + 1, (1 << 32) - 1):
         assert rejected(data[:start] + struct.pack("<I", size) + data[start + 4 :], net)
 
@@ -508,7 +508,7 @@ def test_magic_is_required(honest):
     _, net, proof = honest["box"]
     data = proof.to_bytes()
     assert rejected(b"", net, "not a proof file")
-    assert rejected(b"PLPROOF\x002\n" + data[len(checker.MAGIC) :], net, "not a proof file")
+    assert rejected(b"PLPROOF\x002\n" + data[len(proof_reader.MAGIC) :], net, "not a proof file")
     assert check(bytearray(data), net)
 
 
@@ -544,7 +544,7 @@ def test_malformed_vertices_and_regions_are_rejected(honest):
         (b"\0" + number(2 * p[0]) + number(2 * p[1]) + number(2 * w), "lowest terms"),
         (b"\1" + number(p[0]) + number(p[1]) + b"\0\0" + number(w), "finite"),
         (b"\0" + long_zero, "too long"),
-        (b"\0" + tools.var(checker.MAX_NUMBER + 1), "too long"),
+        (b"\0" + tools.var(proof_reader.MAX_NUMBER + 1), "too long"),
         (b"\0" + b"\xff" * 9 + b"\1", "too long"),
         (b"\1" + number(p[0]) + number(p[1]) + number(1) + number(0) + number(w), "outside"),
     ]:
@@ -597,7 +597,7 @@ def test_random_bytes_are_rejected(honest):
     for size in [*range(40), *(rng.randrange(4000) for _ in range(60))]:
         noise = rng.randbytes(size)
         assert rejected(noise, net)
-        assert rejected(checker.MAGIC + noise, net)
+        assert rejected(proof_reader.MAGIC + noise, net)
         assert rejected(tools.pack(noise, zlib.compress(proof.body())), net)
         assert rejected(tools.pack(header, noise), net)
         assert rejected(tools.pack(header, zlib.compress(noise)), net)
@@ -618,8 +618,9 @@ def test_text_of_the_header_cannot_reach_the_terminal(honest):
 # ------------------------------------------------------------------------------------ independence
 
 
-def test_checker_uses_no_float_and_nothing_but_exact_net():
-    tree = ast.parse(inspect.getsource(checker))
+@pytest.mark.parametrize("module", [checker, checker_tree, proof_reader])
+def test_checker_uses_no_float_and_nothing_but_exact_net(module):
+    tree = ast.parse(inspect.getsource(module))
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant):
             assert not isinstance(node.value, (float, complex))
@@ -628,5 +629,8 @@ def test_checker_uses_no_float_and_nothing_but_exact_net():
         assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
         if isinstance(node, ast.Import):
             assert not any(name.name.startswith("plverify") for name in node.names)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plverify"):
-            assert node.module == "plverify.exact_net"
+        if isinstance(node, ast.ImportFrom) and (node.module or "") == "plverify":
+            assert {name.name for name in node.names} == {"checker_tree"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plverify"):
+            ours = ("plverify.exact_net", "plverify.proof_reader", "plverify.checker_tree")
+            assert node.module in ours

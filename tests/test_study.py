@@ -318,8 +318,7 @@ def test_unusable_studies(nets):
         training_study(nets, box, points=[1, 2, 3])
     n = MAX_DIMENSION + 1
     wide = pv.Network.from_arrays(*tables([n, 3, 1], 0))
-    with pytest.raises(pv.InputError, match=f"{n} dimensions"):
-        training_study([wide], pv.Box(-1, 1, n))
+    assert training_study([wide], pv.Box(-1, 1, n)).complete
     assert training_study([wide], np.eye(n)[:2]).complete
 
 

@@ -25,4 +25,5 @@ PYBIND11_MODULE(_core, m) {
         .def_readonly("unit_count", &plv::Net::unit_count)
         .def_property_readonly("output_size", &plv::Net::output_size);
     plv::bindings::bind_regions(m);
+    plv::bindings::bind_halfspaces(m);
 }

@@ -1,10 +1,9 @@
 // Enumeration of regions: count, list, stream, decision boundary.
-#include <deque>
-
 #include "base/thread.hpp"
 #include "base/timer.hpp"
 #include "bindings/areas.hpp"
 #include "bindings/run.hpp"
+#include "bindings/stream.hpp"
 #include "geom/dimension.hpp"
 #include "region/complex.hpp"
 #include "region/enumerate.hpp"
@@ -24,19 +23,6 @@ struct Options {
         return {threads, static_cast<Decide>(decide), unchecked, portable};
     }
 };
-
-py::dict stats_dict(const EnumerateStats& stats, double setup_seconds, double wall_seconds) {
-    py::dict out;
-    out["cpu_seconds"] = stats.cpu_seconds;
-    out["setup_seconds"] = setup_seconds;
-    out["wall_seconds"] = wall_seconds;
-    out["unit_tests"] = stats.unit_tests;
-    out["undecided"] = stats.undecided;
-    out["exact_signs"] = stats.exact_signs;
-    out["exact_points"] = stats.exact_points;
-    out["exact_passes"] = stats.exact_passes;
-    return out;
-}
 
 // The arrays of a batch: views of one block of memory that lives as long as any of them.
 template <int D>
@@ -64,23 +50,6 @@ void put_batch(py::dict& out, const std::shared_ptr<const RegionBatch<D>>& batch
 }
 
 template <int D>
-class Complex;
-
-template <int D>
-py::dict result_dict(const EnumerateResult& result, bool interrupted, double setup, double wall) {
-    py::dict out;
-    out["count"] = result.count;
-    out["complete"] = result.complete;
-    out["reason"] = result.complete ? "" : reason_name(result.reason, interrupted);
-    std::vector<uint8_t> on = result.ever_on, off = result.ever_off;
-    const auto units = static_cast<py::ssize_t>(on.size());
-    out["ever_on"] = to_array(std::move(on), {units});
-    out["ever_off"] = to_array(std::move(off), {units});
-    out["stats"] = stats_dict(result.stats, setup, wall);
-    return out;
-}
-
-template <int D>
 struct Run {
     std::shared_ptr<const Problem<D>> problem;
     EnumerateResult result;
@@ -105,7 +74,7 @@ struct Run {
             tick);
         wall = timer.wall();
     }
-    py::dict dict() const { return result_dict<D>(result, interrupted, setup, wall); }
+    py::dict dict() const { return result_dict(result, interrupted, setup, wall); }
 };
 
 // The regions of one run, kept on the engine's side for what needs them again: neighbours, merging,
@@ -228,103 +197,24 @@ py::dict run_ties(std::shared_ptr<const Net> net, const DomainSpec& spec, const 
     return out;
 }
 
-// Batches of regions while the engine runs ahead by a bounded number of them.
 template <int D>
-class Stream {
-public:
-    Stream(std::shared_ptr<const Net> net, DomainSpec spec, const Options& options, int64_t batch)
-        : net_(std::move(net)), stop_(make_stop(options.timeout)), engine_(options.engine()) {
-        PLV_EXPECT(batch >= 1, "batch must be at least 1");
-        {
-            const FpMode fp_mode;
-            problem_ = Problem<D>::build(net_, spec);
-        }
-        sink_.batch = batch;
-        sink_.regions = [this](RegionBatch<D>&& regions) {
-            std::unique_lock lock(mutex_);
-            changed_.wait(lock, [this] { return queue_.size() < 8 || stop_->stopped(); });
-            queue_.push_back(std::move(regions));
-            changed_.notify_all();
-        };
-        thread_ = Thread(size_t{1} << 20, [this] {
-            try {
-                result_ = enumerate<D>(*problem_, engine_, sink_, *stop_);
-            } catch (...) {
-                failure_ = std::current_exception();
-            }
-            const std::lock_guard lock(mutex_);
-            done_ = true;
-            changed_.notify_all();
-        });
-    }
-    ~Stream() { close(); }
-    Stream(const Stream&) = delete;
-    Stream& operator=(const Stream&) = delete;
+struct VertexEngine {
+    using Problem = plv::Problem<D>;
+    using Batch = RegionBatch<D>;
+    using Sink = plv::Sink<D>;
+    EnumerateOptions options;
 
-    // The next batch, or None after the last.
-    py::object next() {
-        std::optional<RegionBatch<D>> batch;
-        for (bool waiting = true; waiting;) {
-            {
-                py::gil_scoped_release release;
-                std::unique_lock lock(mutex_);
-                changed_.wait_for(lock, std::chrono::milliseconds(50),
-                                  [this] { return done_ || !queue_.empty(); });
-                if (!queue_.empty()) {
-                    batch = std::move(queue_.front());
-                    queue_.pop_front();
-                    changed_.notify_all();
-                }
-                waiting = !batch && !done_;
-            }
-            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        }
-        if (!batch) {
-            if (failure_) std::rethrow_exception(failure_);
-            return py::none();
-        }
-        py::dict out;
-        out["count"] = batch->count;
-        const auto kept = std::make_shared<const RegionBatch<D>>(std::move(*batch));
-        put_batch<D>(out, kept, net_->pattern_bytes(), net_->output_size());
-        return out;
+    std::shared_ptr<const Problem> build(std::shared_ptr<const Net> net, const DomainSpec& spec,
+                                         StopToken&) const {
+        return Problem::build(std::move(net), spec);
     }
-    // How the run ended; ends it if there are batches that nobody took.
-    py::dict result() {
-        bool ended;
-        {
-            const std::lock_guard lock(mutex_);
-            ended = done_;
-        }
-        if (!ended) close();
-        py::gil_scoped_release release;
-        thread_.join();
-        py::gil_scoped_acquire acquire;
-        return result_dict<D>(result_, false, 0.0, 0.0);
+    EnumerateResult run(const Problem& problem, const Sink& sink, StopToken& stop) const {
+        return enumerate<D>(problem, options, sink, stop);
     }
-    void close() {
-        stop_->request();
-        py::gil_scoped_release release;
-        {
-            const std::lock_guard lock(mutex_);
-            changed_.notify_all();
-        }
-        thread_.join();
+    void put(py::dict& out, Batch&& batch, const Problem& problem) const {
+        const auto kept = std::make_shared<const Batch>(std::move(batch));
+        put_batch<D>(out, kept, problem.net->pattern_bytes(), problem.net->output_size());
     }
-
-private:
-    std::shared_ptr<const Net> net_;
-    std::unique_ptr<StopToken> stop_;
-    EnumerateOptions engine_;
-    std::shared_ptr<const Problem<D>> problem_;
-    Sink<D> sink_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::deque<RegionBatch<D>> queue_;
-    bool done_ = false;
-    EnumerateResult result_;
-    std::exception_ptr failure_;
-    Thread thread_;
 };
 
 template <int D>
@@ -337,10 +227,7 @@ void bind_dimension(py::module_& m, const char* complex_name, const char* stream
         .def("points", &Complex<D>::points)
         .def("point_index", &Complex<D>::point_index)
         .def("proof_body", &Complex<D>::proof_body);
-    py::class_<Stream<D>>(m, stream_name, "Regions in batches, in constant memory.")
-        .def("next", &Stream<D>::next)
-        .def("result", &Stream<D>::result)
-        .def("close", &Stream<D>::close);
+    bind_stream<VertexEngine<D>>(m, stream_name);
 }
 
 // Calls f.template operator()<D>() for the dimension of a domain, up to `most`.
@@ -399,7 +286,8 @@ void bind_regions(py::module_& m) {
             const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
             const Options options{threads, timeout, 0, false, false};
             return with_dimension(spec.dim, kMaxDimension, [&]<int D>() -> py::object {
-                return py::cast(std::make_unique<Stream<D>>(net, spec, options, batch));
+                return py::cast(std::make_unique<Stream<VertexEngine<D>>>(
+                    VertexEngine<D>{options.engine()}, net, spec, timeout, batch));
             });
         },
         py::arg("net"), py::arg("domain"), py::arg("threads") = 1, py::arg("timeout") = py::none(),

@@ -20,7 +20,7 @@
 #include "base/fp_mode.hpp"
 #include "base/stop.hpp"
 #include "base/thread.hpp"
-#include "region/exact.hpp"
+#include "region/enumerate.hpp"
 
 namespace plv::bindings {
 
@@ -130,6 +130,33 @@ inline const char* reason_name(StopReason reason, bool interrupted) {
     return reason == StopReason::timeout     ? "timeout"
            : reason == StopReason::requested ? "stopped"
                                              : "";
+}
+
+inline py::dict stats_dict(const EnumerateStats& stats, double setup_seconds, double wall_seconds) {
+    py::dict out;
+    out["cpu_seconds"] = stats.cpu_seconds;
+    out["setup_seconds"] = setup_seconds;
+    out["wall_seconds"] = wall_seconds;
+    out["unit_tests"] = stats.unit_tests;
+    out["undecided"] = stats.undecided;
+    out["exact_signs"] = stats.exact_signs;
+    out["exact_points"] = stats.exact_points;
+    out["exact_passes"] = stats.exact_passes;
+    return out;
+}
+
+inline py::dict result_dict(const EnumerateResult& result, bool interrupted, double setup,
+                            double wall) {
+    py::dict out;
+    out["count"] = result.count;
+    out["complete"] = result.complete;
+    out["reason"] = result.complete ? "" : reason_name(result.reason, interrupted);
+    std::vector<uint8_t> on = result.ever_on, off = result.ever_off;
+    const auto units = static_cast<py::ssize_t>(on.size());
+    out["ever_on"] = to_array(std::move(on), {units});
+    out["ever_off"] = to_array(std::move(off), {units});
+    out["stats"] = stats_dict(result.stats, setup, wall);
+    return out;
 }
 
 }  // namespace plv::bindings

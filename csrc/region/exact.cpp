@@ -185,24 +185,6 @@ void poll(StopToken* stop) {
     if (stop && stop->poll()) throw Stopped{};
 }
 
-// v *= the factor of the unit's piece, over 2^slope_shift.
-void apply_piece(const Layer& layer, int unit, bool on, Int& v) {
-    if (on)
-        v <<= layer.slope_shift;
-    else if (layer.all_relu)
-        v = Int();
-    else
-        v *= layer.slope_num[unit];
-}
-
-Int lcm(const Int& a, const Int& b) { return a.divexact(Int::gcd(a, b)) * b; }
-
-void scale_all(std::vector<Int>& values, const Int& factor) {
-    if (factor.is_one()) return;
-    for (Int& v : values)
-        if (!v.is_zero()) v *= factor;
-}
-
 // order[s] of each slot among the values, which may tie.
 void rank_slots(const std::vector<std::vector<Int>>& values, const Layer& layer, int window,
                 uint16_t* rank, std::vector<int>& slots) {
@@ -229,26 +211,11 @@ void rank_slots(const std::vector<std::vector<Int>>& values, const Layer& layer,
 template <int D>
 ExactNet<D>::ExactNet(const Net& network, std::vector<ExactRows<D>>&& input_rows,
                       const std::vector<Int>& input_scales)
-    : net(network), input(std::move(input_rows)) {
-    const size_t depth = net.layers.size();
-    std::vector<Int> scale;  // of the activations of each layer
+    : net(network), input(std::move(input_rows)), scales(network, input_scales) {
     rank_offset.push_back(0);
-    for (size_t l = 0; l <= depth; ++l) {
-        const ExactForm& form = net.exact_form(static_cast<int>(l));
-        Int common = input_scales[l];
-        for (const ExactBlock& block : form.blocks)
-            if (block.source != kInput) common = lcm(common, form.scale * scale[block.source]);
-        input_factor.push_back(common.divexact(input_scales[l]));
-        factor.emplace_back();
-        for (const ExactBlock& block : form.blocks)
-            factor[l].push_back(
-                block.source == kInput ? Int() : common.divexact(form.scale * scale[block.source]));
-        if (l == depth) break;
-        const Layer& layer = net.layers[l];
-        scale.push_back(common << layer.slope_shift);
+    for (const Layer& layer : net.layers)
         rank_offset.push_back(rank_offset.back() +
                               static_cast<size_t>(layer.slots) * static_cast<size_t>(layer.units));
-    }
 }
 
 template <int D>
@@ -274,7 +241,7 @@ bool ExactNet<D>::forward(const ExactGerm<D>& at, GermSigns& signs, std::vector<
                 for (int k = 0; k < D; ++k)
                     if (!row.a[k].is_zero()) z.add_mul(row.a[k], at.levels[v][k]);
             }
-            scale_all(now[v], input_factor[l]);
+            scale_all(now[v], scales.input[l]);
         }
         for (size_t b = 0; b < form.blocks.size(); ++b) {
             const ExactBlock& block = form.blocks[b];
@@ -283,9 +250,9 @@ bool ExactNet<D>::forward(const ExactGerm<D>& at, GermSigns& signs, std::vector<
             for (size_t v = 0; v < levels; ++v) {
                 const std::vector<Int>* from = &activations[block.source][v];
                 std::vector<Int> scaled;
-                if (!factor[l][b].is_one()) {
+                if (!scales.block[l][b].is_one()) {
                     scaled = *from;
-                    scale_all(scaled, factor[l][b]);
+                    scale_all(scaled, scales.block[l][b]);
                     from = &scaled;
                 }
                 for (int i = 0; i < form.rows; ++i) {
@@ -339,49 +306,11 @@ bool ExactNet<D>::forward(const ExactGerm<D>& at, GermSigns& signs, std::vector<
 template <int D>
 ExactLine<D> ExactNet<D>::row(int layer, int entry, const uint8_t* pattern, int minus) const {
     ExactLine<D> out;
-    // Gradients in the pre-activations of each layer, empty until something flows there.
-    std::vector<std::vector<Int>> flow(static_cast<size_t>(layer) + 1);
-    flow[layer].resize(static_cast<size_t>(net.exact_form(layer).rows));
-    flow[layer][entry] = 1;
-    if (minus >= 0) flow[layer][minus] -= Int(1);
-    std::vector<Int> below;
-    for (int l = layer; l >= 0; --l) {
-        std::vector<Int>& g = flow[l];
-        if (g.empty()) continue;
-        const ExactForm& form = net.exact_form(l);
-        for (int i = 0; i < form.rows; ++i) {
-            if (g[i].is_zero()) continue;
-            const Int weight = input_factor[l].is_one() ? g[i] : g[i] * input_factor[l];
-            out.c.add_mul(weight, input[l][i].c);
-            for (int k = 0; k < D; ++k)
-                if (!input[l][i].a[k].is_zero()) out.a[k].add_mul(weight, input[l][i].a[k]);
-        }
-        for (size_t b = 0; b < form.blocks.size(); ++b) {
-            const ExactBlock& block = form.blocks[b];
-            if (block.source == kInput) continue;
-            below.assign(static_cast<size_t>(block.cols), Int());
-            for (int i = 0; i < form.rows; ++i) {
-                if (g[i].is_zero()) continue;
-                for (size_t k = block.first(i); k < block.last(i); ++k)
-                    block.add_term(below[block.column(i, k)], k, g[i]);
-            }
-            scale_all(below, factor[l][b]);
-            const Layer& source = net.layers[block.source];
-            std::vector<Int>& to = flow[block.source];
-            if (to.empty()) to.resize(static_cast<size_t>(source.exact.rows));
-            for (int j = 0; j < block.cols; ++j) {
-                if (below[j].is_zero()) continue;
-                const int piece = net.piece(pattern, block.source, j);
-                if (source.is_max()) {
-                    to[source.entry(j, piece)] += below[j];
-                } else {
-                    apply_piece(source, j, piece != 0, below[j]);
-                    to[j] += below[j];
-                }
-            }
-        }
-        g.clear();
-    }
+    pull_back(net, scales, layer, entry, minus, pattern, [&](int l, int i, const Int& weight) {
+        out.c.add_mul(weight, input[l][i].c);
+        for (int k = 0; k < D; ++k)
+            if (!input[l][i].a[k].is_zero()) out.a[k].add_mul(weight, input[l][i].a[k]);
+    });
     return out;
 }
 
@@ -407,7 +336,7 @@ bool ExactNet<D>::output_ignores(int layer, int unit, const uint8_t* pattern) co
             const ExactBlock& block = form.blocks[b];
             if (block.source == kInput || change[block.source].empty()) continue;
             std::vector<Int> from = change[block.source];
-            scale_all(from, factor[l][b]);
+            scale_all(from, scales.block[l][b]);
             if (z.empty()) z.resize(static_cast<size_t>(form.rows));
             for (int i = 0; i < form.rows; ++i)
                 for (size_t k = block.first(i); k < block.last(i); ++k)

@@ -20,6 +20,7 @@
 
 #include "base/stop.hpp"
 #include "net/net.hpp"
+#include "net/scales.hpp"
 #include "num/int.hpp"
 
 namespace plv {
@@ -90,8 +91,7 @@ struct GermSigns {
 // Exact evaluation of one network over the local coordinates of one domain. Read-only after
 // construction, shared by threads.
 //
-// All pre-activations of layer l are integers over one positive scale N_l. `input[l]` is what the
-// input and the bias contribute, `input_factor[l]` and `factor[l][b]` bring it and block b to N_l.
+// `input[l]` is what the input and the bias contribute to the pre-activations of layer l.
 template <int D>
 struct ExactNet {
     ExactNet(const Net& network, std::vector<ExactRows<D>>&& input_rows,
@@ -99,8 +99,7 @@ struct ExactNet {
 
     const Net& net;
     std::vector<ExactRows<D>> input;  // per layer, then of the outputs
-    std::vector<Int> input_factor;
-    std::vector<std::vector<Int>> factor;
+    Scales scales;
     std::vector<size_t> rank_offset;  // of each layer, then the total
 
     // Signs of all units at a germ; with outputs != null also the outputs up to one positive

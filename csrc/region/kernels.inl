@@ -446,5 +446,4 @@ constexpr KernelTable table() {
             &mass<NC>};
 }
 static constexpr KernelTable kTables[kMaxDimension] = {
-    table<2>(), table<3>(), table<4>(), table<5>(),  table<6>(),
-    table<7>(), table<8>(), table<9>(), table<10>(), table<11>()};
+    table<2>(), table<3>(), table<4>(), table<5>(), table<6>(), table<7>(), table<8>(), table<9>()};

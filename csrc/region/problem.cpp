@@ -40,6 +40,16 @@ DomainSpec DomainSpec::parse(std::string_view bytes) {
     return out;
 }
 
+void no_volume(bool empty, int dim) {
+    throw std::invalid_argument(empty ? "the domain is empty"
+                                      : std::string("the domain has no interior: a domain with "
+                                                    "positive ") +
+                                            (dim == 1   ? "length"
+                                             : dim == 2 ? "area"
+                                                        : "volume") +
+                                            " is needed");
+}
+
 namespace {
 
 // Corners of the symbolic box. Sides in the order -1: R - t_k >= 0 at first_side + 2 k, R + t_k >=
@@ -66,16 +76,6 @@ std::vector<DomainCorner<D>> symbolic_box(const std::vector<ExactLine<D>>& lines
         out.push_back(at(sides));
     }
     return out;
-}
-
-[[noreturn]] void no_volume(bool empty, int dim) {
-    throw std::invalid_argument(empty ? "the domain is empty"
-                                      : std::string("the domain has no interior: a domain with "
-                                                    "positive ") +
-                                            (dim == 1   ? "length"
-                                             : dim == 2 ? "area"
-                                                        : "volume") +
-                                            " is needed");
 }
 
 // Sets of lines as bits, one row of words per corner.

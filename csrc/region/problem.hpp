@@ -24,6 +24,9 @@ struct DomainSpec {
     static DomainSpec parse(std::string_view bytes);
 };
 
+// Throws std::invalid_argument: the domain is empty, or flat.
+[[noreturn]] void no_volume(bool empty, int dim);
+
 // Where an edge of a cell comes from.
 enum LineKind : int {
     kConstraint = -1,

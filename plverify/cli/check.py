@@ -14,11 +14,14 @@ def check(
     model: Annotated[
         str, typer.Argument(help="The network that the proof is about.", metavar="MODEL")
     ],
+    python: Annotated[
+        bool, typer.Option("--python", help="Read trees in plain Python integers, slowly.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print what a proof claims, then whether it proves it: accepted or rejected.
 
-    The proof is validated in plain integers by code that shares nothing with the engine. The exit
+    The proof is validated in exact arithmetic by code that shares nothing with the engine. The exit
     code is 0 if it is accepted and 1 if it is rejected.
 
     Example: plverify check regions.plproof model.onnx
@@ -27,7 +30,7 @@ def check(
     from plverify.network import load
 
     require_file(proof, "proof")
-    verdict = validate(proof, load(model))
+    verdict = validate(proof, load(model), python=python)
     if json:
         print_json(
             {

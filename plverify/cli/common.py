@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from plverify.domain import Domain
     from plverify.network import Network
 
+MOST_INPUTS = 32
+"""Dimensions of a domain beyond which no list of regions ends."""
+
 Number = Fraction | float
 Progress = Callable[[int], None]
 
@@ -75,7 +78,6 @@ def read_domain(
         On options that contradict each other, cannot be read or do not fit the network.
     """
     from plverify.domain import Box, Slice, Space
-    from plverify.question import MAX_DIMENSION
 
     refuse_both({"--slice": slice_file, "--segment": segment})
     refuse_both({"--box": box, "--space": space or None, "--polygon": polygon})
@@ -88,17 +90,18 @@ def read_domain(
     elif segment is not None:
         origin, basis = _read_segment(segment, n)
         stored = (0, 1)
-    elif n > MAX_DIMENSION:
+    elif n > MOST_INPUTS:
         raise InputError(
-            f"the model has {n} inputs and regions are enumerated in at most {MAX_DIMENSION} "
-            "dimensions: give a "
+            f"the model has {n} inputs, the regions of more than {MOST_INPUTS} are too many to "
+            "list: give a "
             f"plane by --slice FILE.npz with arrays origin ({n},) and basis ({n}, 2), or a line "
             f"by --segment 'a1,...,a{n};b1,...,b{n}'"
         )
     dim = n if basis is None else _columns(basis)
-    if dim > MAX_DIMENSION:
+    if dim > MOST_INPUTS:
         raise InputError(
-            f"the slice has {dim} dimensions, regions are enumerated in at most {MAX_DIMENSION}"
+            f"the slice has {dim} dimensions, the regions of more than {MOST_INPUTS} are too many "
+            "to list"
         )
     inner: Domain
     if space:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,7 +28,8 @@ from plverify.errors import InputError
 if TYPE_CHECKING:
     from plverify.domain import Domain
     from plverify.network import Network
-    from plverify.partition import RegionCount, RegionSet
+    from plverify.partition import RegionCount
+    from plverify.region_list import RegionList
 
 
 def regions(
@@ -106,7 +108,7 @@ def regions(
     """Count the regions of a network on a box, slice or line, exactly.
 
     An activation region is a full-dimensional set of inputs with one activation pattern; a linear
-    region a maximal union of those with one affine map. Models of more than ten inputs need
+    region a maximal union of those with one affine map. Models of more than 32 inputs need
     a --slice or a --segment. Ctrl-C and --timeout print what is found so far, marked incomplete.
 
     Example: plverify regions model.onnx --box -1,1 --plot regions.png
@@ -131,26 +133,26 @@ def regions(
         raise InputError("--layer and --color are about the drawing: give --plot too")
 
     from plverify.network import load
-    from plverify.partition import RegionSet, count_regions
+    from plverify.partition import count_regions
     from plverify.partition import regions as list_regions
+    from plverify.region_list import RegionList
 
     net = load(model)
     domain = read_domain(net, box, slice_file, segment, space, polygon)
-    if domain.dim > 2 and (plot is not None or proof is not None):
-        option = "--plot" if plot is not None else "--proof"
+    if domain.dim > 2 and plot is not None:
         raise InputError(
-            f"{option} is for one and two dimensions, this domain has {domain.dim}: give a --slice"
+            f"--plot is for one and two dimensions, this domain has {domain.dim}: give a --slice"
         )
     if layer is not None and not 0 <= layer < len(net.widths):
         raise InputError(f"--layer is {layer}, the model has {plural(len(net.widths), 'layer')}")
     limit = timeout if timeout is None or timeout < 1e9 else None
     options: dict[str, Any] = {"threads": threads or cores(), "timeout": limit}
-    found: RegionSet | RegionCount
+    found: RegionList | RegionCount
     with progress_line("regions") as progress:
         if count:
             found = count_regions(net, domain, progress=progress, **options)
         else:
-            exact = proof is not None
+            exact = proof is not None and domain.dim <= 2
             found = list_regions(net, domain, exact=exact, progress=progress, **options)
     table = bounds_for(net, domain)
     broken = theory.violated(found.count, table)
@@ -167,9 +169,10 @@ def regions(
             sys.stdout.flush()
         except OSError as error:  # nobody reads on, or no room: the files are still wanted
             failure = error
-    if isinstance(found, RegionSet):
+    if isinstance(found, RegionList):
         quiet = json or failure is not None
-        unwritten = _write_files(found, answer, plot, color, layer, out, proof, quiet)
+        threads = options["threads"]
+        unwritten = _write_files(found, answer, plot, color, layer, out, proof, threads, quiet)
         failure = failure or unwritten
     if json:
         print_json(answer)
@@ -214,7 +217,7 @@ def bounds_for(net: Network, domain: Domain) -> list[theory.Bound]:
 
 
 def _answer(
-    found: RegionSet | RegionCount,
+    found: RegionList | RegionCount,
     model: str,
     net: Network,
     domain: Domain,
@@ -313,25 +316,28 @@ def _share(count: int, bound: dict[str, Any]) -> str:
 
 
 def _write_files(
-    found: RegionSet,
+    found: RegionList,
     answer: dict[str, Any],
     plot: str | None,
     color: str,
     layer: int | None,
     out: str | None,
     proof: str | None,
+    threads: int,
     quiet: bool,
 ) -> InputError | None:
     """Write what was asked for; the first failure is returned, so that the answer is printed."""
+    from plverify.partition import RegionSet
     from plverify.report.plots import plot_regions
 
     def draw(path: str) -> None:
+        assert isinstance(found, RegionSet)  # in one and two dimensions
         plot_regions(found, path, color, layer=layer)
 
     tasks: list[tuple[str, str | None, Callable[[str], None]]] = [
         ("plot", plot, draw),
         ("out", out, found.save),
-        ("proof", proof, found.write_proof),
+        ("proof", proof, partial(found.write_proof, threads=threads)),
     ]
     failure = None
     for key, path, write in tasks:

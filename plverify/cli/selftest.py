@@ -249,11 +249,11 @@ class Trial:
         """The regions by the engine and by the reference."""
         if self._answers is None:
             from plverify import reference
-            from plverify.partition import regions
+            from plverify.partition import regions_with_vertices
 
             net, domain = self.case.build()
             theirs = reference.enumerate_regions(*self.case.build_reference())
-            self._answers = regions(net, domain, exact=True), theirs
+            self._answers = regions_with_vertices(net, domain, exact=True), theirs
         return self._answers
 
     def compare_regions(self) -> None:
