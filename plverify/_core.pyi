@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'facets', 'halfspaces', 'kernel_isa', 'max_dimension', 'stream', 'stream_halfspaces']
+__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'exact_maximum', 'facets', 'halfspaces', 'kernel_isa', 'max_dimension', 'stream', 'stream_halfspaces', 'verify']
 class Net:
     """
     A network in the engine's form.
@@ -248,6 +248,10 @@ def enumerate(net: Net, domain: bytes, want: str = 'count', threads: typing.Supp
     decide: 0 filter with exact fall-back, 1 also exact vertices, 2 every sign exact (tests).
     unchecked: no error bound at all; only to measure what the filter costs.
     """
+def exact_maximum(domain: bytes, objective: bytes) -> typing.Any:
+    """
+    The largest value of an affine function on a polytope and a point that attains it; None where there is none.
+    """
 def facets(domain: bytes) -> typing.Any:
     """
     An inner point of a polyhedron, the numbers of the rows that make its facets, and a point inside each facet; None if it has no interior.
@@ -269,6 +273,10 @@ def stream(net: Net, domain: bytes, threads: typing.SupportsInt | typing.Support
 def stream_halfspaces(net: Net, domain: bytes, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, batch: typing.SupportsInt | typing.SupportsIndex = 4096) -> HalfspaceStream:
     """
     Stream the regions in batches, with cells given by inequalities.
+    """
+def verify(net: Net, property: bytes, want_proof: bool = True, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None) -> dict:
+    """
+    Search for a violation of a property; the proof of unsat is to be checked.
     """
 asserts_on: bool = False
 max_dimension: int = 8

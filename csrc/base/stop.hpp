@@ -141,4 +141,7 @@ private:
     static_assert(std::atomic<int>::is_always_lock_free);
 };
 
+// Thrown inside the engine when the stop token fires.
+struct Stopped {};
+
 }  // namespace plv

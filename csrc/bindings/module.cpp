@@ -26,4 +26,5 @@ PYBIND11_MODULE(_core, m) {
         .def_property_readonly("output_size", &plv::Net::output_size);
     plv::bindings::bind_regions(m);
     plv::bindings::bind_halfspaces(m);
+    plv::bindings::bind_search(m);
 }

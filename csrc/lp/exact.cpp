@@ -9,88 +9,100 @@ namespace plv {
 
 namespace {
 
-// The dictionary of max t, rows - t >= 0, 1 - t >= 0 in integers over one positive denominator: a
-// basic variable is (sum of entries * nonbasic variables + last entry) / den (Edmonds). Variables:
-// x_0 .. x_(dim-1) and t, which are free, then the slack of every row and that of 1 - t.
+// The dictionary of max t, row - t >= 0 for the rows with a `lift`, row >= 0 for the others, and
+// t <= 1 if `bounded`, in integers over one positive denominator: a basic variable is (sum of
+// entries * nonbasic variables + last entry) / den (Edmonds). Variables: x_0 .. x_(dim-1) and t,
+// which are free, then the slack of every row and that of t <= 1.
 //
 // The pivots are those of the criss-cross method with the least index first (Terlaky), which ends
 // whatever the degeneracy, from any start. The free variables enter the basis first and stay.
 class Dictionary {
 public:
-    Dictionary(int dim, const std::vector<const ExactRow*>& rows, StopToken* stop)
-        : free_(dim + 1), slacks_(static_cast<int>(rows.size()) + 1), stop_(stop) {
+    enum class End { optimal, infeasible, unbounded, stopped };
+
+    Dictionary(int dim, const std::vector<const ExactRow*>& rows, const std::vector<uint8_t>& lift,
+               bool bounded, StopToken* stop)
+        : free_(dim + 1), slacks_(static_cast<int>(rows.size()) + bounded), stop_(stop) {
         table_.resize(static_cast<size_t>(slacks_) * static_cast<size_t>(free_ + 1));
-        for (int r = 0; r + 1 < slacks_; ++r) {
-            for (int k = 0; k < dim; ++k) at(r, k) = rows[static_cast<size_t>(r)]->a[k];
-            at(r, dim) = -1;
-            at(r, free_) = rows[static_cast<size_t>(r)]->c;
+        for (size_t r = 0; r < rows.size(); ++r) {
+            const int i = static_cast<int>(r);
+            for (int k = 0; k < dim; ++k) at(i, k) = rows[r]->a[k];
+            if (lift[r]) at(i, dim) = -1;
+            at(i, free_) = rows[r]->c;
         }
-        at(slacks_ - 1, dim) = -1;
-        at(slacks_ - 1, free_) = 1;
+        if (bounded) {
+            at(slacks_ - 1, dim) = -1;
+            at(slacks_ - 1, free_) = 1;
+        }
         for (int r = 0; r < slacks_; ++r) basic_.push_back(free_ + r);
         for (int k = 0; k < free_; ++k) nonbasic_.push_back(k);
         where_.resize(static_cast<size_t>(free_ + slacks_), -1);
         for (int r = 0; r < slacks_; ++r) where_[static_cast<size_t>(free_ + r)] = r;
     }
 
-    // False if stopped.
-    bool solve(const std::vector<int>& hint) {
+    // Ends early where t > 0 if `positive` is enough.
+    End solve(const std::vector<int>& hint, bool positive) {
         for (int row : hint)
-            if (!enter_free(free_ + row)) return false;
+            if (!enter_free(free_ + row)) return End::stopped;
         for (int v = free_; v < free_ + slacks_; ++v)
-            if (!enter_free(v)) return false;
-        // t is free and basic now, for its bound alone has a row with nothing but t.
-        while (!done()) {
+            if (!enter_free(v)) return End::stopped;
+        const int goal = where_[static_cast<size_t>(free_ - 1)];
+        PLV_CHECK(goal >= 0);  // some row holds t
+        while (!(positive && done())) {
             int r = -1, s = -1;
             // The smallest variable that is primal or dual infeasible.
             int least = free_ + slacks_;
             for (int i = 0; i < slacks_; ++i)
                 if (basic_[i] >= free_ && basic_[i] < least && at(i, free_).sign() < 0)
                     least = basic_[i], r = i;
-            const int goal = where_[static_cast<size_t>(free_ - 1)];
-            PLV_CHECK(goal >= 0);
             for (int k = 0; k < free_; ++k)
                 if (nonbasic_[k] >= free_ && nonbasic_[k] < least && at(goal, k).sign() > 0)
                     least = nonbasic_[k], s = k, r = -1;
-            if (r < 0 && s < 0) return true;
+            if (r < 0 && s < 0) return End::optimal;
             int other = free_ + slacks_;
             if (s < 0) {
                 for (int k = 0; k < free_; ++k)
                     if (nonbasic_[k] >= free_ && nonbasic_[k] < other && at(r, k).sign() > 0)
                         other = nonbasic_[k], s = k;
+                if (s < 0) {
+                    contradiction_ = r;
+                    return End::infeasible;
+                }
             } else {
                 for (int i = 0; i < slacks_; ++i)
                     if (basic_[i] >= free_ && basic_[i] < other && at(i, s).sign() < 0)
                         other = basic_[i], r = i;
+                if (r < 0) return End::unbounded;
             }
-            // The program is feasible (t far below) and bounded (t <= 1).
-            PLV_CHECK(r >= 0 && s >= 0);
-            if (!pivot(r, s)) return false;
+            if (!pivot(r, s)) return End::stopped;
         }
-        return true;
+        return End::optimal;
     }
 
-    StrictPoint answer(int dim) const {
-        StrictPoint out;
-        const int goal = where_[static_cast<size_t>(dim)];
-        out.found = at(goal, free_).sign() > 0;
-        if (out.found) {
-            out.den = den_;
-            for (int k = 0; k < dim; ++k) {
-                const int r = where_[static_cast<size_t>(k)];
-                out.x.push_back(r < 0 ? Int() : at(r, free_));
-            }
-        } else {
-            // t = value - sum of y_j slack_j: so sum of y_j row_j is the value times that of y_j.
-            std::vector<std::pair<int, Int>> found;
-            for (int k = 0; k < free_; ++k)
-                if (nonbasic_[k] >= free_ && !at(goal, k).is_zero())
-                    found.emplace_back(nonbasic_[k] - free_, -at(goal, k));
-            std::sort(found.begin(), found.end(),
-                      [](const auto& a, const auto& b) { return a.first < b.first; });
-            out.multipliers = std::move(found);
+    // t and the point, over den().
+    const Int& value() const { return at(where_[static_cast<size_t>(free_ - 1)], free_); }
+    const Int& den() const { return den_; }
+    std::vector<Int> point() const {
+        std::vector<Int> out;
+        for (int k = 0; k + 1 < free_; ++k) {
+            const int r = where_[static_cast<size_t>(k)];
+            out.push_back(r < 0 ? Int() : at(r, free_));
         }
         return out;
+    }
+
+    // Optimal: t = value - sum of y slack, so that sum of y row is the value times the sum of the
+    // lifted y. Infeasible: slack + sum of y slacks is a negative constant.
+    std::vector<std::pair<int, Int>> multipliers() const {
+        std::vector<std::pair<int, Int>> found;
+        const int r = contradiction_ < 0 ? where_[static_cast<size_t>(free_ - 1)] : contradiction_;
+        for (int k = 0; k < free_; ++k)
+            if (nonbasic_[k] >= free_ && !at(r, k).is_zero())
+                found.emplace_back(nonbasic_[k] - free_, -at(r, k));
+        if (contradiction_ >= 0) found.emplace_back(basic_[contradiction_] - free_, den_);
+        std::sort(found.begin(), found.end(),
+                  [](const auto& a, const auto& b) { return a.first < b.first; });
+        return found;
     }
 
 private:
@@ -143,7 +155,7 @@ private:
         return true;
     }
 
-    int free_, slacks_;
+    int free_, slacks_, contradiction_ = -1;
     StopToken* stop_;
     std::vector<Int> table_;
     Int den_ = 1;
@@ -151,20 +163,57 @@ private:
     std::vector<int> where_;  // row of a basic variable, -1 of others
 };
 
+bool has_no_variable(const ExactRow& row) {
+    return std::all_of(row.a.begin(), row.a.end(), [](const Int& v) { return v.is_zero(); });
+}
+
 }  // namespace
 
 std::optional<StrictPoint> strict_point(int dim, const std::vector<const ExactRow*>& rows,
                                         const std::vector<int>& hint, StopToken* stop) {
-    for (size_t r = 0; r < rows.size(); ++r) {
+    return mixed_point(dim, rows, std::vector<uint8_t>(rows.size(), 1), hint, stop);
+}
+
+std::optional<StrictPoint> mixed_point(int dim, const std::vector<const ExactRow*>& rows,
+                                       const std::vector<uint8_t>& strict,
+                                       const std::vector<int>& hint, StopToken* stop) {
+    for (size_t r = 0; r < rows.size(); ++r)
         // A row without variables decides by itself, or says nothing.
-        bool constant = true;
-        for (const Int& v : rows[r]->a) constant &= v.is_zero();
-        if (constant && rows[r]->c.sign() <= 0)
+        if (has_no_variable(*rows[r]) && rows[r]->c.sign() < static_cast<int>(strict[r]))
             return StrictPoint{false, {}, 1, {{static_cast<int>(r), 1}}};
+    Dictionary dictionary(dim, rows, strict, true, stop);
+    const Dictionary::End end = dictionary.solve(hint, true);
+    if (end == Dictionary::End::stopped) return std::nullopt;
+    PLV_CHECK(end != Dictionary::End::unbounded);  // t <= 1
+    StrictPoint out;
+    out.found = end == Dictionary::End::optimal && dictionary.value().sign() > 0;
+    if (out.found) {
+        out.den = dictionary.den();
+        out.x = dictionary.point();
+    } else {
+        out.multipliers = dictionary.multipliers();
     }
-    Dictionary dictionary(dim, rows, stop);
-    if (!dictionary.solve(hint)) return std::nullopt;
-    return dictionary.answer(dim);
+    return out;
+}
+
+std::optional<ExactMaximum> exact_maximum(int dim, const std::vector<const ExactRow*>& rows,
+                                          const ExactRow& goal, StopToken* stop) {
+    std::vector<const ExactRow*> all = rows;
+    std::vector<uint8_t> lift(rows.size(), 0);
+    all.push_back(&goal);
+    lift.push_back(1);
+    ExactMaximum out;
+    for (const ExactRow* row : rows)
+        if (has_no_variable(*row) && row->c.sign() < 0) return out;
+    Dictionary dictionary(dim, all, lift, false, stop);
+    const Dictionary::End end = dictionary.solve({}, false);
+    if (end == Dictionary::End::stopped) return std::nullopt;
+    if (end != Dictionary::End::optimal) return out;
+    out.point.found = true;
+    out.point.den = dictionary.den();
+    out.point.x = dictionary.point();
+    out.value = dictionary.value();
+    return out;
 }
 
 namespace {
@@ -183,9 +232,7 @@ std::optional<Facets> find_facets(int dim, const std::vector<ExactRow>& rows, St
     std::vector<const ExactRow*> kept;
     std::vector<int> number;
     for (size_t r = 0; r < rows.size(); ++r) {
-        bool constant = true;
-        for (const Int& v : rows[r].a) constant &= v.is_zero();
-        if (constant && rows[r].c.sign() >= 0) continue;
+        if (has_no_variable(rows[r]) && rows[r].c.sign() >= 0) continue;
         kept.push_back(&rows[r]);
         number.push_back(static_cast<int>(r));
     }

@@ -5,6 +5,7 @@
 // a point in the open polyhedron, the second a proof that it is empty.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -25,7 +26,8 @@ struct StrictPoint {
     // found: x / den, den > 0, where every row is positive.
     std::vector<Int> x;
     Int den = 1;
-    // Not found: sum of multiplier * row is a constant <= 0; rows by increasing number.
+    // Not found: sum of multiplier * row is a constant <= 0, and < 0 unless a strict row is among
+    // them; rows by increasing number.
     std::vector<std::pair<int, Int>> multipliers;
 };
 
@@ -33,6 +35,19 @@ struct StrictPoint {
 // row is as large as possible; they save pivots and decide nothing. nullopt where stopped.
 std::optional<StrictPoint> strict_point(int dim, const std::vector<const ExactRow*>& rows,
                                         const std::vector<int>& hint, StopToken* stop);
+// The same where rows that are not `strict` need only be >= 0.
+std::optional<StrictPoint> mixed_point(int dim, const std::vector<const ExactRow*>& rows,
+                                       const std::vector<uint8_t>& strict,
+                                       const std::vector<int>& hint, StopToken* stop);
+
+// The largest value / point.den of a function where all rows are >= 0, and a point that attains
+// it; point.found is false where there is no such point or the function is unbounded.
+struct ExactMaximum {
+    StrictPoint point;
+    Int value;
+};
+std::optional<ExactMaximum> exact_maximum(int dim, const std::vector<const ExactRow*>& rows,
+                                          const ExactRow& goal, StopToken* stop);
 
 // The facets of the polyhedron on which all rows are >= 0, and a point inside.
 struct Facets {

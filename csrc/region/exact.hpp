@@ -166,7 +166,4 @@ private:
     uint64_t passes_ = 0;
 };
 
-// Thrown inside the engine when the stop token fires during exact arithmetic.
-struct Stopped {};
-
 }  // namespace plv

@@ -1,0 +1,101 @@
+// Verification: the search for a violation of a property.
+#include "base/timer.hpp"
+#include "bindings/areas.hpp"
+#include "bindings/run.hpp"
+#include "lp/exact.hpp"
+#include "region/problem.hpp"
+#include "search/verify.hpp"
+
+namespace plv::bindings {
+
+namespace {
+
+py::list to_list(const std::vector<Int>& values) {
+    py::list out;
+    for (const Int& v : values) out.append(to_python(v));
+    return out;
+}
+
+py::dict run_verify(const std::shared_ptr<Net>& net, const py::bytes& property, bool want_proof,
+                    int threads, std::optional<double> timeout, const py::object& progress) {
+    const Spec spec = Spec::parse(std::string_view(property));
+    const Timer timer;
+    const std::unique_ptr<StopToken> stop = make_stop(timeout);
+    std::atomic<int64_t> nodes{0};
+    std::function<void()> tick;
+    if (!progress.is_none()) tick = [&] { progress(nodes.load()); };
+    VerifyResult result;
+    bool stopped = false;
+    const bool interrupted = run_interruptible(
+        *stop,
+        [&] {
+            try {
+                result = verify(net, spec, threads, *stop, &nodes);
+            } catch (const Stopped&) {
+                stopped = true;
+            }
+        },
+        tick);
+    py::dict out;
+    using Status = VerifyResult::Status;
+    out["status"] = stopped                          ? reason_name(stop->reason(), interrupted)
+                    : result.status == Status::sat   ? "sat"
+                    : result.status == Status::unsat ? "unsat"
+                                                     : "unknown";
+    if (!stopped && result.status == Status::sat) {
+        out["disjunct"] = result.disjunct;
+        out["witness"] = py::make_tuple(to_list(result.witness), to_python(result.den));
+    }
+    if (!stopped && result.status == Status::unsat && want_proof)
+        out["proof"] = py::bytes(result.proof);
+    out["nodes"] = stopped ? nodes.load() : result.nodes;
+    out["leaves"] = result.leaves;
+    py::dict stats;
+    stats["programs"] = result.programs;
+    stats["exact_programs"] = result.exact_programs;
+    stats["cpu_seconds"] = result.cpu_seconds;
+    stats["wall_seconds"] = timer.wall();
+    out["stats"] = stats;
+    return out;
+}
+
+py::object run_maximum(const py::bytes& domain, const py::bytes& objective) {
+    const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
+    const auto n = static_cast<size_t>(spec.dim);
+    std::vector<ExactRow> rows;
+    for (int i = 0; i < spec.constraint_count; ++i) {
+        const Int* from = &spec.constraints[static_cast<size_t>(i) * (n + 1)];
+        rows.push_back({{from, from + n}, from[n]});
+    }
+    ByteReader in{std::string_view(objective)};
+    ExactRow goal;
+    goal.a = in.ints(n);
+    goal.c = in.ints(1)[0];
+    PLV_EXPECT(in.at_end(), "bytes after the end of an objective");
+    std::vector<const ExactRow*> pointers;
+    for (const ExactRow& row : rows) pointers.push_back(&row);
+    StopToken stop;
+    std::optional<ExactMaximum> found;
+    if (run_interruptible(stop, [&] { found = exact_maximum(spec.dim, pointers, goal, &stop); },
+                          {}) ||
+        !found) {
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+        throw py::error_already_set();
+    }
+    if (!found->point.found) return py::none();
+    return py::make_tuple(to_python(found->value), to_python(found->point.den),
+                          to_list(found->point.x), to_python(found->point.den));
+}
+
+}  // namespace
+
+void bind_search(py::module_& m) {
+    m.def("verify", &run_verify, py::arg("net"), py::arg("property"), py::arg("want_proof") = true,
+          py::arg("threads") = 1, py::arg("timeout") = py::none(), py::arg("progress") = py::none(),
+          "Search for a violation of a property; the proof of unsat is to be checked.");
+    m.def("exact_maximum", &run_maximum, py::arg("domain"), py::arg("objective"),
+          "The largest value of an affine function on a polytope and a point that attains it; None "
+          "where there is none.");
+}
+
+}  // namespace plv::bindings

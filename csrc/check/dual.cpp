@@ -1,0 +1,272 @@
+#include "check/dual.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace plv::check {
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr uint64_t kMaxExponent = 1u << 16;
+constexpr size_t kMaxSplit = 1u << 16;  // bits
+constexpr size_t kMaxHeld = size_t{1} << 30;
+
+void require(bool condition, const char* reason) {
+    if (!condition) [[unlikely]]
+        throw Rejected(reason);
+}
+
+}  // namespace
+
+DualChecker::DualChecker(const DualNet& net, const DualQuestion& question, Body::More more,
+                         const std::function<void()>& tick)
+    : net_(net),
+      question_(question),
+      body_(std::move(more)),
+      tick_(tick),
+      doubles_(net, tick),
+      exact_(net, tick),
+      bound_mark_(net.inputs),
+      end_mark_(size_t{2} * net.net.input_size) {}
+
+void DualChecker::run() {
+    for (const DualSystem& system : question_.systems) tree(system);
+    require(body_.at_end(), "bytes follow the last leaf");
+}
+
+void DualChecker::tree(const DualSystem& system) {
+    system_ = &system;
+    const DualBox& box = question_.boxes[system.box];
+    if (entered_ != system.box) doubles_.enter(box);
+    entered_ = system.box;
+    cell_ = {box, net_.own_piece, std::vector<double>(net_.inputs, -kInf),
+             std::vector<double>(net_.inputs, kInf)};
+    fixed_.clear();
+    while (true) {
+        if ((stats_.nodes++ & 15) == 0) tick_();
+        const uint64_t code = body_.var();
+        if (code == 2) {
+            input();
+        } else if (code == 3) {
+            unit();
+        } else if (code == 4) {
+            bounds();
+        } else {
+            require(code <= 1, "unknown kind of node");
+            leaf(code == 1);
+            if (branches_.empty()) return;
+            next_child();
+        }
+    }
+}
+
+// --------------------------------------------------------------------------------------- leaves
+
+void DualChecker::leaf(bool dual) {
+    if (dual) {
+        const uint64_t zigzag = body_.var();
+        // All multipliers share this factor, so that it does not matter any more.
+        require(zigzag / 2 + (zigzag & 1) <= kMaxExponent, "an exponent is out of range");
+    }
+    const std::vector<DualRow>& rows = system_->rows;
+    read_multipliers(rows.size(), dual);
+    ++stats_.leaves;
+    if (is_empty()) return;
+    const std::vector<Multiplier>* given = dual ? &given_ : nullptr;
+    if (doubles_.is_positive(cell_, rows, used_, given)) return;
+    ++stats_.exact_leaves;
+    exact_.clear();
+    bool strict = false;
+    for (const Multiplier& m : used_) {
+        exact_.add_row(rows[m.index], m.value);
+        strict = strict || rows[m.index].strict;
+    }
+    const auto nodes = static_cast<uint32_t>(net_.nodes.size());
+    const bool bounded = exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given);
+    const int sign = bounded ? exact_.value().num.sign() : -1;
+    require(sign > 0 || (sign == 0 && strict), "a leaf proves nothing");
+}
+
+void DualChecker::read_multipliers(size_t rows, bool dual) {
+    const auto add = [&](std::vector<Multiplier>& to, uint64_t index) {
+        body_.number(number_);
+        Multiplier& m = to.emplace_back();
+        m.index = static_cast<uint32_t>(index);
+        m.value = number_.value();
+        if (!number_.is_big)
+            m.rounded = static_cast<double>(number_.small);
+        else
+            m.rounded = m.value.bit_length() < 900 ? m.value.to_double() : kInf;
+        return number_.sign();
+    };
+    used_.clear();
+    given_.clear();
+    uint64_t count = body_.var();
+    for (uint64_t next = 0; count > 0; --count) {
+        const uint64_t index = body_.var();
+        require(next <= index && index < rows, "a leaf uses no constraint");
+        next = index + 1;
+        require(add(used_, index) > 0, "a multiplier is not positive");
+    }
+    if (!dual) return;
+    count = body_.var();
+    uint64_t at = 0;
+    for (bool first = true; count > 0; --count) {
+        const uint64_t step = body_.var();
+        require(first || step > 0, "unit inputs are not in order");
+        at += step;
+        require(step < net_.inputs && at < net_.inputs, "there is no such unit input");
+        require(add(given_, at) != 0, "a multiplier is zero");
+        first = false;
+    }
+}
+
+bool DualChecker::is_empty() const {
+    if (cell_.empty || !net_.has_windows) return cell_.empty;
+    for (const DualNode& node : net_.nodes) {
+        for (size_t w = 0; w + 1 < node.slot_start.size(); ++w) {
+            const int32_t piece = cell_.pieces[node.first_unit + w];
+            if (piece < 0) continue;
+            const double* lo = &cell_.lo[node.first_input];
+            const uint32_t first = node.slot_start[w];
+            const double top = cell_.hi[node.first_input + first + static_cast<uint32_t>(piece)];
+            if (*std::max_element(lo + first, lo + node.slot_start[w + 1]) > top) return true;
+        }
+    }
+    return false;
+}
+
+// --------------------------------------------------------------------------------------- splits
+
+void DualChecker::input() {
+    const uint64_t index = body_.var();
+    DualEnd value;
+    value.finite = true;
+    body_.number(number_);
+    value.num = number_.value();
+    body_.number(number_);
+    value.den = number_.value();
+    require(index < net_.net.input_size, "there is no such input");
+    require(value.den.sign() > 0, "a split value has no positive denominator");
+    require(value.num.bit_length() <= kMaxSplit && value.den.bit_length() <= kMaxSplit,
+            "a split value is too long");
+    const DualEnd &lo = cell_.box.lo[index], &hi = cell_.box.hi[index];
+    require((!lo.finite || lo.num * value.den < value.num * lo.den) &&
+                (!hi.finite || value.num * hi.den < hi.num * value.den),
+            "a split value is not inside its interval");
+    value.round(false);
+    Branch branch{++marks_,    old_bounds_.size(), old_ends_.size(),
+                  fixed_.size(), cell_.empty,       true,
+                  static_cast<uint32_t>(index), 0, value};
+    hold(value.held());
+    branches_.push_back(std::move(branch));
+    value.round(true);
+    set_end(2 * static_cast<uint32_t>(index) + 1, value);
+}
+
+void DualChecker::unit() {
+    const uint64_t number = body_.var();
+    require(number < net_.units, "there is no such unit");
+    const auto unit = static_cast<uint32_t>(number);
+    require(cell_.pieces[unit] < 0, "a unit has a piece already");
+    const bool window = net_.is_window(unit);
+    branches_.push_back({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(),
+                         cell_.empty, false, unit, window ? 1 : 0, DualEnd{}});
+    hold(0);
+    fix(unit, window ? 0 : 1);
+}
+
+void DualChecker::bounds() {
+    const uint64_t rule = body_.var();
+    require(rule <= 1, "unknown rule for bounds");
+    if (is_empty()) return;
+    if (!doubles_.propagate(cell_) || (rule == 1 && !doubles_.substitute(cell_))) {
+        cell_.empty = true;
+        return;
+    }
+    for (uint32_t i = 0; i < net_.inputs; ++i) {
+        const double lo = doubles_.lower()[i], hi = doubles_.upper()[i];
+        if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
+    }
+    hold(0);
+}
+
+void DualChecker::next_child() {
+    Branch& branch = branches_.back();
+    while (old_bounds_.size() > branch.bounds) {
+        const OldBounds& old = old_bounds_.back();
+        cell_.lo[old.input] = old.lo;
+        cell_.hi[old.input] = old.hi;
+        bound_mark_[old.input] = old.mark;
+        old_bounds_.pop_back();
+    }
+    while (old_ends_.size() > branch.ends) {
+        OldEnd& old = old_ends_.back();
+        held_ -= old.end.held();
+        end_of(old.side) = std::move(old.end);
+        end_mark_[old.side] = old.mark;
+        old_ends_.pop_back();
+    }
+    for (; fixed_.size() > branch.fixed; fixed_.pop_back()) cell_.pieces[fixed_.back()] = -1;
+    cell_.empty = branch.empty;
+    if (branch.is_input) {
+        const Branch last = std::move(branch);
+        branches_.pop_back();
+        held_ -= last.value.held();
+        set_end(2 * last.index, last.value);
+        return;
+    }
+    const uint32_t unit = branch.index;
+    const int32_t piece = branch.next;
+    const bool more = net_.is_window(unit) &&
+                      static_cast<uint32_t>(piece) + 1 < net_.pieces(unit);
+    if (more)
+        branch.next = piece + 1;
+    else
+        branches_.pop_back();
+    fix(unit, piece);
+}
+
+void DualChecker::fix(uint32_t unit, int32_t piece) {
+    cell_.pieces[unit] = piece;
+    fixed_.push_back(unit);
+    if (net_.is_window(unit)) return;
+    const uint32_t at = net_.input_of(unit);
+    double lo = cell_.lo[at], hi = cell_.hi[at];
+    if (piece == 1)
+        lo = std::max(lo, 0.0);
+    else
+        hi = std::min(hi, 0.0);
+    if (lo != cell_.lo[at] || hi != cell_.hi[at]) set_bounds(at, lo, hi);
+    cell_.empty = cell_.empty || lo > hi;
+}
+
+void DualChecker::set_bounds(uint32_t input, double lo, double hi) {
+    if (const uint64_t now = mark(); now != 0 && bound_mark_[input] != now) {
+        old_bounds_.push_back({input, bound_mark_[input], cell_.lo[input], cell_.hi[input]});
+        bound_mark_[input] = now;
+    }
+    cell_.lo[input] = lo;
+    cell_.hi[input] = hi;
+}
+
+void DualChecker::set_end(uint32_t side, const DualEnd& end) {
+    if (const uint64_t now = mark(); now != 0 && end_mark_[side] != now) {
+        hold(end_of(side).held());
+        old_ends_.push_back({side, end_mark_[side], end_of(side)});
+        end_mark_[side] = now;
+    }
+    end_of(side) = end;
+}
+
+// Refuses trees so deep that what waits on the path would not fit into memory.
+void DualChecker::hold(size_t bytes) {
+    held_ += bytes;
+    const size_t total = held_ + old_bounds_.size() * sizeof(OldBounds) +
+                         old_ends_.size() * sizeof(OldEnd) + branches_.size() * sizeof(Branch);
+    require(total <= kMaxHeld, "too many nodes wait for their children");
+}
+
+}  // namespace plv::check

@@ -1,0 +1,101 @@
+// The checker of dual trees (docs/proof_format.md): reads a body and says whether its trees refute
+// the systems in question. Iterative; the path to the node at hand is all that it keeps.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "check/body.hpp"
+#include "check/dual_doubles.hpp"
+#include "check/dual_exact.hpp"
+#include "check/dual_net.hpp"
+
+namespace plv::check {
+
+struct DualStats {
+    uint64_t nodes = 0, leaves = 0;
+    uint64_t exact_leaves = 0, exact_rows = 0;  // which doubles left open
+};
+
+class DualChecker {
+public:
+    // `tick` is called often; it may throw to end the run.
+    DualChecker(const DualNet& net, const DualQuestion& question, Body::More more,
+                const std::function<void()>& tick);
+
+    // Throws Rejected with the reason unless the body proves the claim.
+    void run();
+    DualStats stats() const {
+        DualStats out = stats_;
+        out.exact_rows = doubles_.exact_rows();
+        return out;
+    }
+
+private:
+    // A node with a child that was not read.
+    struct Branch {
+        uint64_t mark;  // its number; 0 is none
+        size_t bounds, ends, fixed;  // lengths to go back to
+        bool empty;
+        bool is_input;
+        uint32_t index;  // of the input or unit
+        int32_t next;    // the piece of the next child
+        DualEnd value;   // of an input: the lower end of the second child
+    };
+    // What a path changed, as it was before.
+    struct OldBounds {
+        uint32_t input;
+        uint64_t mark;
+        double lo, hi;
+    };
+    struct OldEnd {
+        uint32_t side;  // 2 * input + (1 for the upper end)
+        uint64_t mark;
+        DualEnd end;
+    };
+
+    void tree(const DualSystem& system);
+    void leaf(bool dual);
+    void read_multipliers(size_t rows, bool dual);
+    void input();
+    void unit();
+    void bounds();
+    bool is_empty() const;
+
+    void next_child();
+    void fix(uint32_t unit, int32_t piece);
+    void set_bounds(uint32_t input, double lo, double hi);
+    void set_end(uint32_t side, const DualEnd& end);
+    uint64_t mark() const { return branches_.empty() ? 0 : branches_.back().mark; }
+    DualEnd& end_of(uint32_t side) {
+        return (side & 1) != 0 ? cell_.box.hi[side / 2] : cell_.box.lo[side / 2];
+    }
+    void hold(size_t bytes);
+
+    const DualNet& net_;
+    const DualQuestion& question_;
+    Body body_;
+    std::function<void()> tick_;
+    DualDoubles doubles_;
+    DualExact exact_;
+    DualStats stats_;
+
+    const DualSystem* system_ = nullptr;
+    uint32_t entered_ = kNothing;  // the box whose magnitudes are known
+    Cell cell_;
+    std::vector<Branch> branches_;
+    uint64_t marks_ = 0;
+    // An entry is kept once per branch: where the marks say that it was changed since the last
+    // branch already, the older value is there.
+    std::vector<OldBounds> old_bounds_;
+    std::vector<OldEnd> old_ends_;
+    std::vector<uint64_t> bound_mark_, end_mark_;
+    std::vector<uint32_t> fixed_;
+    size_t held_ = 0;  // bytes of the long numbers that are kept
+
+    Number number_;
+    std::vector<Multiplier> used_, given_;
+};
+
+}  // namespace plv::check

@@ -1,0 +1,205 @@
+// Backward substitution of several rows at once: `kLanes` of them lie side by side in `lanes_`, so
+// that a weight is loaded once for all, and every loop over lanes is one of vector instructions.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "check/dual_doubles.hpp"
+
+namespace plv::check {
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr size_t kLanes = DualDoubles::kLanes;
+
+}  // namespace
+
+bool DualDoubles::substitute(const Cell& cell) {
+    lanes_.resize(net_.entries() * kLanes);
+    for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
+        const DualNode& extra = net_.nodes[k];
+        if (net_.net.nodes[k].is_linear()) continue;
+        batch_.clear();
+        for (uint32_t s = 0; s < extra.slot_entry.size(); ++s) {
+            const uint32_t e = extra.slot_entry[s];
+            const uint32_t tensor = net_.tensor_of(e);
+            // There the intervals say the same.
+            if (tensor == 0 || net_.nodes[tensor - 1].reads_input_only) continue;
+            batch_.push_back({extra.first_input + s, e, tensor, 1});
+            batch_.push_back({extra.first_input + s, e, tensor, -1});
+        }
+        for (size_t at = 0; at < batch_.size(); at += kLanes) {
+            tick_();
+            const size_t n = std::min(kLanes, batch_.size() - at);
+            if (!bound_batch(cell, &batch_[at], n)) return false;
+        }
+        relax(cell, k);
+    }
+    return true;
+}
+
+bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) {
+    uint32_t nodes = 0;
+    for (size_t l = 0; l < n; ++l) nodes = std::max(nodes, wanted[l].nodes);
+    std::fill_n(lanes_.begin(), net_.base[nodes + 1] * kLanes, 0.0);
+    Lanes sum{};
+    for (size_t l = 0; l < n; ++l) {
+        lanes_[wanted[l].entry * kLanes + l] = wanted[l].sign;
+        sum.error[l] = local_.a[wanted[l].entry];
+    }
+    for (uint32_t k = nodes; k-- > 0;) {
+        const Kind kind = net_.net.nodes[k].kind;
+        if (kind == Kind::units)
+            batch_units(k, sum);
+        else if (kind == Kind::max)
+            batch_windows(cell, k, sum);
+        else
+            batch_linear(k, sum);
+    }
+    double inputs[kLanes] = {};
+    for (uint32_t i = 0; i < net_.net.input_size; ++i) {
+        const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = local_.a[i];
+        const double* c = &lanes_[i * kLanes];
+        for (size_t l = 0; l < kLanes; ++l) {
+            inputs[l] += c[l] * (c[l] > 0 ? lo : hi);
+            sum.error[l] += std::abs(c[l]) * a;
+        }
+    }
+    for (size_t l = 0; l < n; ++l) {
+        const Wanted& w = wanted[l];
+        const double error = sum.error[l] * unit_ + local_.tiny;
+        const double value = sum.lower[l] + inputs[l] - error;
+        const double bound = std::isfinite(value) ? std::nextafter(value, -kInf)
+                                                  : bound_exactly(cell, w.nodes, w.entry, w.sign);
+        double &lo = lo_[w.input], &hi = hi_[w.input];
+        if (w.sign > 0)
+            lo = std::max(lo, bound);
+        else
+            hi = std::min(hi, -bound);
+        if (lo > hi) return false;
+    }
+    return true;
+}
+
+double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign) {
+    ++exact_rows_;
+    exact_.clear();
+    exact_.add_term(entry, Int(sign > 0 ? 1 : -1));
+    if (!exact_.least(cell, lo_.data(), hi_.data(), nodes, nullptr)) return -kInf;
+    return round_down(exact_.value().num, exact_.value().den);
+}
+
+void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
+    const Node& node = net_.net.nodes[k];
+    const DualNode& extra = net_.nodes[k];
+    const double* g = &lanes_[extra.base * kLanes];
+    const double* r = &local_.r[extra.base];
+    double constant[kLanes] = {};
+    active_.clear();
+    panel_.resize(size_t{node.size} * kLanes);
+    for (uint32_t i = 0; i < node.size; ++i) {
+        const double* y = g + i * kLanes;
+        double any = 0;
+        for (size_t l = 0; l < kLanes; ++l) any += std::abs(y[l]);
+        if (any == 0) continue;
+        const double bias = extra.weight[node.bias_of(i)], size = r[i];
+        double* to = &panel_[active_.size() * kLanes];
+        for (size_t l = 0; l < kLanes; ++l) {
+            to[l] = y[l];
+            constant[l] += y[l] * bias;
+            sum.error[l] += std::abs(y[l]) * size;
+        }
+        active_.push_back(i);
+    }
+    for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += constant[l];
+    if (node.kind != Kind::affine) {
+        for (size_t a = 0; a < active_.size(); ++a) {
+            const double* y = &panel_[a * kLanes];
+            node.each_term(active_[a], [&](uint32_t j, size_t at) {
+                const double w = extra.weight[at];
+                double* to = &lanes_[extra.entry(j) * kLanes];
+                for (size_t l = 0; l < kLanes; ++l) to[l] += w * y[l];
+            });
+        }
+        return;
+    }
+    const size_t count = active_.size();
+    for (uint32_t j = 0; j < node.width; ++j) {
+        const double* w = &extra.turned[size_t{j} * node.rows];
+        const double* y = panel_.data();
+        double total[kLanes] = {};
+        for (size_t a = 0; a < count; ++a, y += kLanes) {
+            const double factor = w[active_[a]];
+            for (size_t l = 0; l < kLanes; ++l) total[l] += factor * y[l];
+        }
+        double* to = &lanes_[(extra.source + j) * kLanes];
+        for (size_t l = 0; l < kLanes; ++l) to[l] += total[l];
+    }
+}
+
+void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
+    const Node& node = net_.net.nodes[k];
+    const DualNode& extra = net_.nodes[k];
+    double term[kLanes] = {};
+    for (uint32_t i = 0; i < node.size; ++i) {
+        const double* g = &lanes_[(extra.base + i) * kLanes];
+        const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
+        double* to = &lanes_[e * kLanes];
+        const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
+        const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
+        for (size_t l = 0; l < kLanes; ++l) {
+            const double y = g[l] * (g[l] > 0 ? below : above);
+            const double h = g[l] == 0 ? 0.0 : y;
+            const double a = (g[l] - h) * right, b = (s * g[l] - h) * left;
+            const double low = a < b ? a : b;
+            // What is undefined here is so in the error, too.
+            term[l] += low < 0 ? low : 0.0;
+            sum.error[l] += std::abs(g[l]) * out + std::abs(h) * in;
+            to[l] += h;
+        }
+    }
+    for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += term[l];
+}
+
+void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
+    const Node& node = net_.net.nodes[k];
+    const DualNode& extra = net_.nodes[k];
+    double term[kLanes] = {};
+    for (uint32_t w = 0; w < node.size; ++w) {
+        const double* g = &lanes_[(extra.base + w) * kLanes];
+        const Chosen slot = choose(cell, k, w);
+        const uint32_t e = extra.slot_entry[extra.slot_start[w] + slot.best];
+        double* to = &lanes_[e * kLanes];
+        for (size_t l = 0; l < kLanes; ++l) {
+            sum.error[l] += std::abs(g[l]) * local_.a[extra.base + w];
+            if (g[l] == 0) continue;
+            if (g[l] < 0 && !slot.wins) {
+                term[l] += g[l] * slot.top;
+            } else {
+                sum.error[l] += std::abs(g[l]) * local_.a[e];
+                to[l] += g[l];
+            }
+        }
+    }
+    for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += term[l];
+}
+
+// The default line of a window: the slot that wins, or else the one with the largest lower bound.
+DualDoubles::Chosen DualDoubles::choose(const Cell& cell, uint32_t k, uint32_t w) const {
+    const DualNode& extra = net_.nodes[k];
+    const uint32_t first = extra.slot_start[w], n = extra.slot_start[w + 1] - first;
+    const double *lo = &lo_[extra.first_input + first], *hi = &hi_[extra.first_input + first];
+    const int32_t piece = cell.pieces[extra.first_unit + w];
+    if (piece >= 0) return {static_cast<uint32_t>(piece), true, 0};
+    uint32_t best = 0;
+    for (uint32_t s = 0; s < n; ++s) {
+        bool wins = true;
+        for (uint32_t j = 0; j < n && wins; ++j) wins = j == s || lo[s] >= hi[j];
+        if (wins) return {s, true, 0};
+        if (lo[s] > lo[best]) best = s;
+    }
+    return {best, false, *std::max_element(hi, hi + n)};
+}
+
+}  // namespace plv::check

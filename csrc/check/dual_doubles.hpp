@@ -1,0 +1,118 @@
+// Bounds on a cell in doubles, with a proven bound of their error.
+//
+// Substitution and leaves. The formula of docs/proof_format.md holds for any multipliers: take a
+// number y_t for every entry t of every tensor, and h for every unit input. Then
+//
+//     f = constants + sum of units (y_a a - h z) + y . x + sum over entries of delta_t t
+//
+// where delta_t is what the gradient of t, summed over those who read it, differs from y_t. Here
+// the y are the gradients that were computed, so that delta is rounding: with `fan` terms in a sum
+// |delta_t| <= (fan + 2) u sum |w| |y| (weights are rounded, too), and with |t| <= A_t on the cell
+//
+//     sum |delta_t| A_t <= (fan + 2) u (sum over linear nodes |y_r| R_r + sum |h_i| A_i + |start| A),
+//     R_r = sum_t |w_rt| A_t + |b_r|.
+//
+// So the error needs two dot products per node and nothing per coefficient. The same sums, and
+// sum |y_a| A_a, bound all terms that are added up, hence the rounding of the result; DualNet::terms
+// is twice what all of this can ask for, which also covers that A, R and the sums are rounded, and
+// that a leaf's multipliers are rounded to doubles. `kTiny` covers underflow, as long as
+// all magnitudes together are at most 1e150. Infinite or undefined numbers reach the error.
+//
+// The magnitudes A and R may be those of any larger cell.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "check/dual_exact.hpp"
+#include "check/dual_net.hpp"
+
+namespace plv::check {
+
+inline constexpr double kTiny = 1e-100;
+
+class DualDoubles {
+public:
+    static constexpr size_t kLanes = 8;
+
+    DualDoubles(const DualNet& net, std::function<void()> tick);
+
+    // Finds the magnitudes for all cells of a box.
+    void enter(const DualBox& box);
+
+    // Better bounds of a cell, into lower() and upper(). False if they contradict each other.
+    bool propagate(const Cell& cell);
+    bool substitute(const Cell& cell);  // after propagate
+    const std::vector<double>& lower() const { return lo_; }
+    const std::vector<double>& upper() const { return hi_; }
+
+    // Whether the lower bound of a leaf is certainly > 0. `given` is null for the default slopes.
+    bool is_positive(const Cell& cell, const std::vector<DualRow>& rows,
+                     const std::vector<Multiplier>& used, const std::vector<Multiplier>* given);
+
+    uint64_t exact_rows() const { return exact_rows_; }
+
+private:
+    struct Magnitudes {
+        std::vector<double> a;  // per entry
+        std::vector<double> r;  // per entry of a linear node
+        double tiny = 0;        // kTiny, or infinite where magnitudes are too large
+    };
+    struct Value {
+        double lower, error;
+    };
+    struct Lanes {
+        double lower[kLanes], error[kLanes];
+    };
+    // A bound of a unit input: sign times it from below. The first `nodes` nodes make the entry.
+    struct Wanted {
+        uint32_t input, entry, nodes;
+        double sign;
+    };
+    struct Chosen {
+        uint32_t best;
+        bool wins;
+        double top;
+    };
+
+    bool pass(const Cell& cell, Magnitudes& out);
+    void linear(uint32_t k, Magnitudes& out);
+    void exact_end(uint32_t k, uint32_t i, bool upper);
+    bool units(const Cell& cell, uint32_t k);
+    bool windows(const Cell& cell, uint32_t k);
+    void finish(Magnitudes& out) const;
+
+    void relax(const Cell& cell, uint32_t k);
+    bool bound_batch(const Cell& cell, const Wanted* wanted, size_t n);
+    double bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign);
+    void batch_linear(uint32_t k, Lanes& sum);
+    void batch_units(uint32_t k, Lanes& sum);
+    void batch_windows(const Cell& cell, uint32_t k, Lanes& sum);
+
+    Chosen choose(const Cell& cell, uint32_t k, uint32_t w) const;
+    Value pull(const Cell& cell, const Magnitudes& size, Value start, bool given);
+    void pull_linear(uint32_t k, const Magnitudes& size, Value& sum);
+    void pull_units(uint32_t k, const Magnitudes& size, Value& sum);
+    void pull_given(const Cell& cell, uint32_t k, const Magnitudes& size, Value& sum);
+    void pull_window(const Cell& cell, uint32_t k, uint32_t w, bool given, const Magnitudes& size,
+                     Value& sum);
+
+    const DualNet& net_;
+    std::function<void()> tick_;
+    DualExact exact_;
+    double unit_ = 0;  // u times DualNet::terms
+    Magnitudes whole_, local_;
+    std::vector<double> lo_, hi_;              // of unit inputs
+    std::vector<double> entry_lo_, entry_hi_;  // of entries
+    std::vector<double> g_;                    // gradients of entries
+    // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
+    std::vector<double> above_, below_, left_, right_;
+    std::vector<double> v_, h_;  // of unit inputs
+    std::vector<uint32_t> active_;
+    std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
+    std::vector<Wanted> batch_;
+    uint64_t exact_rows_ = 0;
+};
+
+}  // namespace plv::check

@@ -1,0 +1,381 @@
+#include "check/dual_exact.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace plv::check {
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr uint32_t kChordBits = 52;
+
+Int product(const Scale& factor, Int value) {
+    factor.apply(value);
+    return value;
+}
+
+bool same(const Scale& a, const Scale& b) { return a.shift == b.shift && a.odd == b.odd; }
+
+Scale times(const Scale& a, const Scale& b) {
+    return {a.shift + b.shift, a.odd.is_one() ? b.odd : b.odd.is_one() ? a.odd : a.odd * b.odd};
+}
+
+bool less(const Sum& a, const Sum& b) {
+    Sum difference = b;
+    difference.add(-a.num, a.den);
+    return difference.num.sign() > 0;
+}
+
+// floor(2^52 (u - s l) / (u - l)) for the slope s = num / 2^shift.
+Int chord(const Int& num, uint32_t shift, double l, double u) {
+    Sum top, bottom;
+    top.add_double(Int(1), u, Scale{});
+    top.add_double(-num, l, Scale{shift, Int(1)});
+    bottom.add_double(Int(1), u, Scale{});
+    bottom.add_double(Int(-1), l, Scale{});
+    const Int a = (top.num << bottom.den.shift) << kChordBits, b = bottom.num << top.den.shift;
+    Int quotient, rest;
+    Int::divmod(a, b, quotient, rest);
+    if (rest.is_negative()) quotient -= Int(1);
+    return quotient;
+}
+
+}  // namespace
+
+void Sum::add(Int x, const Scale& d) {
+    if (x.is_zero()) return;
+    if (!same(den, d)) {
+        const Scale common = lcm(den, d);
+        quotient(common, den).apply(num);
+        quotient(common, d).apply(x);
+        den = common;
+    }
+    num += x;
+}
+
+void Sum::add_double(const Int& c, double x, const Scale& d) {
+    int e = 0;
+    Int value = Int::from_double_scaled(x, e) * c;
+    if (e >= 0)
+        add(value << static_cast<size_t>(e), d);
+    else
+        add(std::move(value), Scale{d.shift + static_cast<uint64_t>(-e), d.odd});
+}
+
+DualExact::DualExact(const DualNet& net, std::function<void()> tick)
+    : net_(net), tick_(std::move(tick)), grads_(net.nodes.size() + 1) {}
+
+void DualExact::clear() {
+    for (Gradient& g : grads_) {
+        g.values.clear();
+        g.den = {};
+    }
+    sum_ = {};
+}
+
+DualExact::Gradient& DualExact::of(uint32_t tensor) {
+    Gradient& out = grads_[tensor];
+    if (out.values.empty()) out.values.resize(net_.net.tensor_size(tensor));
+    return out;
+}
+
+void DualExact::add_term(uint32_t entry, const Int& coefficient) {
+    const uint32_t tensor = net_.tensor_of(entry);
+    of(tensor).values[entry - net_.base[tensor]] += coefficient;
+}
+
+void DualExact::add_row(const DualRow& row, const Int& m) {
+    for (const DualRow::Term& term : row.terms) add_term(term.entry, m * term.coefficient);
+    sum_.add(-(m * row.bound_num), scale_of(row.bound_den));
+}
+
+// Adds a gradient of the joined sources to those of the tensors.
+void DualExact::scatter(uint32_t k, const std::vector<Int>& back, const Scale& den) {
+    size_t at = 0;
+    for (const uint32_t source : net_.net.nodes[k].sources) {
+        const size_t n = net_.net.tensor_size(source), from = at;
+        at += n;
+        bool any = false;
+        for (size_t j = 0; j < n && !any; ++j) any = !back[from + j].is_zero();
+        if (!any) continue;
+        Gradient& g = of(source);
+        const Scale common = lcm(g.den, den);
+        const Scale old = quotient(common, g.den), more = quotient(common, den);
+        for (size_t j = 0; j < n; ++j) {
+            if (!old.is_one()) old.apply(g.values[j]);
+            if (!back[from + j].is_zero()) g.values[j] += product(more, back[from + j]);
+        }
+        g.den = common;
+    }
+}
+
+void DualExact::pull_linear(uint32_t k) {
+    const Node& node = net_.net.nodes[k];
+    const Gradient& g = grads_[k + 1];
+    if (g.values.empty()) return;
+    const Scale den = times(g.den, node.den);
+    std::vector<Int> back(node.joined);
+    Int bias;
+    for (uint32_t i = 0; i < node.size; ++i) {
+        if (g.values[i].is_zero()) continue;
+        if ((i & 63) == 0) tick_();
+        const Int y = product(node.part[node.row_of(i)], g.values[i]);
+        node.entries.add_mul(bias, y, node.bias_of(i));
+        node.each_term(i, [&](uint32_t j, size_t at) { node.entries.add_mul(back[j], y, at); });
+    }
+    sum_.add(bias, den);
+    scatter(k, back, den);
+}
+
+// Adds the minimum of c z / den; false if there is none.
+bool DualExact::add_least(Sum& to, const Int& c, double lo, double hi, const Scale& den) const {
+    if (c.is_zero()) return true;
+    const double end = c.sign() > 0 ? lo : hi;
+    if (!std::isfinite(end)) return false;
+    to.add_double(c, end, den);
+    return true;
+}
+
+bool DualExact::pull_units(uint32_t k, const Cell& cell, const double* lo, const double* hi,
+                           const std::vector<Multiplier>* given) {
+    const Node& node = net_.net.nodes[k];
+    const DualNode& extra = net_.nodes[k];
+    auto next = std::vector<Multiplier>::const_iterator{};
+    auto end = next;
+    if (given != nullptr) {
+        const auto before = [](const Multiplier& m, uint32_t at) { return m.index < at; };
+        next = std::lower_bound(given->begin(), given->end(), extra.first_input, before);
+        const auto stop = extra.first_input + static_cast<uint32_t>(extra.slot_entry.size());
+        end = std::lower_bound(next, given->end(), stop, before);
+    }
+    const Gradient& out = grads_[k + 1];
+    if (out.values.empty() && next == end) return true;
+    const uint64_t shift = node.slope_top + (given == nullptr ? kChordBits : 0);
+    const Scale den{out.den.shift + shift, out.den.odd};
+    std::vector<Int> back(node.joined), v;
+    tick_();
+    for (uint32_t i = 0; i < node.size; ++i) {
+        const uint32_t first = node.kind == Kind::max ? extra.slot_start[i] : i;
+        const uint32_t n = node.kind == Kind::max ? extra.slot_start[i + 1] - first : 1;
+        const uint32_t at = extra.first_input + first;
+        v.assign(n, Int());
+        bool any = !out.values.empty() && !out.values[i].is_zero();
+        for (; next != end && next->index < at + n; ++next) {
+            v[next->index - at] = product(den, next->value);
+            any = true;
+        }
+        if (!any) continue;
+        Int g = out.values.empty() ? Int() : out.values[i] << shift;
+        const int32_t piece = cell.pieces[extra.first_unit + i];
+        if (node.kind == Kind::units) {
+            const int state = state_of(piece, lo[at], hi[at]);
+            if (!unit(state, node, i, lo[at], hi[at], given != nullptr ? &v[0] : nullptr, g, den))
+                return false;
+            back[i] += g;
+            continue;
+        }
+        if (!window(piece, lo + at, hi + at, g, v, given != nullptr, den)) return false;
+        uint32_t s = 0;
+        for (uint32_t tap = 0; tap < node.taps; ++tap) {
+            const int64_t place = node.slot(i, tap);
+            if (place >= 0) back[static_cast<size_t>(place)] += v[s++];
+        }
+    }
+    scatter(k, back, den);
+    return true;
+}
+
+// Adds the unit's minimum and replaces g by h.
+bool DualExact::unit(int state, const Node& node, uint32_t i, double lo, double hi, const Int* v,
+                     Int& g, const Scale& den) {
+    const Int zero, &given = v != nullptr ? *v : zero;
+    if (state == 1) {
+        g -= given;
+        return add_least(sum_, given, lo, hi, den);
+    }
+    const Int num = node.slope_num.at(i);
+    const uint32_t shift = node.slope_shift[i];
+    // Below the denominator there is at least 2^shift, so the division is exact.
+    const Int low = (g * num) >> shift;
+    if (state == 0) {
+        g = low + given;
+        return add_least(sum_, -given, lo, hi, den);
+    }
+    Int h = given;
+    if (v == nullptr) {
+        const bool convex = num < Int(1) << shift;
+        if ((g.sign() > 0) == convex)
+            h = hi > -lo ? g : low;
+        else if (!std::isfinite(lo) || !std::isfinite(hi))
+            return false;
+        else
+            h = (g * chord(num, shift, lo, hi)) >> kChordBits;
+    }
+    Sum right, left;
+    if (!add_least(right, g - h, 0.0, hi, den) || !add_least(left, low - h, lo, 0.0, den))
+        return false;
+    sum_.add(less(left, right) ? left : right);
+    g = std::move(h);
+    return true;
+}
+
+// Adds the window's minimum; v becomes h.
+bool DualExact::window(int32_t piece, const double* lo, const double* hi, const Int& g,
+                       std::vector<Int>& v, bool given, const Scale& den) {
+    const auto n = static_cast<uint32_t>(v.size());
+    const double low = *std::max_element(lo, lo + n), top = *std::max_element(hi, hi + n);
+    if (piece >= 0) {
+        const auto p = static_cast<uint32_t>(piece);
+        const Int c = v[p];
+        if (given && !least_maximum(c, lo, hi, v, p, low, hi[p], den)) return false;
+        v[p] = g - c;
+        return true;
+    }
+    if (!given) {
+        uint32_t best = 0;
+        bool wins = false;
+        for (uint32_t s = 0; s < n && !wins; ++s) {
+            wins = true;
+            for (uint32_t j = 0; j < n; ++j) wins = wins && (j == s || lo[s] >= hi[j]);
+            if (wins || lo[s] > lo[best]) best = s;
+        }
+        if (g.sign() > 0 || wins) {
+            v[best] = g;
+            return true;
+        }
+        return add_least(sum_, g, -kInf, top, den);
+    }
+    if (!g.is_negative()) return least_maximum(g, lo, hi, v, kNothing, low, top, den);
+    Sum total, best;
+    bool any = false;
+    std::vector<Sum> gain(n);
+    for (uint32_t s = 0; s < n; ++s) {
+        Sum apart;
+        if (!add_least(apart, -v[s], lo[s], hi[s], den)) return false;
+        total.add(apart);
+        if (!add_least(gain[s], g - v[s], lo[s], hi[s], den)) return false;
+        gain[s].add(-apart.num, apart.den);
+    }
+    for (const Sum& sum : gain) {
+        if (!any || less(sum, best)) best = sum;
+        any = true;
+    }
+    sum_.add(total);
+    sum_.add(best);
+    return true;
+}
+
+// Adds the minimum of c t - sum v z for low <= t <= top and lo <= z <= min(hi, t).
+bool DualExact::least_maximum(const Int& c, const double* lo, const double* hi,
+                              const std::vector<Int>& v, uint32_t without, double low, double top,
+                              const Scale& den) {
+    Int below = c, above = c;  // the slopes far below and far above
+    std::vector<double> kinks;
+    const auto kink = [&](double t) {
+        if (std::isfinite(t)) kinks.push_back(t);
+    };
+    kink(low);
+    kink(top);
+    for (uint32_t s = 0; s < v.size(); ++s) {
+        if (s == without || v[s].is_zero()) continue;
+        if (v[s].is_negative()) {
+            if (!std::isfinite(lo[s])) return false;
+            sum_.add_double(-v[s], lo[s], den);
+            continue;
+        }
+        below -= v[s];
+        if (hi[s] == kInf) above -= v[s];
+        if (low < hi[s] && hi[s] < top) kink(hi[s]);
+    }
+    if ((low == -kInf && below.sign() > 0) || (top == kInf && above.is_negative())) return false;
+    if (kinks.empty()) kinks.push_back(0);
+    Sum best;
+    bool any = false;
+    for (const double t : kinks) {
+        Sum value;
+        value.add_double(c, t, den);
+        for (uint32_t s = 0; s < v.size(); ++s)
+            if (s != without && v[s].sign() > 0)
+                value.add_double(-v[s], std::min(hi[s], t), den);
+        if (!any || less(value, best)) best = std::move(value);
+        any = true;
+    }
+    sum_.add(best);
+    return true;
+}
+
+bool DualExact::least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
+                      const std::vector<Multiplier>* given) {
+    for (uint32_t k = nodes; k-- > 0;) {
+        if (net_.net.nodes[k].is_linear())
+            pull_linear(k);
+        else if (!pull_units(k, cell, lo, hi, given))
+            return false;
+        grads_[k + 1].values.clear();
+    }
+    const Gradient& g = grads_[0];
+    for (size_t i = 0; i < g.values.size(); ++i) {
+        const Int& c = g.values[i];
+        if (c.is_zero()) continue;
+        const DualEnd& end = c.sign() > 0 ? cell.box.lo[i] : cell.box.hi[i];
+        if (!end.finite) return false;
+        sum_.add(c * end.num, times(g.den, scale_of(end.den)));
+    }
+    return true;
+}
+
+std::vector<Sum> DualExact::evaluate(const std::vector<Sum>& point) const {
+    std::vector<std::vector<Int>> values(net_.net.nodes.size() + 1);
+    std::vector<Scale> dens(values.size());
+    const auto unify = [](const std::vector<Sum>& from, std::vector<Int>& to, Scale& den) {
+        for (const Sum& x : from) den = lcm(den, x.den);
+        for (const Sum& x : from) to.push_back(product(quotient(den, x.den), x.num));
+    };
+    unify(point, values[0], dens[0]);
+    for (size_t k = 0; k < net_.net.nodes.size(); ++k) {
+        const Node& node = net_.net.nodes[k];
+        tick_();
+        std::vector<Int> in, &out = values[k + 1];
+        Scale den;
+        for (const uint32_t source : node.sources) den = lcm(den, dens[source]);
+        for (const uint32_t source : node.sources) {
+            const Scale factor = quotient(den, dens[source]);
+            for (const Int& x : values[source]) in.push_back(product(factor, x));
+        }
+        const Int one = product(den, Int(1));
+        for (uint32_t i = 0; i < node.size; ++i) {
+            Int z;
+            if (node.is_linear()) {
+                node.entries.add_mul(z, one, node.bias_of(i));
+                node.each_term(i, [&](uint32_t j, size_t at) {
+                    node.entries.add_mul(z, in[j], at);
+                });
+                z = product(node.part[node.row_of(i)], std::move(z));
+            } else if (node.kind == Kind::units) {
+                z = in[i].sign() > 0 ? in[i] << node.slope_top
+                                     : (in[i] * node.slope_num.at(i))
+                                           << (node.slope_top - node.slope_shift[i]);
+            } else {
+                bool any = false;
+                for (uint32_t tap = 0; tap < node.taps; ++tap) {
+                    const int64_t at = node.slot(i, tap);
+                    if (at < 0) continue;
+                    const Int& x = in[static_cast<size_t>(at)];
+                    if (!any || z < x) z = x;
+                    any = true;
+                }
+            }
+            out.push_back(std::move(z));
+        }
+        dens[k + 1] = node.is_linear() ? times(den, node.den)
+                                       : Scale{den.shift + node.slope_top, den.odd};
+    }
+    std::vector<Sum> out;
+    for (Int& y : values.back()) out.push_back({std::move(y), dens.back()});
+    return out;
+}
+
+}  // namespace plv::check

@@ -1,0 +1,75 @@
+// The numbers of docs/proof_format.md, "Dual trees", in integers: where doubles leave it open.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "check/dual_net.hpp"
+
+namespace plv::check {
+
+// A multiplier of a leaf: of a unit input, or a positive one of a row.
+struct Multiplier {
+    uint32_t index;
+    Int value;
+    double rounded;
+};
+
+// num / den.
+struct Sum {
+    Int num;
+    Scale den;
+
+    void add(Int x, const Scale& d);
+    // c x / d
+    void add_double(const Int& c, double x, const Scale& d);
+    void add(const Sum& other) { add(other.num, other.den); }
+    void negate() { num.negate(); }
+};
+
+class DualExact {
+public:
+    DualExact(const DualNet& net, std::function<void()> tick);
+
+    // The linear function whose bound is wanted: 0, and what is added to it.
+    void clear();
+    void add_term(uint32_t entry, const Int& coefficient);
+    void add_row(const DualRow& row, const Int& m);  // m (row - bound)
+
+    // Its lower bound on a cell with these bounds of unit inputs, into value(); false if it is
+    // -infinity. Only the first `nodes` nodes of the network are looked at; the multipliers are in
+    // the order of unit inputs, none are the default slopes.
+    bool least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
+               const std::vector<Multiplier>* given);
+    const Sum& value() const { return sum_; }
+
+    // The outputs at a point.
+    std::vector<Sum> evaluate(const std::vector<Sum>& point) const;
+
+private:
+    struct Gradient {
+        std::vector<Int> values;  // over den; empty: zero
+        Scale den;
+    };
+
+    Gradient& of(uint32_t tensor);
+    void scatter(uint32_t k, const std::vector<Int>& back, const Scale& den);
+    void pull_linear(uint32_t k);
+    bool pull_units(uint32_t k, const Cell& cell, const double* lo, const double* hi,
+                    const std::vector<Multiplier>* given);
+    bool unit(int state, const Node& node, uint32_t i, double lo, double hi, const Int* v, Int& g,
+              const Scale& den);
+    bool window(int32_t piece, const double* lo, const double* hi, const Int& g,
+                std::vector<Int>& v, bool given, const Scale& den);
+    bool least_maximum(const Int& c, const double* lo, const double* hi, const std::vector<Int>& v,
+                       uint32_t without, double low, double top, const Scale& den);
+    bool add_least(Sum& to, const Int& c, double lo, double hi, const Scale& den) const;
+
+    const DualNet& net_;
+    std::function<void()> tick_;
+    std::vector<Gradient> grads_;  // per tensor
+    Sum sum_;
+};
+
+}  // namespace plv::check

@@ -1,0 +1,123 @@
+// A network, systems of constraints and cells as the checker of dual trees uses them
+// (docs/proof_format.md, "Dual trees").
+//
+// *Entries* are the entries of all tensors, numbered one after the other. A *unit input* is what a
+// unit reads: one per unit, one per slot of a window. Units and unit inputs have flat numbers.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "check/net.hpp"
+#include "num/int.hpp"
+
+namespace plv::check {
+
+inline constexpr uint32_t kNothing = ~uint32_t{0};
+
+// What is added to a node of the network.
+struct DualNode {
+    uint32_t base = 0;             // first entry of the tensor it makes
+    uint32_t source = 0;           // first entry of its source, if there is one source only
+    std::vector<uint32_t> gather;  // otherwise the entries of the joined sources
+
+    // Linear nodes: the numbers of `Node::entries` over their denominators, rounded to nearest.
+    std::vector<double> weight;
+    std::vector<double> turned;    // of affine nodes by column: turned[j * rows + r]
+    std::vector<uint8_t> strange;  // rows with numbers that doubles do not hold
+    std::vector<uint8_t> exact;    // rows whose numbers doubles hold exactly, over a power of two
+    double fan = 0;                // most terms of a gradient that it passes on
+    bool reads_input_only = false;
+
+    // Units.
+    uint32_t first_unit = 0, first_input = 0;
+    std::vector<double> slope;         // rounded
+    std::vector<uint32_t> slot_start;  // of windows: their unit inputs, from first_input on
+    std::vector<uint32_t> slot_entry;  // the entry of every unit input
+
+    uint32_t entry(uint32_t joined) const {
+        return gather.empty() ? source + joined : gather[joined];
+    }
+};
+
+struct DualNet {
+    explicit DualNet(const Net& net);
+
+    const Net& net;
+    std::vector<DualNode> nodes;
+    std::vector<uint32_t> base;  // first entry of a tensor, and at the end their number
+    uint32_t units = 0, inputs = 0;
+    std::vector<uint32_t> node_of;       // of a unit
+    std::vector<uint32_t> entry_of;      // of a unit input
+    std::vector<int32_t> own_piece;      // of a unit that has one only; otherwise -1
+    double terms = 0;                    // see dual_doubles.hpp
+    bool has_windows = false;
+
+    uint32_t entries() const { return base.back(); }
+    uint32_t tensor_of(uint32_t entry) const;
+    bool is_window(uint32_t unit) const { return net.nodes[node_of[unit]].kind == Kind::max; }
+    uint32_t pieces(uint32_t unit) const;
+    uint32_t input_of(uint32_t unit) const;  // its first unit input
+};
+
+// An end of an interval of an input: num / den if finite.
+struct DualEnd {
+    bool finite = false;
+    Int num, den = 1;
+    double rounded = 0;  // outwards; infinite if not finite
+
+    void round(bool up);
+    size_t held() const { return (num.bit_length() + den.bit_length()) / 8; }
+};
+
+// sum of coefficient * entry <= bound, < if strict.
+struct DualRow {
+    struct Term {
+        uint32_t entry;
+        Int coefficient;
+        double rounded;
+    };
+    std::vector<Term> terms;
+    Int bound_num, bound_den = 1;
+    double bound = 0;
+    bool strict = false;
+};
+
+struct DualBox {
+    std::vector<DualEnd> lo, hi;
+};
+
+struct DualSystem {
+    uint32_t box = 0;
+    std::vector<DualRow> rows;
+};
+
+struct DualQuestion {
+    std::vector<DualBox> boxes;
+    std::vector<DualSystem> systems;
+
+    // The bytes that plverify.certificate writes. Throws std::invalid_argument or Rejected.
+    static DualQuestion parse(std::string_view bytes, const DualNet& net);
+};
+
+// A part of the input space, and what is known there.
+struct Cell {
+    DualBox box;
+    std::vector<int32_t> pieces;  // per unit; -1: none
+    std::vector<double> lo, hi;   // per unit input
+    bool empty = false;
+};
+
+// 1 where a unit of two pieces is known active, 0 where inactive, -1 where it is free.
+inline int state_of(int32_t piece, double lo, double hi) {
+    if (piece >= 0) return piece;
+    return lo >= 0 ? 1 : hi <= 0 ? 0 : -1;
+}
+
+// The largest double <= num / den, or the smallest one >= it.
+double round_down(const Int& num, const Scale& den);
+double round_up(const Int& num, const Scale& den);
+
+}  // namespace plv::check
