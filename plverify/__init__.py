@@ -44,11 +44,15 @@ from plverify.region_list import HalfspaceRegions
 from plverify.result import Status
 
 if TYPE_CHECKING:
+    from plverify.compose import absolute_sum, difference, layer_network
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
+    from plverify.dead import UnitReport, dead_units
+    from plverify.extremum import Extremum, maximize, minimize, sup_distance
     from plverify.mesh import Mesh, level_set
     from plverify.property import Disjunct, Property
     from plverify.study import Along, Checkpoint, TrainingStudy, regions_along, training_study
+    from plverify.verdict import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -61,6 +65,7 @@ __all__ = [
     "ConvexDifference",
     "DecisionBoundary",
     "Disjunct",
+    "Extremum",
     "HalfspaceRegions",
     "InputError",
     "Knots",
@@ -76,29 +81,48 @@ __all__ = [
     "Space",
     "Status",
     "TrainingStudy",
+    "UnitReport",
+    "Verification",
+    "absolute_sum",
     "boundary_distance",
     "check",
     "count_regions",
+    "dead_units",
     "decision_boundary",
+    "difference",
     "difference_of_convex",
     "knots",
+    "layer_network",
     "level_set",
     "load",
+    "maximize",
+    "minimize",
     "regions",
     "regions_along",
     "segment",
     "stream_regions",
+    "sup_distance",
     "theory",
     "training_study",
+    "verify",
 ]
 
 # What few sessions need is imported when first asked for: `import plverify` stays quick.
 _LATER = {
+    "absolute_sum": "compose",
+    "difference": "compose",
+    "layer_network": "compose",
     "ConvexDifference": "convex",
     "difference_of_convex": "convex",
     "Constraint": "constraint",
     "Disjunct": "property",
     "Property": "property",
+    "UnitReport": "dead",
+    "dead_units": "dead",
+    "Extremum": "extremum",
+    "maximize": "extremum",
+    "minimize": "extremum",
+    "sup_distance": "extremum",
     "Mesh": "mesh",
     "level_set": "mesh",
     "Along": "study",
@@ -106,6 +130,8 @@ _LATER = {
     "TrainingStudy": "study",
     "regions_along": "study",
     "training_study": "study",
+    "Verification": "verdict",
+    "verify": "verdict",
 }
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 from plverify import _check, checker
+from plverify.checker_claims import Box, System
+from plverify.checker_dual import DualTools
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
 from plverify.network import Network, load
-from plverify.proof_reader import Body, Statement, Verdict, require
+from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header, require
+from plverify.property import Property
 
 
 def check(
     proof: str | os.PathLike[str] | bytes,
     net: Network | Any,
-    spec: None = None,
+    property: Property | None = None,
     *,
     python: bool = False,
     timeout: float | None = None,
@@ -31,8 +37,9 @@ def check(
     proof : path or bytes
     net : Network, or what `load` reads
         The network that the proof must be about.
-    spec : None
-        No claim about a specification exists yet.
+    property : Property, optional
+        The property that the proof must be about; without it, the property is the one that the
+        proof states, whatever it is.
     python : bool
         Read trees in plain Python integers, too: slower by a factor of fifty and more, with
         less to trust.
@@ -57,22 +64,42 @@ def check(
     >>> bool(pv.check(proof, net))
     True
     """
-    if spec is not None:
-        raise InputError("region-list proofs take no specification")
+    asked: Any = property
+    if asked is not None and not isinstance(asked, Property):
+        kind = type(asked).__name__
+        raise InputError(f"property is a {kind}, expected a Property: see Property.from_vnnlib")
     if timeout is not None and not timeout >= 0:
         raise InputError("a timeout must be at least 0 seconds")
     network = net if isinstance(net, Network) else load(net)
+    tree = None if python else _compiled(timeout)
+    dual = None if python else DualTools(_compiled_dual(timeout), _evaluate)
     try:
-        tree = None if python else _compiled(timeout)
-        return checker.check(proof, network.exact_net, tree)
+        verdict = checker.check(proof, network.exact_net, tree, dual)
+        if property is None or not verdict.accepted or _is_about(proof, property):
+            return verdict
     except OSError as error:
         raise InputError(f"cannot read the proof {proof!r}: {error.strerror or error}") from None
+    reason = "the proof is about another property, or about none"
+    return Verdict(False, verdict.claim, reason, verdict.stats)
+
+
+def _is_about(proof: str | os.PathLike[str] | bytes, property: Property) -> bool:
+    """Whether the header states this property, number by number."""
+    try:
+        if isinstance(proof, (str, os.PathLike)):
+            with open(proof, "rb") as file:
+                header = read_header(file)
+        else:
+            header = read_header(io.BytesIO(proof))
+    except Rejected:
+        return False
+    return "property" in header and header["property"] == json.loads(property.to_json())
 
 
 def _compiled(
     timeout: float | None,
 ) -> Callable[[Statement, ExactNet, Body], dict[str, Any]]:
-    """The compiled checker of trees, as `checker.check` takes it."""
+    """The compiled checker of region trees, as `checker.check` takes it."""
 
     def walk(statement: Statement, net: ExactNet, body: Body) -> dict[str, Any]:
         accepted, reason, counts = _check.check_tree(
@@ -82,3 +109,71 @@ def _compiled(
         return dict(counts)
 
     return walk
+
+
+# --------------------------------------------------------------------- the compiled dual checker
+
+
+def _compiled_dual(
+    timeout: float | None,
+) -> Callable[[Sequence[System], ExactNet, Body], dict[str, Any]]:
+    """The compiled checker of dual trees, as `checker.check` takes it."""
+
+    def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]:
+        accepted, reason, counts = _check.check_dual(
+            net.to_bytes(), question_bytes(systems), body.more, timeout
+        )
+        require(accepted, reason)
+        return dict(counts)
+
+    return walk
+
+
+def _evaluate(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
+    packed = b"".join(_big(v.numerator) + _big(v.denominator) for v in point)
+    return [Fraction(num, den) for num, den in _check.evaluate(net.to_bytes(), packed)]
+
+
+def question_bytes(systems: Sequence[System]) -> bytes:
+    """What the compiled checker reads of a claim (``DualQuestion::parse``): boxes and rows."""
+    boxes: dict[int, int] = {}
+    shared: list[Box] = []
+    for system in systems:
+        if id(system.box) not in boxes:
+            boxes[id(system.box)] = len(shared)
+            shared.append(system.box)
+    out = [_var(len(shared))]
+    for box in shared:
+        for ends in zip(box.lo, box.hi, strict=True):
+            for end in ends:
+                out.append(b"\0" if end is None else b"\1" + _ratio(end))
+    out.append(_var(len(systems)))
+    for system in systems:
+        out.append(_var(boxes[id(system.box)]) + _var(len(system.rows)))
+        for row in system.rows:
+            out.append(_var(row.strict) + _ratio(row.bound))
+            for terms in (row.inputs, row.outputs):
+                out.append(_var(len(terms)))
+                out += [_var(i) + _big(a) for i, a in terms]
+            if row.unit is None:
+                out.append(b"\0")
+            else:
+                out.append(b"\1" + _var(row.unit[0]) + _big(row.unit[1]))
+    return b"".join(out)
+
+
+def _ratio(value: Fraction) -> bytes:
+    return _big(value.numerator) + _big(value.denominator)
+
+
+def _var(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _big(value: int) -> bytes:
+    size = (value.bit_length() + 8) // 8 if value else 0
+    return _var(size) + value.to_bytes(size, "little", signed=True)

@@ -43,7 +43,8 @@ from math import gcd
 from operator import and_, mul
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from plverify import checker_tree
+from plverify import checker_dual, checker_tree
+from plverify.checker_dual import DualTools
 from plverify.checker_tree import TreeWalk
 from plverify.exact_net import ExactNet, Units
 from plverify.proof_reader import (
@@ -72,7 +73,10 @@ Facet: TypeAlias = tuple[int, int]
 
 
 def check(
-    proof: str | os.PathLike[str] | bytes, exact_net: ExactNet, tree: TreeWalk | None = None
+    proof: str | os.PathLike[str] | bytes,
+    exact_net: ExactNet,
+    tree: TreeWalk | None = None,
+    dual: DualTools | None = None,
 ) -> Verdict:
     """Check a proof, given as a path or as bytes, against a network.
 
@@ -84,8 +88,10 @@ def check(
     exact_net : ExactNet
         The network that the proof must be about.
     tree : callable, optional
-        What reads the body of a tree; by default the walk of `plverify.checker_tree`, which like
-        everything here is plain integers.
+        What reads the body of a region tree; by default the walk of `plverify.checker_tree`, which
+        like everything here is plain integers.
+    dual : DualTools, optional
+        What reads dual trees and evaluates networks; by default `plverify.checker_dual`.
 
     Raises
     ------
@@ -93,10 +99,11 @@ def check(
         If a path is given and the file cannot be read.
     """
     walk = checker_tree.walk if tree is None else tree
+    tools = checker_dual.PYTHON if dual is None else dual
     if isinstance(proof, (str, os.PathLike)):
         with open(proof, "rb") as file:
-            return _check(file, exact_net, walk)
-    return _check(io.BytesIO(proof), exact_net, walk)
+            return _check(file, exact_net, walk, tools)
+    return _check(io.BytesIO(proof), exact_net, walk, tools)
 
 
 def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
@@ -104,13 +111,17 @@ def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
     return check(bytes(proof_bytes), exact_net)
 
 
-def _check(file: BinaryIO, net: ExactNet, walk: TreeWalk) -> Verdict:
+def _check(file: BinaryIO, net: ExactNet, walk: TreeWalk, tools: DualTools) -> Verdict:
     stated: list[str] = []
     stats: dict[str, Any] = {}
     try:
         header = read_header(file)
-        require(header.get("claim") == "region_list", f"unknown claim {short(header.get('claim'))}")
-        if "evidence" in header:
+        claim = header.get("claim")
+        known = isinstance(claim, str) and (claim == "region_list" or claim in checker_dual.KEYS)
+        require(known, f"unknown claim {short(claim)}")
+        if claim in checker_dual.KEYS:
+            checker_dual.refutation(header, file, net, stated, stats, tools)
+        elif "evidence" in header:
             checker_tree.region_tree(header, file, net, stated, stats, walk)
         else:
             _region_list(header, file, net, stated, stats)

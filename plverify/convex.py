@@ -202,7 +202,7 @@ def difference_of_convex(
     Parameters
     ----------
     net : Network
-    domain : Box, Polytope, Slice or Space of at most ten dimensions
+    domain : Box, Polytope, Slice or Space of at most eight dimensions
     output : int
         Which output ``f`` is meant.
     threads : int

@@ -88,6 +88,12 @@ class Network:
     input_shape : tuple of int, optional
         Shape of one input as its file states it, batch dimension included.
 
+    Attributes
+    ----------
+    origin
+        What `load` read the network from and can run beside it (`plverify.float32`): an
+        `OnnxFile`, a `TorchProgram`, or None. No part of the network's identity.
+
     Raises
     ------
     InputError
@@ -118,6 +124,7 @@ class Network:
         self.nodes = tuple(nodes)
         self.definitions = tuple(definitions)
         self.input_shape = input_shape or (input_size,)
+        self.origin: Any = None
         self._sizes = tuple(sizes)
         reads = {source: k for k, node in enumerate(nodes) for source in node.sources}
         self._last_use = tuple(reads.get(t, len(nodes)) for t in range(len(sizes)))
@@ -374,7 +381,7 @@ class Network:
         x : (dim,) exact numbers
             In domain coordinates.
         domain : Domain, optional
-            Of at most ten dimensions; default all of R^n.
+            Default all of R^n.
 
         Raises
         ------

@@ -9,14 +9,17 @@ import json
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from plverify.domain import Domain
+from plverify.domain import Box, Domain
 from plverify.errors import InputError
 from plverify.exact_net import unpack_ints
 from plverify.network import Network
+from plverify.property import Property
 
 MAGIC = b"PLPROOF\x001\n"
 DIGITS = 512
@@ -72,6 +75,63 @@ def region_tree_header(net: Network, domain: Domain, regions: int) -> dict[str, 
     }
 
 
+def unsat_header(net: Network, spec: Property) -> dict[str, Any]:
+    """The header of a proof that no input violates a property."""
+    return {
+        "claim": "unsat",
+        "evidence": "tree",
+        **_identity(net),
+        "property": json.loads(spec.to_json()),
+    }
+
+
+def sat_header(
+    net: Network, spec: Property, disjunct: int, witness: Sequence[Fraction]
+) -> dict[str, Any]:
+    """The header, and all, of a proof that an input violates a property."""
+    return {
+        "claim": "sat",
+        **_identity(net),
+        "property": json.loads(spec.to_json()),
+        "disjunct": disjunct,
+        "witness": [_ratio(v) for v in witness],
+    }
+
+
+def maximum_header(
+    net: Network,
+    box: Box,
+    objective: tuple[Sequence[tuple[int, Fraction]], Sequence[tuple[int, Fraction]]],
+    value: Fraction,
+    witness: Sequence[Fraction],
+) -> dict[str, Any]:
+    """The header of a proof that an affine function of inputs and outputs has this maximum.
+
+    ``objective`` has ``(index, coefficient)`` of the inputs, and of the outputs.
+    """
+    inputs, outputs = ([[i, _ratio(v)] for i, v in terms] for terms in objective)
+    return {
+        "claim": "maximum",
+        "evidence": "tree",
+        **_identity(net),
+        "box": {"lo": [str(v) for v in box.lo], "hi": [str(v) for v in box.hi]},
+        "objective": {"inputs": inputs, "outputs": outputs},
+        "value": _ratio(value),
+        "witness": [_ratio(v) for v in witness],
+    }
+
+
+def _ratio(value: Fraction) -> str:
+    """``str(value)`` for numbers of any length."""
+    if value.denominator == 1:
+        return decimal(value.numerator)
+    return f"{decimal(value.numerator)}/{decimal(value.denominator)}"
+
+
+def _identity(net: Network) -> dict[str, Any]:
+    return {"network": net.digest, "definitions": " ".join(net.definitions)}
+
+
 def _subject(net: Network, domain: Domain) -> dict[str, Any]:
     affine = domain.slice_map()
     placed = None
@@ -79,8 +139,7 @@ def _subject(net: Network, domain: Domain) -> dict[str, Any]:
         scale, rows = affine
         placed = {"scale": decimal(scale), "rows": [[decimal(v) for v in row] for row in rows]}
     return {
-        "network": net.digest,
-        "definitions": " ".join(net.definitions),
+        **_identity(net),
         "dim": domain.dim,
         "slice": placed,
         "constraints": [[decimal(v) for v in row] for row in constraint_rows(domain)],

@@ -16,6 +16,8 @@ import struct
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import gcd
 from typing import Any, BinaryIO, NamedTuple
 
 from plverify.exact_net import ExactNet, pack_ints
@@ -162,6 +164,16 @@ def _integer(text: Any) -> int:
     return int(head) * 10 ** len(tail) + (-int(tail) if head[0] == "-" else int(tail))
 
 
+def rational(value: Any) -> Fraction:
+    """A rational number of the header: ``"p"`` or ``"p/q"`` in lowest terms with ``q > 1``."""
+    require(isinstance(value, str), f"no rational number: {short(value)}")
+    head, bar, tail = value.partition("/")
+    num, den = _integer(head), _integer(tail) if bar else 1
+    good = den > 1 and gcd(num, den) == 1 if bar else den == 1
+    require(good, f"no rational number in lowest terms: {short(value)}")
+    return Fraction(num, den)
+
+
 def _rows(table: Any, width: int, what: str) -> list[tuple[int, ...]]:
     good = isinstance(table, list) and all(isinstance(r, list) and len(r) == width for r in table)
     require(good, f"{what} is no list of rows of {width} integers")
@@ -232,7 +244,7 @@ class Body:
 
     def finish(self) -> None:
         """Reject whatever follows, inside or behind the stream."""
-        require(self.at == len(self.buffer) and not self.more(), "bytes follow the last region")
+        require(self.at == len(self.buffer) and not self.more(), "bytes follow the last record")
         require(self.stream.eof, "the body is truncated")
         require(
             not (self.stream.unused_data or self.pending or self.file.read(1)),

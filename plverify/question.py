@@ -6,14 +6,24 @@ GIL released, and Ctrl-C or a timeout ends it with what it has found so far.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, Literal
 
 import plverify._core as _core
-from plverify.domain import Domain
+from plverify.certificate import check
+from plverify.domain import Bound, Domain
 from plverify.errors import InputError
+from plverify.exact_net import pack_ints
 from plverify.network import Network
+from plverify.proof import encode, unsat_header
+from plverify.property import Property
 from plverify.result import Status
+
+SPEC_MAGIC = b"PLVSPEC1"
+_FOREVER = 1e9
+"""Seconds that no clock of the engine need count."""
 
 MAX_DIMENSION: int = _core.max_dimension
 """Regions are enumerated over domains of at most so many dimensions."""
@@ -73,10 +83,7 @@ def enumerate_regions(
     InputError
         On a domain without interior, or of more than two dimensions for "ties".
     """
-    if timeout is not None and not timeout >= 0:
-        raise InputError(f"timeout is {timeout}, expected at least 0 seconds")
-    if threads < 1:
-        raise InputError(f"threads is {threads}, expected at least 1")
+    check_limits(threads, timeout)
     options: dict[str, Any] = {"threads": threads, "timeout": timeout, "progress": progress}
     try:
         if domain.dim > MAX_DIMENSION and want != "ties":
@@ -84,6 +91,82 @@ def enumerate_regions(
         return _core.enumerate(net.core, domain.to_bytes(), want, decide=int(exact), **options)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def decide(
+    net: Network,
+    spec: Property,
+    *,
+    want_proof: bool = False,
+    threads: int = 1,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Ask the engine whether some input of the network violates a property.
+
+    Returns
+    -------
+    dict
+        ``status`` ("sat", "unsat", "unknown", "timeout", "interrupted"); for "sat" ``disjunct`` and
+        ``witness``, numerators and a denominator; ``proof``, the body of an "unsat" proof where
+        wanted; ``nodes``, ``leaves``, ``stats``.
+
+    Raises
+    ------
+    InputError
+        If the property does not have the network's inputs and outputs.
+    """
+    check_limits(threads, timeout)
+    sizes, wanted = (spec.n_inputs, spec.n_outputs), (net.input_size, net.output_size)
+    if sizes != wanted:
+        raise InputError(
+            f"the property is about {sizes[0]} inputs and {sizes[1]} outputs, "
+            f"the network has {wanted[0]} and {wanted[1]}"
+        )
+    limit = timeout if timeout is None or timeout < _FOREVER else None
+    answer = _core.verify(net.core, property_bytes(spec), True, threads, limit, progress)
+    if answer["status"] == "unsat":
+        # The search proposes in floating point; the checker, which shares no code with it, decides.
+        proof = encode(unsat_header(net, spec), answer["proof"])
+        verdict = check(proof, net, spec)
+        answer["stats"]["checked"] = verdict.stats
+        if not verdict:
+            answer["status"] = "unknown"
+            answer["stats"]["rejected"] = verdict.reason
+    if not want_proof:
+        answer.pop("proof", None)
+    return answer
+
+
+def property_bytes(spec: Property) -> bytes:
+    """A property as the engine reads it."""
+    sides: dict[int, bytes] = {}  # disjuncts share boxes
+    out = [SPEC_MAGIC, struct.pack("<III", spec.n_inputs, spec.n_outputs, len(spec.disjuncts))]
+    for case in spec.disjuncts:
+        if id(case.box) not in sides:
+            sides[id(case.box)] = b"".join(map(_bound_bytes, case.box.lo + case.box.hi))
+        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)]]
+        for row in case.constraints:
+            out.append(struct.pack("<B", row.strict))
+            for terms in (row.inputs, row.outputs):
+                out.append(struct.pack(f"<I{len(terms)}I", len(terms), *(i for i, _ in terms)))
+            out += [pack_ints([v for _, v in terms]) for terms in (row.inputs, row.outputs)]
+            out.append(pack_ints((row.bound.numerator, row.bound.denominator)))
+    return b"".join(out)
+
+
+def _bound_bytes(value: Bound) -> bytes:
+    if not isinstance(value, Fraction):
+        return b"\x01"
+    return b"\x00" + pack_ints((value.numerator, value.denominator))
+
+
+def check_limits(threads: int, timeout: float | None) -> None:
+    """Raise `InputError` on a number of threads or seconds that means nothing."""
+    if timeout is not None and not timeout >= 0:
+        raise InputError(f"timeout is {timeout}, expected at least 0 seconds")
+    if threads < 1:
+        raise InputError(f"threads is {threads}, expected at least 1")
 
 
 def status_of(answer: dict[str, Any]) -> Status:

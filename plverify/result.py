@@ -18,6 +18,9 @@ class Status(str, Enum):
     """How a question ended."""
 
     COMPLETE = "complete"
+    SAT = "sat"
+    UNSAT = "unsat"
+    UNKNOWN = "unknown"
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"
 

@@ -92,7 +92,11 @@ RANKS = [
     {"filters"},
     {"domain", "result", "proof_reader", "_check", "_core", "_cuda"},
     {"constraint"},
-    {"network", "local", "checker", "checker_tree", "io", "property", "replay", "cuda"},
+    {"checker_claims"},
+    {"checker_bounds"},
+    {"network", "local", "checker", "checker_dual", "checker_tree", "io", "property", "replay"}
+    | {"cuda"},
+    {"certificate", "proof"},
     {"question"},
     {"a topic module"},
     {"report", "cli"},
@@ -113,7 +117,10 @@ STRICT = {
     "property": {"constraint", "domain", "errors", "exact_array", "io"},
     "proof_reader": {"exact_net"},
     "checker_tree": {"exact_net", "proof_reader"},
-    "checker": {"checker_tree", "exact_net", "proof_reader"},
+    "checker_claims": {"exact_net", "proof_reader"},
+    "checker_bounds": {"checker_claims", "exact_net"},
+    "checker_dual": {"checker_bounds", "checker_claims", "exact_net", "proof_reader"},
+    "checker": {"checker_dual", "checker_tree", "exact_net", "proof_reader"},
 }
 # Slow or optional: imported inside the function that needs them.
 HEAVY = {

@@ -157,9 +157,15 @@ void DualChecker::input() {
                 (!hi.finite || value.num * hi.den < hi.num * value.den),
             "a split value is not inside its interval");
     value.round(false);
-    Branch branch{++marks_,    old_bounds_.size(), old_ends_.size(),
-                  fixed_.size(), cell_.empty,       true,
-                  static_cast<uint32_t>(index), 0, value};
+    Branch branch{++marks_,
+                  old_bounds_.size(),
+                  old_ends_.size(),
+                  fixed_.size(),
+                  cell_.empty,
+                  true,
+                  static_cast<uint32_t>(index),
+                  0,
+                  value};
     hold(value.held());
     branches_.push_back(std::move(branch));
     value.round(true);
@@ -172,8 +178,8 @@ void DualChecker::unit() {
     const auto unit = static_cast<uint32_t>(number);
     require(cell_.pieces[unit] < 0, "a unit has a piece already");
     const bool window = net_.is_window(unit);
-    branches_.push_back({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(),
-                         cell_.empty, false, unit, window ? 1 : 0, DualEnd{}});
+    branches_.push_back({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(), cell_.empty,
+                         false, unit, window ? 1 : 0, DualEnd{}});
     hold(0);
     fix(unit, window ? 0 : 1);
 }
@@ -220,8 +226,7 @@ void DualChecker::next_child() {
     }
     const uint32_t unit = branch.index;
     const int32_t piece = branch.next;
-    const bool more = net_.is_window(unit) &&
-                      static_cast<uint32_t>(piece) + 1 < net_.pieces(unit);
+    const bool more = net_.is_window(unit) && static_cast<uint32_t>(piece) + 1 < net_.pieces(unit);
     if (more)
         branch.next = piece + 1;
     else

@@ -35,7 +35,7 @@ public:
 private:
     // A node with a child that was not read.
     struct Branch {
-        uint64_t mark;  // its number; 0 is none
+        uint64_t mark;               // its number; 0 is none
         size_t bounds, ends, fixed;  // lengths to go back to
         bool empty;
         bool is_input;

@@ -148,9 +148,18 @@ void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
         double* to = &lanes_[e * kLanes];
         const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
         const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
+        if (above == 0 && below == 0 && out == 0) continue;  // a = 0 and h = 0
+        if (std::isnan(above + below)) {                     // no line on one side of the graph
+            for (size_t l = 0; l < kLanes; ++l) {
+                if (g[l] == 0) continue;
+                const double h = g[l] * (g[l] > 0 ? below : above);
+                sum.error[l] += std::abs(g[l]) * out + std::abs(h) * in;
+                to[l] += h;
+            }
+            continue;
+        }
         for (size_t l = 0; l < kLanes; ++l) {
-            const double y = g[l] * (g[l] > 0 ? below : above);
-            const double h = g[l] == 0 ? 0.0 : y;
+            const double h = (g[l] > 0 ? g[l] : 0.0) * below + (g[l] < 0 ? g[l] : 0.0) * above;
             const double a = (g[l] - h) * right, b = (s * g[l] - h) * left;
             const double low = a < b ? a : b;
             // What is undefined here is so in the error, too.

@@ -43,8 +43,8 @@ int grid(const double* x, size_t n, int e) {
         if (!std::isfinite(x[i])) return -2000;
         const auto bits = std::bit_cast<uint64_t>(x[i]);
         const int exponent = static_cast<int>(bits >> 52 & 2047);
-        const uint64_t mantissa = (bits & ((uint64_t{1} << 52) - 1)) |
-                                  static_cast<uint64_t>(exponent != 0) << 52;
+        const uint64_t mantissa =
+            (bits & ((uint64_t{1} << 52) - 1)) | static_cast<uint64_t>(exponent != 0) << 52;
         e = std::min(e, std::max(exponent, 1) - 1075 + std::countr_zero(mantissa));
     }
     return e;
@@ -159,8 +159,8 @@ void DualDoubles::linear(uint32_t k, Magnitudes& out) {
                     const double small = a < b ? a : b, large = a < b ? b : a;
                     lo[r] += small;
                     hi[r] += large;
-                    size[r] += std::abs(small) > std::abs(large) ? std::abs(small)
-                                                                 : std::abs(large);
+                    size[r] +=
+                        std::abs(small) > std::abs(large) ? std::abs(small) : std::abs(large);
                 }
                 continue;
             }
@@ -187,8 +187,8 @@ void DualDoubles::linear(uint32_t k, Magnitudes& out) {
             size[i] = sum;
         }
     }
-    // All ends are multiples of 2^step, so that the terms of a row are multiples of 2^(step - shift).
-    // While they and their sums stay below 2^53 of these, nothing is rounded.
+    // All ends are multiples of 2^step, so that the terms of a row are multiples of 2^(step -
+    // shift). While they and their sums stay below 2^53 of these, nothing is rounded.
     int step = 0;
     for (const auto* ends : {&entry_lo_, &entry_hi_}) {
         if (extra.gather.empty()) step = grid(&(*ends)[extra.source], node.joined, step);
@@ -322,8 +322,8 @@ void DualDoubles::relax(const Cell& cell, uint32_t k) {
             continue;
         }
         const double line = hi > -lo ? 1.0 : s;
-        const double chord = std::isfinite(lo) && std::isfinite(hi) ? (hi - s * lo) / (hi - lo)
-                                                                    : kNaN;
+        const double chord =
+            std::isfinite(lo) && std::isfinite(hi) ? (hi - s * lo) / (hi - lo) : kNaN;
         // `below_` serves gradients > 0, for which lines below the graph are wanted.
         const bool convex = node.slope_num.at(i) < Int(1) << node.slope_shift[i];
         below_[at] = convex ? line : chord;
@@ -379,9 +379,8 @@ void DualDoubles::pull_linear(uint32_t k, const Magnitudes& size, Value& sum) {
         for (const uint32_t i : active_) {
             constant += g[i] * extra.weight[node.bias_of(i)];
             error += std::abs(g[i]) * size.r[extra.base + i];
-            node.each_term(i, [&](uint32_t j, size_t at) {
-                g_[extra.entry(j)] += g[i] * extra.weight[at];
-            });
+            node.each_term(
+                i, [&](uint32_t j, size_t at) { g_[extra.entry(j)] += g[i] * extra.weight[at]; });
         }
         sum.lower += constant;
         sum.error += error;
@@ -443,10 +442,12 @@ void DualDoubles::pull_units(uint32_t k, const Magnitudes& size, Value& sum) {
             if (g[i] != 0) error += std::abs(g[i]) * size.a[extra.base + i];
     }
     for (size_t i = 0; i < n; ++i) {
-        if (h[i] == 0) continue;
+        if (g[i] == 0) continue;
         const uint32_t e = extra.slot_entry[i];
         g_[e] += h[i];
         error += std::abs(h[i]) * size.a[e];
+        // A chord's slope is rounded with an absolute error, here and in the definition.
+        if (left[i] != 0) error += std::abs(g[i]) * size.a[e];
     }
     sum.lower += term;
     sum.error += error;
@@ -463,13 +464,17 @@ void DualDoubles::pull_given(const Cell& cell, uint32_t k, const Magnitudes& siz
         if (g == 0 && v == 0) continue;
         const double lo = cell.lo[at], hi = cell.hi[at], s = extra.slope[i];
         const int state = state_of(cell.pieces[extra.first_unit + i], lo, hi);
+        // Of a unit that is not fixed the multiplier itself is listed, whatever is known.
+        const bool whole = cell.pieces[extra.first_unit + i] < 0 && v != 0;
         double h = v;
         if (state == 1) {
-            h = g - v;
-            term += times(v, v > 0 ? lo : hi);
+            const double w = whole ? g - v : v;
+            h = whole ? v : g - v;
+            term += times(w, w > 0 ? lo : hi);
         } else if (state == 0) {
-            h = s * g + v;
-            term += times(-v, v < 0 ? lo : hi);
+            const double w = whole ? v - s * g : v;
+            h = whole ? v : s * g + v;
+            term += times(-w, w < 0 ? lo : hi);
         } else if (std::isfinite(lo) && std::isfinite(hi)) {
             term += least(0, least((g - h) * hi, (s * g - h) * lo));
         } else {

@@ -9,20 +9,21 @@
 // the y are the gradients that were computed, so that delta is rounding: with `fan` terms in a sum
 // |delta_t| <= (fan + 2) u sum |w| |y| (weights are rounded, too), and with |t| <= A_t on the cell
 //
-//     sum |delta_t| A_t <= (fan + 2) u (sum over linear nodes |y_r| R_r + sum |h_i| A_i + |start| A),
-//     R_r = sum_t |w_rt| A_t + |b_r|.
+//     sum |delta_t| A_t <= (fan + 2) u (sum over linear nodes |y_r| R_r + sum |h_i| A_i + |start|
+//     A), R_r = sum_t |w_rt| A_t + |b_r|.
 //
 // So the error needs two dot products per node and nothing per coefficient. The same sums, and
-// sum |y_a| A_a, bound all terms that are added up, hence the rounding of the result; DualNet::terms
-// is twice what all of this can ask for, which also covers that A, R and the sums are rounded, and
-// that a leaf's multipliers are rounded to doubles. `kTiny` covers underflow, as long as
-// all magnitudes together are at most 1e150. Infinite or undefined numbers reach the error.
+// sum |y_a| A_a, bound all terms that are added up, hence the rounding of the result;
+// DualNet::terms is twice what all of this can ask for, which also covers that A, R and the sums
+// are rounded, and that a leaf's multipliers are rounded to doubles. `kTiny` covers underflow, as
+// long as all magnitudes together are at most 1e150. Infinite or undefined numbers reach the error.
 //
 // The magnitudes A and R may be those of any larger cell.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "check/dual_exact.hpp"
@@ -31,6 +32,7 @@
 namespace plv::check {
 
 inline constexpr double kTiny = 1e-100;
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 class DualDoubles {
 public:
@@ -55,9 +57,9 @@ public:
 
 private:
     struct Magnitudes {
-        std::vector<double> a;  // per entry
-        std::vector<double> r;  // per entry of a linear node
-        double tiny = 0;        // kTiny, or infinite where magnitudes are too large
+        std::vector<double> a;    // per entry
+        std::vector<double> r;    // per entry of a linear node
+        double tiny = kInfinity;  // or kTiny, where magnitudes are not too large
     };
     struct Value {
         double lower, error;

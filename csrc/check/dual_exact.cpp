@@ -172,7 +172,8 @@ bool DualExact::pull_units(uint32_t k, const Cell& cell, const double* lo, const
         const int32_t piece = cell.pieces[extra.first_unit + i];
         if (node.kind == Kind::units) {
             const int state = state_of(piece, lo[at], hi[at]);
-            if (!unit(state, node, i, lo[at], hi[at], given != nullptr ? &v[0] : nullptr, g, den))
+            if (!unit(state, piece >= 0, node, i, lo[at], hi[at],
+                      given != nullptr ? &v[0] : nullptr, g, den))
                 return false;
             back[i] += g;
             continue;
@@ -189,10 +190,13 @@ bool DualExact::pull_units(uint32_t k, const Cell& cell, const double* lo, const
 }
 
 // Adds the unit's minimum and replaces g by h.
-bool DualExact::unit(int state, const Node& node, uint32_t i, double lo, double hi, const Int* v,
-                     Int& g, const Scale& den) {
-    const Int zero, &given = v != nullptr ? *v : zero;
+bool DualExact::unit(int state, bool fixed, const Node& node, uint32_t i, double lo, double hi,
+                     const Int* v, Int& g, const Scale& den) {
+    Int given = v != nullptr ? *v : Int();
+    // Of a unit that is not fixed the multiplier itself is listed, whatever is known.
+    const bool whole = !fixed && !given.is_zero();
     if (state == 1) {
+        if (whole) given = g - given;
         g -= given;
         return add_least(sum_, given, lo, hi, den);
     }
@@ -201,6 +205,7 @@ bool DualExact::unit(int state, const Node& node, uint32_t i, double lo, double 
     // Below the denominator there is at least 2^shift, so the division is exact.
     const Int low = (g * num) >> shift;
     if (state == 0) {
+        if (whole) given -= low;
         g = low + given;
         return add_least(sum_, -given, lo, hi, den);
     }
@@ -298,8 +303,7 @@ bool DualExact::least_maximum(const Int& c, const double* lo, const double* hi,
         Sum value;
         value.add_double(c, t, den);
         for (uint32_t s = 0; s < v.size(); ++s)
-            if (s != without && v[s].sign() > 0)
-                value.add_double(-v[s], std::min(hi[s], t), den);
+            if (s != without && v[s].sign() > 0) value.add_double(-v[s], std::min(hi[s], t), den);
         if (!any || less(value, best)) best = std::move(value);
         any = true;
     }
@@ -350,14 +354,13 @@ std::vector<Sum> DualExact::evaluate(const std::vector<Sum>& point) const {
             Int z;
             if (node.is_linear()) {
                 node.entries.add_mul(z, one, node.bias_of(i));
-                node.each_term(i, [&](uint32_t j, size_t at) {
-                    node.entries.add_mul(z, in[j], at);
-                });
+                node.each_term(i,
+                               [&](uint32_t j, size_t at) { node.entries.add_mul(z, in[j], at); });
                 z = product(node.part[node.row_of(i)], std::move(z));
             } else if (node.kind == Kind::units) {
-                z = in[i].sign() > 0 ? in[i] << node.slope_top
-                                     : (in[i] * node.slope_num.at(i))
-                                           << (node.slope_top - node.slope_shift[i]);
+                z = in[i].sign() > 0
+                        ? in[i] << node.slope_top
+                        : (in[i] * node.slope_num.at(i)) << (node.slope_top - node.slope_shift[i]);
             } else {
                 bool any = false;
                 for (uint32_t tap = 0; tap < node.taps; ++tap) {
@@ -370,8 +373,8 @@ std::vector<Sum> DualExact::evaluate(const std::vector<Sum>& point) const {
             }
             out.push_back(std::move(z));
         }
-        dens[k + 1] = node.is_linear() ? times(den, node.den)
-                                       : Scale{den.shift + node.slope_top, den.odd};
+        dens[k + 1] =
+            node.is_linear() ? times(den, node.den) : Scale{den.shift + node.slope_top, den.odd};
     }
     std::vector<Sum> out;
     for (Int& y : values.back()) out.push_back({std::move(y), dens.back()});

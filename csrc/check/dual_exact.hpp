@@ -58,8 +58,8 @@ private:
     void pull_linear(uint32_t k);
     bool pull_units(uint32_t k, const Cell& cell, const double* lo, const double* hi,
                     const std::vector<Multiplier>* given);
-    bool unit(int state, const Node& node, uint32_t i, double lo, double hi, const Int* v, Int& g,
-              const Scale& den);
+    bool unit(int state, bool fixed, const Node& node, uint32_t i, double lo, double hi,
+              const Int* v, Int& g, const Scale& den);
     bool window(int32_t piece, const double* lo, const double* hi, const Int& g,
                 std::vector<Int>& v, bool given, const Scale& den);
     bool least_maximum(const Int& c, const double* lo, const double* hi, const std::vector<Int>& v,

@@ -49,10 +49,10 @@ struct DualNet {
     std::vector<DualNode> nodes;
     std::vector<uint32_t> base;  // first entry of a tensor, and at the end their number
     uint32_t units = 0, inputs = 0;
-    std::vector<uint32_t> node_of;       // of a unit
-    std::vector<uint32_t> entry_of;      // of a unit input
-    std::vector<int32_t> own_piece;      // of a unit that has one only; otherwise -1
-    double terms = 0;                    // see dual_doubles.hpp
+    std::vector<uint32_t> node_of;   // of a unit
+    std::vector<uint32_t> entry_of;  // of a unit input
+    std::vector<int32_t> own_piece;  // of a unit that has one only; otherwise -1
+    double terms = 0;                // see dual_doubles.hpp
     bool has_windows = false;
 
     uint32_t entries() const { return base.back(); }

@@ -161,16 +161,18 @@ py::list evaluate(const py::bytes& network, const py::bytes& point) {
 }  // namespace
 
 PYBIND11_MODULE(_check, m) {
-    m.doc() = "The compiled checkers of proofs by trees. Not a public interface: use plverify.check.";
+    m.doc() =
+        "The compiled checkers of proofs by trees. Not a public interface: use plverify.check.";
     m.def("check_tree", &check_tree, py::arg("network"), py::arg("domain"), py::arg("regions"),
           py::arg("read"), py::arg("timeout") = py::none(),
           "Whether the body that `read` returns piece by piece (b'' at its end) proves that the "
           "network has `regions` regions on the domain; both are given by their canonical bytes. "
           "Returns (accepted, reason, counts).");
-    m.def("check_dual", &check_dual, py::arg("network"), py::arg("question"), py::arg("read"),
-          py::arg("timeout") = py::none(),
-          "Whether the body that `read` returns piece by piece refutes the systems of the question, "
-          "which plverify.certificate writes. Returns (accepted, reason, counts).");
+    m.def(
+        "check_dual", &check_dual, py::arg("network"), py::arg("question"), py::arg("read"),
+        py::arg("timeout") = py::none(),
+        "Whether the body that `read` returns piece by piece refutes the systems of the question, "
+        "which plverify.certificate writes. Returns (accepted, reason, counts).");
     m.def("evaluate", &evaluate, py::arg("network"), py::arg("point"),
           "The outputs at a point, as pairs of numerator and denominator.");
 }

@@ -417,17 +417,18 @@ bool CaseSearch::refute_by_program(const Node& node, std::vector<LinearBound>& b
         if (w <= 0.0) continue;
         const ProgramRow& row = rows[r];
         for (const auto& m : row.bound.multipliers)
-            listed.push_back({number(m.layer, m.unit, m.slot), row.goal >= 0 ? w * m.h : -w * m.h});
+            listed.push_back(
+                {number(m.layer, m.unit, m.slot), row.goal >= 0 ? w * m.h : -w * m.h, true});
         if (row.goal >= 0) {
             mu[static_cast<size_t>(row.goal)].second += w;
             continue;
         }
         const FixedUnit& fixed = path_[static_cast<size_t>(row.fixed)];
         if (row.slot >= 0) {
-            listed.push_back({number(fixed.layer, fixed.unit, row.slot), w});
-            listed.push_back({number(fixed.layer, fixed.unit, fixed.piece), w});
+            listed.push_back({number(fixed.layer, fixed.unit, row.slot), w, false});
+            listed.push_back({number(fixed.layer, fixed.unit, fixed.piece), w, false});
         } else {
-            listed.push_back({number(fixed.layer, fixed.unit, 0), w});
+            listed.push_back({number(fixed.layer, fixed.unit, 0), w, false});
         }
     }
     put_dual(mu, std::move(listed));

@@ -82,6 +82,7 @@ private:
     struct Listed {
         uint64_t number;
         double value;
+        bool open;  // of a unit that is neither fixed nor known
     };
     void put_dual(const std::vector<std::pair<int, double>>& mu, std::vector<Listed> listed);
     void put_exact(const std::vector<std::pair<int, Int>>& mu,

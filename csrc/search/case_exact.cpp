@@ -219,9 +219,19 @@ void CaseSearch::put_dual(const std::vector<std::pair<int, double>>& mu,
     e -= 44;
     std::vector<std::pair<int, Int>> goals;
     for (const auto& [goal, v] : mu) goals.emplace_back(goal, std::llrint(std::ldexp(v, -e)));
+    std::stable_sort(listed.begin(), listed.end(),
+                     [](const Listed& a, const Listed& b) { return a.number < b.number; });
     std::vector<std::pair<uint64_t, Int>> values;
-    for (const Listed& v : listed)
-        values.emplace_back(v.number, std::llrint(std::ldexp(v.value, -e)));
+    for (size_t i = 0; i < listed.size();) {
+        const uint64_t at = listed[i].number;
+        const bool open = listed[i].open;
+        double sum = 0.0;
+        for (; i < listed.size() && listed[i].number == at; ++i) sum += listed[i].value;
+        Int v = std::llrint(std::ldexp(sum, -e));
+        // Not listed, an open unit might be taken for a known one.
+        if (open && v.is_zero()) v = 1;
+        values.emplace_back(at, std::move(v));
+    }
     put_var(out_, 1);
     put_zigzag(out_, e);
     put_body(goals, values);

@@ -26,8 +26,10 @@ import typer
 from plverify.cli import bounds as bounds_module
 from plverify.cli import check as check_module
 from plverify.cli import info as info_module
+from plverify.cli import maximize as maximize_module
 from plverify.cli import regions as regions_module
 from plverify.cli import selftest as selftest_module
+from plverify.cli import verify as verify_module
 from plverify.errors import InputError, MissingExtra
 
 ANSWERED, UNKNOWN, BAD_INPUT, INTERNAL = 0, 1, 2, 3
@@ -73,6 +75,8 @@ def _top(
 
 app.command("info")(info_module.info)
 app.command("regions")(regions_module.regions)
+app.command("verify")(verify_module.verify)
+app.command("maximize")(maximize_module.maximize)
 app.command("check")(check_module.check)
 app.command("bounds")(bounds_module.bounds)
 app.command("selftest")(selftest_module.selftest)

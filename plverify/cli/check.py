@@ -14,6 +14,12 @@ def check(
     model: Annotated[
         str, typer.Argument(help="The network that the proof is about.", metavar="MODEL")
     ],
+    spec: Annotated[
+        str | None,
+        typer.Argument(
+            help="The VNN-LIB file that the proof must be about, .gz too.", metavar="[SPEC]"
+        ),
+    ] = None,
     python: Annotated[
         bool, typer.Option("--python", help="Read trees in plain Python integers, slowly.")
     ] = False,
@@ -22,15 +28,22 @@ def check(
     """Print what a proof claims, then whether it proves it: accepted or rejected.
 
     The proof is validated in exact arithmetic by code that shares nothing with the engine. The exit
-    code is 0 if it is accepted and 1 if it is rejected.
+    code is 0 if it is accepted and 1 if it is rejected. With a SPEC, a proof about any other
+    property is rejected, too.
 
     Example: plverify check regions.plproof model.onnx
+    Example: plverify check verdict.plproof model.onnx spec.vnnlib.gz
     """
     from plverify.certificate import check as validate
     from plverify.network import load
+    from plverify.property import Property
 
     require_file(proof, "proof")
-    verdict = validate(proof, load(model), python=python)
+    asked = None
+    if spec is not None:
+        require_file(spec, "specification")
+        asked = Property.from_vnnlib(spec)
+    verdict = validate(proof, load(model), asked, python=python)
     if json:
         print_json(
             {

@@ -299,6 +299,22 @@ def require_file(path: str, option: str) -> None:
         raise InputError(f"{option} {path}: {what}")
 
 
+def check_run(threads: int, timeout: float | None) -> int:
+    """The number of threads to use; raises on numbers that mean nothing."""
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"--timeout is {timeout}, expected a positive number of seconds")
+    if threads > 4096:
+        raise InputError(f"--threads is {threads}, expected at most 4096")
+    return threads or cores()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def check_output(path: str, option: str, suffixes: Sequence[str] = ()) -> None:
     """Raise if a result could not be written there, before the work for it is done.
 

@@ -14,6 +14,8 @@ from plverify import theory
 from plverify.cli import bounds as bounds_module
 from plverify.cli.common import (
     check_output,
+    check_run,
+    cores,
     plural,
     print_json,
     print_rows,
@@ -185,22 +187,12 @@ def _check_options(
     count: bool, threads: int, timeout: float | None, files: dict[str, str | None]
 ) -> None:
     """Refuse what cannot work before any work is done."""
-    if timeout is not None and not timeout > 0:
-        raise InputError(f"--timeout is {timeout}, expected a positive number of seconds")
-    if threads > 4096:
-        raise InputError(f"--threads is {threads}, expected at most 4096")
+    check_run(threads, timeout)
     suffixes = {"--out": [".npz"]}
     for option, path in files.items():
         refuse_both({"--count": count or None, option: path})
         if path is not None:
             check_output(path, option, suffixes.get(option, []))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def bounds_for(net: Network, domain: Domain) -> list[theory.Bound]:

@@ -95,6 +95,24 @@ class OnnxModel:
     outputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class OnnxFile:
+    """The file that a network was read from, for `Network.origin`: it can be run beside it.
+
+    Attributes
+    ----------
+    path : str
+    input_shape : sequence of int, or None
+        As `read_onnx` was given it.
+    dtype : type
+        numpy's name of the inputs' element type.
+    """
+
+    path: str
+    input_shape: Sequence[int] | None
+    dtype: Any
+
+
 def read_onnx(path: str, input_shape: Sequence[int] | None = None) -> Network:
     """Read the network of an ``.onnx`` or ``.onnx.gz`` file.
 
@@ -111,7 +129,10 @@ def read_onnx(path: str, input_shape: Sequence[int] | None = None) -> Network:
     MissingExtra
         If onnx is not installed.
     """
-    return read_model(path, input_shape).network
+    model = read_model(path, input_shape)
+    kind = np.dtype(model.inputs[0].dtype).type
+    model.network.origin = OnnxFile(os.path.abspath(path), input_shape, kind)
+    return model.network
 
 
 def read_model(path: str, input_shape: Sequence[int] | None = None) -> OnnxModel:

@@ -11,6 +11,7 @@ are; a Python number in an expression is rounded to the module's element type, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,26 @@ VIEWS = {
 
 Arguments: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[["_Reader", Arguments], Live]
+
+
+@dataclass(frozen=True)
+class TorchProgram:
+    """What runs a torch module again: `Network.origin` of a network that was read from one.
+
+    Attributes
+    ----------
+    program : torch.export.ExportedProgram
+    outputs : tuple of str
+        The value that is the network's output; behind a dropped Softmax it is what that reads.
+    input_shape : tuple of int
+    dtype : type
+        numpy's name of the element type.
+    """
+
+    program: Any
+    outputs: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    dtype: Any
 
 
 def from_torch(
@@ -61,6 +82,7 @@ def from_torch(
         from plverify.replay import replay_torch
 
         replay_torch(network, graph, program)
+    network.origin = TorchProgram(program, graph.outputs, graph.input_shape, graph.dtype)
     return network
 
 

@@ -1,0 +1,494 @@
+"""Bounds of a network on a cell, in exact numbers; ``docs/proof_format.md``, "Dual trees".
+
+A *cell* is a box of inputs, pieces of some units, and bounds of all unit inputs, doubles that were
+proven here. Three questions are answered about it:
+
+* `Bounds.propagate`: intervals of all tensors, one node after the other;
+* `Bounds.substitute`: bounds of the unit inputs by backward substitution;
+* `Bounds.least`: a lower bound of a linear function of inputs, outputs and at most one unit input,
+  for given multipliers or for the default ones.
+
+The last two are one formula. Give every unit input ``z`` a multiplier ``h``, whatever it be. Going
+backwards, the gradient ``g`` of a tensor is the sum over those who read it: a linear node passes on
+its weights times the gradient of its output, a unit the ``h`` of its inputs. Then the function is,
+at any ``x`` and the values that the network takes there,
+
+    constants + sum over units of (g a - sum h z) + (gradient of the inputs) . x,
+
+because for a linear node the two ways of writing its output cancel, and what a unit adds, ``g a``,
+and what it passes on, ``h z``, is all that is left. Each unit's term is at least its minimum over
+what the cell allows for ``(z, a)``, the last term is at least its minimum over the box, and the
+sum of the minima is the bound. Only its quality depends on the multipliers.
+
+Numbers are integers over a common denominator or `Fraction`; a double stands for itself. Nothing is
+rounded but the bounds of unit inputs and tensors, outwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import gcd, inf, lcm, nextafter
+from typing import Any, NamedTuple, TypeAlias
+
+from plverify.checker_claims import Box, Side
+from plverify.exact_net import Affine, Conv, ExactNet, Sparse, Units
+
+Extended: TypeAlias = Fraction | float
+"""A rational number, or an infinity."""
+Interval: TypeAlias = tuple[float, float]
+Gradient: TypeAlias = tuple[list[int], int]
+"""Integers over a denominator, one per entry of a tensor."""
+ZERO, ONE = Fraction(0), Fraction(1)
+CHORD_BITS = 52
+"""Slopes of chords are rounded down to multiples of ``2**-CHORD_BITS``."""
+
+
+class Unit(NamedTuple):
+    """A unit of the network."""
+
+    node: int
+    first: int  # number of its first unit input
+    at: tuple[int, ...]  # where its inputs are among the joined sources of its node
+    slope: Fraction | None  # of the negative side; None for a window
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces it has."""
+        return len(self.at) if self.slope is None else 1 if self.slope == 1 else 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part of the input space and what is known there; lists are never changed, only replaced.
+
+    ``pieces[u]`` is the piece a unit is fixed to, or -1. (Where there is only one: 1 for a unit of
+    slope 1, 0 for a window.)
+    """
+
+    box: Box
+    pieces: list[int]
+    lo: list[float]
+    hi: list[float]
+    empty: bool = False
+
+
+class LinearRow(NamedTuple):
+    """``(sum weight * x[at] + bias) / den``."""
+
+    at: tuple[int, ...]
+    weights: tuple[int, ...]
+    bias: int
+    den: int
+
+
+class Bounds:
+    """What is asked about the cells of one network."""
+
+    def __init__(self, net: ExactNet) -> None:
+        self.net = net
+        self.sizes = [net.input_size, *(node.size for node in net.nodes)]
+        self.units: list[Unit] = []
+        self.of_node: dict[int, range] = {}
+        self.inputs = 0
+        for k, node in net.unit_nodes:
+            start = len(self.units)
+            for i in range(node.size):
+                at: tuple[int, ...] = (i,)
+                slope = None
+                if isinstance(node, Units):
+                    num, shift = node.slopes[i]
+                    slope = Fraction(num, 1 << shift)
+                else:
+                    at = tuple(place for _, place in node.windows[i])
+                self.units.append(Unit(k, self.inputs, at, slope))
+                self.inputs += len(at)
+            self.of_node[k] = range(start, len(self.units))
+        self.rows = {
+            k: [_linear_row(node, i) for i in range(node.size)]
+            for k, node in enumerate(net.nodes)
+            if isinstance(node, (Affine, Conv, Sparse))
+        }
+        self.dens = {k: lcm(*{row.den for row in rows}) for k, rows in self.rows.items()}
+
+    def start(self, box: Box) -> Cell:
+        """The cell of a root: nothing known but the box."""
+        pieces = [-1 if u.pieces > 1 else int(u.slope is not None) for u in self.units]
+        return Cell(box, pieces, [-inf] * self.inputs, [inf] * self.inputs)
+
+    def fix(self, cell: Cell, unit: int, piece: int) -> Cell:
+        """The part of a cell where a unit is on a piece."""
+        pieces = list(cell.pieces)
+        pieces[unit] = piece
+        if self.units[unit].slope is None:
+            return replace(cell, pieces=pieces)
+        at, lo, hi = self.units[unit].first, list(cell.lo), list(cell.hi)
+        if piece:
+            lo[at] = max(lo[at], 0.0)
+        else:
+            hi[at] = min(hi[at], 0.0)
+        return replace(cell, pieces=pieces, lo=lo, hi=hi, empty=cell.empty or lo[at] > hi[at])
+
+    def is_empty(self, cell: Cell) -> bool:
+        """Whether the bounds contradict each other, or a window's bounds its piece."""
+        if cell.empty:
+            return True
+        for unit, piece in zip(self.units, cell.pieces, strict=True):
+            if unit.slope is None and piece >= 0:
+                at = range(unit.first, unit.first + len(unit.at))
+                if max(cell.lo[i] for i in at) > cell.hi[unit.first + piece]:
+                    return True
+        return False
+
+    def state(self, cell: Cell, number: int) -> int:
+        """1 where a unit of two pieces is known active, 0 where inactive, -1 where it is free."""
+        unit, piece = self.units[number], cell.pieces[number]
+        if piece >= 0:
+            return piece
+        if cell.lo[unit.first] >= 0:
+            return 1
+        return 0 if cell.hi[unit.first] <= 0 else -1
+
+    # --------------------------------------------------------------------------------- intervals
+
+    def propagate(self, cell: Cell) -> Cell:
+        """The cell with the unit inputs' bounds from interval propagation."""
+        lo, hi = list(cell.lo), list(cell.hi)
+        out = replace(cell, lo=lo, hi=hi)
+        ends = zip(cell.box.lo, cell.box.hi, strict=True)
+        tensors = [[(-inf if a is None else down(a), inf if b is None else up(b)) for a, b in ends]]
+        for k, node in enumerate(self.net.nodes):
+            joined = [interval for source in node.sources for interval in tensors[source]]
+            if k in self.rows:
+                tensors.append(_through_rows(self.rows[k], joined))
+                continue
+            images: list[Interval] = []
+            for number in self.of_node[k]:
+                unit = self.units[number]
+                for i, place in enumerate(unit.at, unit.first):
+                    lo[i] = max(lo[i], joined[place][0])
+                    hi[i] = min(hi[i], joined[place][1])
+                    if lo[i] > hi[i]:
+                        return replace(out, empty=True)
+                images.append(self._image(out, number))
+                if images[-1][0] > images[-1][1]:
+                    return replace(out, empty=True)
+            tensors.append(images)
+        return out
+
+    def _image(self, cell: Cell, number: int) -> Interval:
+        """What a unit can be for inputs within their bounds."""
+        unit, piece = self.units[number], cell.pieces[number]
+        at = range(unit.first, unit.first + len(unit.at))
+        if unit.slope is None:
+            lo = max(cell.lo[i] for i in at)
+            return lo, cell.hi[at[piece]] if piece >= 0 else max(cell.hi[i] for i in at)
+        state = self.state(cell, number)
+        lo, hi = cell.lo[at[0]], cell.hi[at[0]]
+        if state == 1:
+            return lo, hi
+        left = _times(unit.slope, lo)
+        values = (left, _times(unit.slope, hi)) if state == 0 else (left, ZERO, exact(hi))
+        return down(min(values)), up(max(values))
+
+    # --------------------------------------------------------------------------- back substitution
+
+    def substitute(self, cell: Cell) -> Cell:
+        """The cell with bounds by backward substitution, one node of units after the other."""
+        out = replace(cell, lo=list(cell.lo), hi=list(cell.hi))
+        for k, numbers in self.of_node.items():
+            places = [
+                (source, j)
+                for source in self.net.nodes[k].sources
+                for j in range(self.sizes[source])
+            ]
+            for number in numbers:
+                unit = self.units[number]
+                for i, place in enumerate(unit.at, unit.first):
+                    source, j = places[place]
+                    ends = []
+                    for sign in (1, -1):
+                        grad = [0] * self.sizes[source]
+                        grad[j] = sign
+                        ends.append(self.least(out, {source: (grad, 1)}, ZERO, None))
+                    out.lo[i] = max(out.lo[i], down(ends[0]))
+                    out.hi[i] = min(out.hi[i], up(-ends[1]))
+                    if out.lo[i] > out.hi[i]:
+                        return replace(out, empty=True)
+        return out
+
+    # -------------------------------------------------------------------------------- lower bounds
+
+    def least(
+        self,
+        cell: Cell,
+        start: dict[int, Gradient],
+        constant: Fraction,
+        given: dict[int, int] | None,
+    ) -> Extended:
+        """A lower bound of a linear function on a cell that is not empty.
+
+        Parameters
+        ----------
+        cell : Cell
+        start : mapping from tensor to gradient
+            The function, in terms of the tensors' entries.
+        constant : Fraction
+        given : mapping from unit input to integer, or None
+            The numbers ``v`` of a leaf; none: the default slopes.
+        """
+        total: Extended = constant
+        grads = dict(start)
+        for k in range(len(self.net.nodes) - 1, -1, -1):
+            node = self.net.nodes[k]
+            out = grads.pop(k + 1, None)
+            if k in self.rows:
+                if out is None or not any(out[0]):
+                    continue
+                back, bias, den = self._pull(k, *out)
+                total += Fraction(bias, den)
+            else:
+                if out is None and not given:
+                    continue
+                out = out or ([0] * self.sizes[k + 1], 1)
+                back, den, term = self._units(cell, k, out, given)
+                if term == -inf:
+                    return -inf
+                total += term
+            self._scatter(grads, node.sources, back, den)
+        values, den = grads.get(0, ([], 1))
+        for c, lo, hi in zip(values, cell.box.lo, cell.box.hi, strict=False):
+            if c:
+                end = lo if c > 0 else hi
+                if end is None:
+                    return -inf
+                total += Fraction(c, den) * end
+        return total
+
+    def _pull(self, k: int, out: list[int], den: int) -> tuple[list[int], int, int]:
+        common = self.dens[k]
+        back, bias = [0] * sum(self.sizes[s] for s in self.net.nodes[k].sources), 0
+        for g, row in zip(out, self.rows[k], strict=True):
+            if g:
+                factor = g * (common // row.den)
+                bias += factor * row.bias
+                for j, c in zip(row.at, row.weights, strict=True):
+                    back[j] += factor * c
+        return back, bias, den * common
+
+    def _units(
+        self, cell: Cell, k: int, out: Gradient, given: dict[int, int] | None
+    ) -> tuple[list[int], int, Extended]:
+        """What a node of units passes on and what it adds."""
+        node = self.net.nodes[k]
+        grad, den = out
+        shift = (node.shift if isinstance(node, Units) else 0) + CHORD_BITS * (given is None)
+        den <<= shift
+        back = [0] * sum(self.sizes[s] for s in node.sources)
+        total: Extended = ZERO
+        for value, number in zip(grad, self.of_node[k], strict=True):
+            unit, g = self.units[number], value << shift
+            numbers = range(unit.first, unit.first + len(unit.at))
+            if given is None:
+                v = [0] * len(numbers)
+            else:
+                v = [given.get(i, 0) * den for i in numbers]
+            if not (g or any(v)):
+                continue
+            if unit.slope is not None:
+                h, term = self._unit(cell, number, g, v[0] if given is not None else None)
+                back[unit.at[0]] += h
+            else:
+                hs, term = self._window(cell, number, g, v if given is not None else None)
+                for place, h in zip(unit.at, hs, strict=True):
+                    back[place] += h
+            if term == -inf:
+                return back, den, term
+            total += term / den
+        return back, den, total
+
+    def _unit(self, cell: Cell, number: int, g: int, v: int | None) -> tuple[int, Extended]:
+        """``h`` and the minimum of ``g a - h z`` of a unit of two pieces or of slope 1."""
+        unit = self.units[number]
+        assert unit.slope is not None
+        lo, hi, slope = cell.lo[unit.first], cell.hi[unit.first], unit.slope
+        state = self.state(cell, number)
+        # Of a unit that is not fixed the multiplier itself is listed, whatever is known.
+        whole = cell.pieces[number] < 0 and bool(v)
+        if state == 1:
+            h = (v or 0) if whole else g - (v or 0)
+            return h, _least(g - h, lo, hi)
+        if state == 0:
+            low = int(g * slope)
+            h = (v or 0) if whole else low + (v or 0)
+            return h, _least(low - h, lo, hi)
+        if v is None:
+            line = self._line(lo, hi, slope, g > 0)
+            if line is None:
+                return 0, -inf
+            v = int(g * line)
+        right, left = _least(g - v, 0.0, hi), _least(int(g * slope) - v, lo, 0.0)
+        return v, min(right, left)
+
+    def _line(self, lo: float, hi: float, slope: Fraction, below: bool) -> Fraction | None:
+        """The slope of the default line below or above a free unit."""
+        if below == (slope < 1):  # the graph is convex and the line below, or neither
+            return ONE if hi > -lo else slope
+        if -lo == inf or hi == inf:
+            return None
+        left, right = Fraction(lo), Fraction(hi)
+        chord = (right - slope * left) / (right - left)
+        return Fraction((chord.numerator << CHORD_BITS) // chord.denominator, 1 << CHORD_BITS)
+
+    def _window(
+        self, cell: Cell, number: int, g: int, v: list[int] | None
+    ) -> tuple[list[int], Extended]:
+        """``h`` and the minimum of ``g a - sum h z`` of a window."""
+        unit, piece = self.units[number], cell.pieces[number]
+        ends = slice(unit.first, unit.first + len(unit.at))
+        lo, hi, slots = cell.lo[ends], cell.hi[ends], range(len(unit.at))
+        if piece >= 0:
+            others = [] if v is None else [(v[j], lo[j], hi[j]) for j in slots if j != piece]
+            h = [0] * len(slots) if v is None else list(v)
+            h[piece] = g - h[piece]
+            return h, least_maximum(g - h[piece], others, max(lo), hi[piece])
+        if v is None:
+            h = [0] * len(slots)
+            wins = [p for p in slots if all(lo[p] >= hi[j] for j in slots if j != p)]
+            if g > 0 or wins:
+                h[wins[0] if wins else max(slots, key=lambda j: lo[j])] = g
+                return h, ZERO
+            return h, _least(g, -inf, max(hi))
+        if g >= 0:
+            return v, least_maximum(g, list(zip(v, lo, hi, strict=True)), max(lo), max(hi))
+        apart = [_least(-c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
+        first = [_least(g - c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
+        if -inf in apart or -inf in first:
+            return v, -inf
+        total = sum(apart, ZERO)
+        return v, min(total - rest + own for rest, own in zip(apart, first, strict=True))
+
+    def _scatter(
+        self, grads: dict[int, Gradient], sources: Iterable[int], back: list[int], den: int
+    ) -> None:
+        """Add gradients of joined sources to those of the tensors."""
+        at = 0
+        for source in sources:
+            part = back[at : at + self.sizes[source]]
+            at += self.sizes[source]
+            if not any(part):
+                continue
+            old, old_den = grads.get(source, ([0] * len(part), 1))
+            common = gcd(den, *part) if source not in grads else 1
+            mine = den // common
+            total = lcm(old_den, mine)
+            grads[source] = (
+                [
+                    a * (total // old_den) + b // common * (total // mine)
+                    for a, b in zip(old, part, strict=True)
+                ],
+                total,
+            )
+
+
+def least_maximum(
+    c: int, parts: Sequence[tuple[int, float, float]], low: float, top: float
+) -> Extended:
+    """The minimum of ``c t - sum v z`` for ``low <= t <= top`` and ``l <= z <= min(u, t)``.
+
+    Parts are ``(v, l, u)`` with ``l <= low``. In `t` the minimum over the ``z`` is convex and
+    piecewise linear with kinks at the ``u`` of parts with ``v > 0``.
+    """
+    total: Extended = ZERO
+    for v, lo, _ in parts:
+        if v < 0:
+            if lo == -inf:
+                return -inf
+            total -= v * Fraction(lo)
+    rising = [(v, u) for v, _, u in parts if v > 0]
+    if low == -inf and c > sum(v for v, _ in rising):
+        return -inf
+    if top == inf and c < sum(v for v, u in rising if u == inf):
+        return -inf
+    kinks = {low, top, *(u for _, u in rising if low < u < top)} - {-inf, inf}
+    values = []
+    for t in map(Fraction, kinks or {0.0}):
+        bounded = (v * (t if u == inf or u > t else Fraction(u)) for v, u in rising)
+        values.append(c * t - sum(bounded))
+    return total + min(values)
+
+
+# ----------------------------------------------------------------------------------------- helpers
+
+
+def exact(value: float) -> Extended:
+    """A double as a rational number, if it is one."""
+    return value if value in (inf, -inf) else Fraction(value)
+
+
+def down(value: Extended) -> float:
+    """The largest double that is not above."""
+    try:
+        near = float(value)
+    except OverflowError:
+        return -inf if value < 0 else nextafter(inf, 0)
+    return near if near in (inf, -inf) or Fraction(near) <= value else nextafter(near, -inf)
+
+
+def up(value: Extended) -> float:
+    """The smallest double that is not below."""
+    return -down(-value)
+
+
+def _times(factor: Fraction, value: float) -> Extended:
+    if not factor:
+        return ZERO
+    if value in (inf, -inf):
+        return value if factor > 0 else -value
+    return factor * Fraction(value)
+
+
+def _least(c: int, lo: float, hi: float) -> Extended:
+    """The minimum of ``c z``."""
+    if not c:
+        return ZERO
+    end = lo if c > 0 else hi
+    return -inf if end in (inf, -inf) else c * Fraction(end)
+
+
+def _linear_row(node: Any, i: int) -> LinearRow:
+    if isinstance(node, Affine):
+        at = tuple(j for j, c in enumerate(node.rows[i][:-1]) if c)
+        weights = tuple(node.rows[i][j] for j in at)
+        return LinearRow(at, weights, node.rows[i][-1], node.dens[i] << node.shifts[i])
+    inputs, coefficients, bias = node.term(i)
+    row = i // node.places if isinstance(node, Conv) else i
+    return LinearRow(tuple(inputs), tuple(coefficients), bias, node.dens[row] << node.shifts[row])
+
+
+def _through_rows(rows: Sequence[LinearRow], joined: Sequence[Interval]) -> list[Interval]:
+    """The intervals of a linear node, exactly but for rounding outwards once."""
+    sides = [[exact(v) for v in ends] for ends in zip(*joined, strict=True)]
+    den = lcm(*(v.denominator for side in sides for v in side if isinstance(v, Fraction)))
+    scaled = [
+        [v.numerator * (den // v.denominator) if isinstance(v, Fraction) else None for v in side]
+        for side in sides
+    ]
+    out = []
+    for row in rows:
+        ends: list[Extended] = []
+        for side in (0, 1):
+            total, infinite = row.bias * den, False
+            for j, c in zip(row.at, row.weights, strict=True):
+                value = scaled[side if c > 0 else 1 - side][j]
+                if value is None:
+                    infinite = infinite or c != 0
+                else:
+                    total += c * value
+            ends.append((inf if side else -inf) if infinite else Fraction(total, den * row.den))
+        out.append((down(ends[0]), up(ends[1])))
+    return out
+
+
+__all__ = ["Bounds", "Cell", "Side", "Unit", "down", "least_maximum", "up"]

@@ -1,0 +1,251 @@
+"""The checker of dual trees: exact numbers, and nothing of the engine.
+
+A tree (``docs/proof_format.md``, "Dual trees") proves that a system of linear constraints between
+inputs and outputs of a network has no solution in a box. It is read in pre-order; a path of it
+stands for a *cell*: a box of inputs, pieces of some units, and bounds of all unit inputs. Nothing
+in it is believed:
+
+1. *Nothing is missing.* At an ``INPUT`` node the two closed halves of the cell's box go to the
+   children, at a ``UNIT`` node the closed sets where the unit is on one of its pieces. They cover
+   the cell.
+2. *Bounds hold on the cell*: `plverify.checker_bounds` proves them here, from the cell alone.
+3. *No leaf holds a solution.* A positive combination of the constraints would be ``<= 0`` at a
+   solution, ``< 0`` if a strict one takes part. The leaf's multipliers give a lower bound of it on
+   the cell that says otherwise. Or the bounds contradict each other, so that the cell is empty.
+
+There is no recursion and no tolerance. Trusted are Python's integers, fractions, json, zlib and
+SHA-256, and `plverify.exact_net`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
+
+from plverify.checker_bounds import Bounds, Cell
+from plverify.checker_claims import KEYS, Box, Row, System, read_claim
+from plverify.exact_net import ExactNet
+from plverify.proof_reader import MAX_TREE, Body, definitions, require
+
+RULE, DUAL, INPUT, UNIT, BOUNDS = range(5)
+MAX_EXPONENT = 1 << 16
+"""Largest accepted exponent of a leaf's multipliers, up and down."""
+MAX_SPLIT = 1 << 16
+"""Most bits of the numerator and of the denominator of a split value."""
+MAX_HELD = 1 << 27
+"""Most numbers kept for the nodes with children that were not read."""
+
+DualWalk: TypeAlias = Callable[[Sequence[System], ExactNet, Body], dict[str, Any]]
+"""Reads the trees of some systems, one after the other; raises `Rejected`."""
+Evaluate: TypeAlias = Callable[[ExactNet, Sequence[Fraction]], list[Fraction]]
+"""The exact outputs at a point."""
+
+
+class DualTools(NamedTuple):
+    """What does the work of a check."""
+
+    walk: DualWalk
+    evaluate: Evaluate
+
+
+def refutation(
+    header: dict[str, Any],
+    file: BinaryIO,
+    net: ExactNet,
+    stated: list[str],
+    stats: dict[str, Any],
+    tools: DualTools,
+) -> None:
+    """Check a proof of one of the claims in `KEYS`; see `plverify.checker.check`.
+
+    Raises
+    ------
+    Rejected
+        Unless the proof is accepted. `stated` and `stats` hold what was found out until then.
+    """
+    claim = read_claim(header, net)
+    stats.update(definitions=definitions(header), units=net.unit_count, **claim.stats)
+    stated.append(claim.words)
+    if claim.witness is not None and claim.at is not None:
+        outputs = tools.evaluate(net, claim.witness)
+        require(claim.at.box.holds(claim.witness), "the witness is not in the box")
+        for row in claim.at.rows:
+            require(row.holds(claim.witness, outputs), "the witness violates a constraint")
+        if claim.value is not None:
+            attained = claim.systems[0].rows[0].value(claim.witness, outputs)
+            require(attained == claim.value, "the witness does not attain the value")
+    body = Body(file, MAX_TREE)
+    stats.update(tools.walk(claim.systems, net, body))
+    body.finish()
+
+
+def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]:
+    """Read trees in exact numbers.
+
+    Returns
+    -------
+    dict
+        How many nodes and leaves there were.
+
+    Raises
+    ------
+    Rejected
+        If a tree does not refute its system.
+    """
+    return _Walk(net, body).run(systems)
+
+
+def evaluate(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
+    """The exact outputs at a point."""
+    return net.evaluate(point)
+
+
+class _Walk:
+    """What is known on the path from the root to the node that is read next."""
+
+    def __init__(self, net: ExactNet, body: Body) -> None:
+        self.net, self.body = net, body
+        self.bounds = Bounds(net)
+        self.rows: tuple[Row, ...] = ()
+        self.cell: Cell
+        self.waiting: list[Cell] = []  # children that were not read, the next one last
+        self.room = MAX_HELD // (2 * net.input_size + 2 * self.bounds.inputs + net.unit_count)
+        self.nodes = self.leaves = 0
+
+    def run(self, systems: Sequence[System]) -> dict[str, Any]:
+        """Read all trees."""
+        for system in systems:
+            self.rows = system.rows
+            self.waiting = [self.bounds.start(system.box)]
+            while self.waiting:
+                self.cell = self.waiting.pop()
+                while self._node():
+                    pass
+        return {"nodes": self.nodes, "leaves": self.leaves}
+
+    def _node(self) -> bool:
+        """Read a node; False for a leaf, otherwise `cell` is the first child's."""
+        code = self.body.var()
+        self.nodes += 1
+        if code == INPUT:
+            self._input()
+        elif code == UNIT:
+            self._unit()
+        elif code == BOUNDS:
+            self._bounds()
+        else:
+            require(code in (RULE, DUAL), "unknown kind of node")
+            self._leaf(code == DUAL)
+            return False
+        require(len(self.waiting) <= self.room, "too many nodes wait for their children")
+        return True
+
+    # ------------------------------------------------------------------------------------- leaves
+
+    def _leaf(self, dual: bool) -> None:
+        if dual:
+            zigzag = self.body.var()
+            e = zigzag >> 1 ^ -(zigzag & 1)
+            # All multipliers share this factor, so that it does not matter any more.
+            require(abs(e) <= MAX_EXPONENT, "an exponent is out of range")
+        used, last = [], -1
+        for _ in range(self.body.var()):
+            last = self._index(last, len(self.rows), "constraint")
+            m = self.body.big()
+            require(m > 0, "a multiplier is not positive")
+            used.append((m, self.rows[last]))
+        given: dict[int, int] | None = None
+        if dual:
+            given, last = {}, -1
+            for _ in range(self.body.var()):
+                step = self.body.var()
+                require(step > 0 or last < 0, "unit inputs are not in order")
+                last = step if last < 0 else last + step
+                require(last < self.bounds.inputs, "there is no such unit input")
+                given[last] = self.body.big()
+                require(given[last], "a multiplier is zero")
+        self.leaves += 1
+        if self.bounds.is_empty(self.cell):
+            return
+        least = self.bounds.least(self.cell, *self._combination(used), given)
+        strict = any(row.strict for _, row in used)
+        require(least > 0 or (strict and least == 0), "a leaf proves nothing")
+
+    def _combination(self, used: list[tuple[int, Row]]) -> tuple[dict[int, Any], Fraction]:
+        """The sum of ``m (row - bound)``: gradients of tensors and a constant."""
+        grads: dict[int, Any] = {}
+        constant = Fraction(0)
+        for m, row in used:
+            constant -= m * row.bound
+            places = [(0, i, a) for i, a in row.inputs]
+            places += [(len(self.net.nodes), j, c) for j, c in row.outputs]
+            if row.unit is not None:
+                places.append((*self._place(row.unit[0]), row.unit[1]))
+            for tensor, at, a in places:
+                if tensor not in grads:
+                    grads[tensor] = ([0] * self.bounds.sizes[tensor], 1)
+                grads[tensor][0][at] += m * a
+        return grads, constant
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """The tensor's entry that a unit reads as its input of this number."""
+        for unit in self.bounds.units:
+            if unit.first <= number < unit.first + len(unit.at):
+                place = unit.at[number - unit.first]
+                for source in self.net.nodes[unit.node].sources:
+                    if place < self.bounds.sizes[source]:
+                        return source, place
+                    place -= self.bounds.sizes[source]
+        raise AssertionError("a claim names a unit input that is not there")
+
+    def _index(self, last: int, size: int, what: str) -> int:
+        index = self.body.var()
+        require(last < index < size, f"a leaf uses no {what}")
+        return index
+
+    # ------------------------------------------------------------------------------------- splits
+
+    def _input(self) -> None:
+        index = self.body.var()
+        num, den = self.body.big(), self.body.big()
+        require(index < self.net.input_size, "there is no such input")
+        require(den > 0, "a split value has no positive denominator")
+        short = max(num.bit_length(), den.bit_length()) <= MAX_SPLIT
+        require(short, "a split value is too long")
+        value, box = Fraction(num, den), self.cell.box
+        lo, hi = box.lo[index], box.hi[index]
+        inside = (lo is None or lo < value) and (hi is None or value < hi)
+        require(inside, "a split value is not inside its interval")
+        above, below = list(box.lo), list(box.hi)
+        above[index] = below[index] = value
+        self.waiting.append(self._with(box._replace(lo=tuple(above))))
+        self.cell = self._with(box._replace(hi=tuple(below)))
+
+    def _with(self, box: Box) -> Cell:
+        cell = self.cell
+        return Cell(box, cell.pieces, cell.lo, cell.hi, cell.empty)
+
+    def _unit(self) -> None:
+        number = self.body.var()
+        require(number < len(self.bounds.units), "there is no such unit")
+        require(self.cell.pieces[number] < 0, "a unit has a piece already")
+        unit = self.bounds.units[number]
+        order = [1, 0] if unit.slope is not None else list(range(unit.pieces))
+        children = [self.bounds.fix(self.cell, number, piece) for piece in order]
+        self.cell = children[0]
+        self.waiting += children[:0:-1]
+
+    def _bounds(self) -> None:
+        rule = self.body.var()
+        require(rule in (0, 1), "unknown rule for bounds")
+        if self.bounds.is_empty(self.cell):
+            return
+        self.cell = self.bounds.propagate(self.cell)
+        if rule == 1 and not self.cell.empty:
+            self.cell = self.bounds.substitute(self.cell)
+
+
+PYTHON = DualTools(walk, evaluate)
+
+__all__ = ["KEYS", "PYTHON", "DualTools", "DualWalk", "Evaluate", "evaluate", "refutation", "walk"]

@@ -1,0 +1,119 @@
+"""Networks made of others, exactly: the difference of two, and what a layer of units reads.
+
+What is asked about two networks, or about units inside one, is then a question about one network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from plverify.errors import InputError
+from plverify.exact_array import ExactRows
+from plverify.network import Network
+from plverify.nodes import Linear, Max, Node, Sparse, Units
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def difference(f: Network, g: Network) -> Network:
+    """The network ``f - g``, exactly; both read the same input.
+
+    Raises
+    ------
+    InputError
+        If the networks have other numbers of inputs or outputs.
+
+    >>> double, triple = (Network.from_arrays([[[k]]]) for k in (2, 3))
+    >>> difference(triple, double).exact([5])
+    [Fraction(5, 1)]
+    """
+    nodes, first, second = _beside(f, g)
+    nodes.append(_combination(first, second, f.output_size))
+    told = tuple(dict.fromkeys(f.definitions + g.definitions))
+    return Network(f.input_size, nodes, definitions=told, input_shape=f.input_shape)
+
+
+def absolute_sum(net: Network) -> Network:
+    """The network of one output, the sum of the absolute values of the outputs.
+
+    >>> absolute_sum(Network.from_arrays([[[2], [-3]]])).exact([1])
+    [Fraction(5, 1)]
+    """
+    last, size = len(net.nodes), net.output_size
+    rows = ExactRows.from_integers([[1] * size + [0]], [1])
+    total = Sparse((last + 1,), np.arange(size, dtype=np.int32)[None], rows)
+    nodes = [*net.nodes, Units(last, ((-1, 0),) * size), total]
+    return Network(net.input_size, nodes, definitions=net.definitions)
+
+
+def layer_network(net: Network, layer: int) -> Network:
+    """The network whose outputs are the pre-activations of a layer.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int
+        Number among `Network.unit_nodes`, from 0. Of a pooling, the outputs are the joined tensors
+        that it reads.
+
+    Raises
+    ------
+    InputError
+        If there is no such layer.
+
+    >>> net = Network.from_arrays([[[1.0], [-1.0]], [[1.0, 1.0]]], [[0.0, 5.0], [0.0]])
+    >>> layer_network(net, 0).exact([2])
+    [Fraction(2, 1), Fraction(3, 1)]
+    """
+    if not 0 <= layer < len(net.unit_nodes):
+        raise InputError(f"layer is {layer}, the network has {len(net.unit_nodes)}")
+    sources = net.unit_nodes[layer][1].sources
+    needed: set[int] = set()
+    stack = list(sources)
+    while stack:
+        tensor = stack.pop()
+        if tensor and tensor not in needed:
+            needed.add(tensor)
+            stack += net.nodes[tensor - 1].sources
+    place = {0: 0} | {tensor: k + 1 for k, tensor in enumerate(sorted(needed))}
+    nodes = [
+        _moved(net.nodes[t - 1], [place[s] for s in net.nodes[t - 1].sources])
+        for t in sorted(needed)
+    ]
+    if len(sources) > 1 or not nodes or not isinstance(nodes[-1], Linear):
+        size = sum(net.input_size if s == 0 else net.nodes[s - 1].size for s in sources)
+        index = np.arange(size, dtype=np.int32)[:, None]
+        copies = ExactRows.from_integers([[1, 0]] * size, [1] * size)
+        nodes.append(Sparse(tuple(place[s] for s in sources), index, copies))
+    return Network(net.input_size, nodes, definitions=net.definitions, input_shape=net.input_shape)
+
+
+def _beside(f: Network, g: Network) -> tuple[list[Node], int, int]:
+    """The nodes of both on one input, and the tensors that are their outputs."""
+    for what, a, b in (
+        ("inputs", f.input_size, g.input_size),
+        ("outputs", f.output_size, g.output_size),
+    ):
+        if a != b:
+            raise InputError(f"the networks have {a} and {b} {what}")
+    shift = len(f.nodes)
+    moved = [_moved(n, [s + shift if s else 0 for s in n.sources]) for n in g.nodes]
+    return [*f.nodes, *moved], shift, shift + len(g.nodes)
+
+
+def _combination(first: int, second: int, size: int) -> Sparse:
+    """The difference of two tensors."""
+    at = np.arange(size, dtype=np.int32)
+    rows = ExactRows.from_integers([[1, -1, 0]] * size, [1] * size)
+    return Sparse((first, second), np.stack([at, at + size], axis=1), rows)
+
+
+def _moved(node: AnyNode, sources: Sequence[int]) -> AnyNode:
+    """The node reading other tensors."""
+    if isinstance(node, (Sparse, Max)):
+        return replace(node, parts=tuple(sources))
+    return replace(node, source=sources[0])

@@ -1,0 +1,425 @@
+"""The deployed network beside the theorem: float32 runs near a witness.
+
+A verdict is about the function over the reals; what is deployed rounds. Here floating-point inputs
+that lie *exactly* inside the property's box are run as the network is deployed: by onnxruntime (one
+thread, graph optimisation off) or torch where the network was loaded from one of them, else node
+by node in numpy. Whether such a run violates is decided exactly, from the numbers it returned.
+
+Which points are worth a run is guessed: candidates are ranked by evaluating them all at once in
+float64 and in float32. The element type is that of the model (float16 and float64 models exist).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plverify.constraint import Constraint
+from plverify.domain import Bound, Box
+from plverify.errors import InputError, MissingExtra
+from plverify.exact_array import FloatArray
+from plverify.network import Network
+from plverify.nodes import Conv, Linear, Units
+from plverify.property import Property
+from plverify.result import rounded
+
+if TYPE_CHECKING:
+    from plverify.io.onnx import OnnxFile
+    from plverify.io.torch import TorchProgram
+
+CONFIRMED, NOT_CONFIRMED, NO_POINT = "confirmed", "not_confirmed", "no_float32_point"
+
+SECONDS = 3.0
+"""A search that has found nothing stops after this long."""
+_ROUNDS = 4
+_RUNS = 6
+"""Runs per round, of the candidates that look best."""
+_FAR = 10.0
+"""Where an input has no bound, points between -10 and 10 are tried."""
+
+
+@dataclass(frozen=True)
+class FloatPoint:
+    """An input that violates as executed.
+
+    Attributes
+    ----------
+    point, outputs : tuple of float
+        Both are what the element type holds.
+    runtime : str
+        "onnxruntime", "torch" or "numpy".
+    """
+
+    point: tuple[float, ...]
+    outputs: tuple[float, ...]
+    runtime: str
+
+
+def confirm(
+    net: Network, spec: Property, disjunct: int, witness: Sequence[Fraction]
+) -> tuple[str, FloatPoint | None]:
+    """Look for a float32 input near an exact witness whose execution violates.
+
+    Returns
+    -------
+    status, point
+        "confirmed" with a point; "not_confirmed"; "no_float32_point" where no box of the property
+        holds a float32 input at all.
+
+    Raises
+    ------
+    InputError, MissingExtra
+        If what the network was loaded from cannot be run.
+    """
+    runtime = runtime_of(net)
+    deadline = time.monotonic() + SECONDS
+    home = spec.disjuncts[disjunct].box
+    groups = sorted(spec.groups, key=lambda group: group[0] != home)[:8]
+    start = np.array([rounded(v) for v in witness])
+    status = NO_POINT
+    for box, alternatives in groups:
+        sides = float_sides(box, runtime.dtype)
+        if sides is None:
+            continue
+        status = NOT_CONFIRMED
+        goal = _Goal(net, spec, box, alternatives, sides, runtime)
+        first = goal.inside(start[None])
+        found = goal.run(first) or goal.climb(first[0], deadline)
+        if found is not None:
+            return CONFIRMED, found
+    if status == NO_POINT and len(spec.groups) > len(groups):
+        status = NOT_CONFIRMED
+    return status, None
+
+
+def violation(net: Network, spec: Property) -> FloatPoint | None:
+    """Look for a float32 input whose execution violates, though no real input does.
+
+    Few points are tried, and the runtime is not even loaded unless rounding, as numpy's float32
+    shows it, is of the size of what is missing.
+
+    Raises
+    ------
+    InputError, MissingExtra
+        If what the network was loaded from cannot be run.
+    """
+    kind = _element_type(net)
+    deadline = time.monotonic() + SECONDS
+    rng = np.random.default_rng(0)
+    runtime: Runtime | None = None
+    for box, alternatives in spec.groups[:8]:
+        sides = float_sides(box, kind)
+        if sides is None:
+            continue
+        goal = _Goal(net, spec, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
+        lo, hi = (np.clip(side.astype(np.float64), -_FAR, _FAR) for side in sides)
+        spread = lo + (hi - lo) * rng.random((48, net.input_size))
+        corners = np.where(rng.random((16, net.input_size)) < 0.5, lo, hi)
+        points = goal.inside(np.concatenate([(lo + hi)[None] / 2, spread, corners]))
+        exact, _ = goal.scores(points)
+        points = points[np.argsort(exact, kind="stable")[:4]]
+        points = np.concatenate([points, goal.around(points[0], rng)])
+        exact, executed = goal.scores(points)
+        error = float(np.abs(executed - exact).max(initial=0.0))
+        best = np.argsort(executed, kind="stable")[:_RUNS]
+        if not executed[best[0]] <= 8 * error:
+            continue
+        goal.runtime = runtime = runtime or runtime_of(net)
+        found = goal.run(points[best])
+        if found is not None or time.monotonic() > deadline:
+            return found
+    return None
+
+
+# ------------------------------------------------------------------ the points that exist
+
+
+def float_sides(box: Box, kind: Any) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The least and the greatest number of an element type on every side; None if there is none.
+
+    >>> lo, hi = float_sides(Box([0], ["0.1"]), np.float32)
+    >>> Fraction(float(hi[0])) < Fraction(1, 10) < Fraction(float(np.nextafter(hi[0], hi[0] + 1)))
+    True
+    >>> float_sides(Box(["0.1"], ["0.1"]), np.float32) is None
+    True
+    """
+    lo = np.array([_at_least(v, kind) for v in box.lo], kind)
+    hi = np.array([-_at_least(-v, kind) for v in box.hi], kind)
+    return (lo, hi) if bool((lo <= hi).all()) and bool(np.isfinite([lo, hi]).all()) else None
+
+
+def _at_least(value: Bound, kind: Any) -> Any:
+    """The least number of an element type that is no less than ``value``; maybe inf."""
+    top = np.finfo(kind).max
+    if isinstance(value, float):
+        return -top if value < 0 else kind(np.inf)
+    with np.errstate(over="ignore"):
+        found = kind(rounded(value))
+    if found == -np.inf:
+        return -top
+    while np.isfinite(found) and Fraction(float(found)) < value:
+        found = np.nextafter(found, kind(np.inf))
+    return found
+
+
+class _Goal:
+    """To violate in one box of a property."""
+
+    def __init__(
+        self,
+        net: Network,
+        spec: Property,
+        box: Box,
+        alternatives: Sequence[tuple[Constraint, ...]],
+        sides: tuple[NDArray[Any], NDArray[Any]],
+        runtime: Runtime,
+    ) -> None:
+        self.net, self.spec, self.box, self.runtime = net, spec, box, runtime
+        self.lo, self.hi = sides
+        rows = [row for case in alternatives for row in case]
+        self.inputs = _table([row.inputs for row in rows], net.input_size)
+        self.outputs = _table([row.outputs for row in rows], net.output_size)
+        size = np.abs(self.inputs).sum(axis=1) + np.abs(self.outputs).sum(axis=1)
+        bound = np.array([rounded(row.bound) for row in rows])
+        self.inputs, self.outputs = self.inputs / size[:, None], self.outputs / size[:, None]
+        self.bound = bound / size
+        ends = np.cumsum([len(case) for case in alternatives])
+        self.cases = [slice(b - len(c), b) for b, c in zip(ends, alternatives, strict=True)]
+
+    def inside(self, points: FloatArray) -> NDArray[Any]:
+        """The points rounded to the element type and moved into the box."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.clip(points.astype(self.lo.dtype), self.lo, self.hi)
+
+    def scores(self, points: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+        """By how much each point misses a violation, in float64 and as numpy's float32 runs it."""
+        x = points.astype(np.float64)
+        executed = emulate(self.net, points)
+        return self._score(x, self.net(x)), self._score(x, executed)
+
+    def _score(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        values = self._rows(x, y)
+        cases = [values[:, case].max(axis=1, initial=-np.inf) for case in self.cases]
+        return np.nan_to_num(np.min(cases, axis=0), nan=np.inf)
+
+    def _rows(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        with np.errstate(all="ignore"):
+            return np.asarray(x @ self.inputs.T + y @ self.outputs.T - self.bound, np.float64)
+
+    def run(self, points: NDArray[Any]) -> FloatPoint | None:
+        """Execute points until one violates, exactly."""
+        for point in points:
+            got = self.runtime.run(point)
+            x = tuple(point.astype(np.float64).tolist())
+            if np.isfinite(got).all() and self.spec.contains(x, got):
+                return FloatPoint(x, tuple(got.tolist()), self.runtime.name)
+        return None
+
+    def climb(self, start: NDArray[Any], deadline: float) -> FloatPoint | None:
+        """Points next to ``start`` and further inside the violations, the best of them executed."""
+        rng = np.random.default_rng(0)
+        here, done = start, {start.tobytes()}
+        for _ in range(_ROUNDS):
+            points = self.around(here, rng)
+            _, executed = self.scores(points)
+            order = np.argsort(executed, kind="stable")
+            fresh = [k for k in order if points[k].tobytes() not in done][:_RUNS]
+            found = self.run(points[fresh])
+            if found is not None or time.monotonic() > deadline:
+                return found
+            done.update(points[k].tobytes() for k in fresh)
+            here = points[order[0]]
+        return None
+
+    def around(self, here: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """Candidates: steps into the violations, short to long, and neighbouring numbers."""
+        x = here.astype(np.float64)
+        reach = 2.0 ** np.arange(-30, 4)
+        step = self._inwards(x)
+        steps = reach[:, None] * step if step is not None else np.zeros((0, len(x)))
+        ulps = rng.integers(-1, 2, (32, len(x))) * 2.0 ** rng.integers(0, 6, (32, 1))
+        near = ulps * np.spacing(np.abs(here)).astype(np.float64)
+        return np.unique(self.inside(np.concatenate([x[None], x + steps, x + near])), axis=0)
+
+    def _inwards(self, x: FloatArray) -> FloatArray | None:
+        """The shortest step in the box that lowers every row of the nearest case by 1, locally."""
+        y = self.net(x)
+        if not np.isfinite(y).all():
+            return None
+        values = self._rows(x[None], y[None])[0]
+        worst = [values[case].max(initial=-np.inf) for case in self.cases]
+        case = self.cases[int(np.argmin(worst))]
+        try:
+            slopes = self.inputs[case] + self.net.vjp(x, self.outputs[case])
+        except InputError:  # too large to be sure of the region
+            return None
+        free = np.ones(len(x), bool)
+        step = np.zeros(len(x))
+        for _ in range(3):  # a coordinate at its end stays there
+            step[:] = 0.0
+            if not np.isfinite(slopes).all() or not free.any():
+                return None
+            wanted = -np.ones(len(slopes))
+            step[free] = np.linalg.lstsq(slopes[:, free], wanted, rcond=None)[0]
+            stuck = ((x <= self.lo) & (step < 0)) | ((x >= self.hi) & (step > 0))
+            if not stuck.any():
+                break
+            free &= ~stuck
+        return step if np.isfinite(step).all() and step.any() else None
+
+
+def _table(rows: Sequence[Sequence[tuple[int, int]]], columns: int) -> FloatArray:
+    out = np.zeros((len(rows), columns))
+    for k, terms in enumerate(rows):
+        for i, v in terms:
+            out[k, i] = rounded(Fraction(v))
+    return out
+
+
+# ------------------------------------------------------------------------------- execution
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What executes a network: one row of its element type in, the outputs in float64 out."""
+
+    name: str
+    dtype: Any
+    run: Callable[[NDArray[Any]], FloatArray]
+
+
+def runtime_of(net: Network) -> Runtime:
+    """The runtime of what a network was loaded from, else numpy in float32.
+
+    Raises
+    ------
+    InputError
+        If the file is gone or no longer holds this network, or cannot be run.
+    MissingExtra
+        If the runtime is not installed.
+    """
+    from plverify.io.onnx import OnnxFile
+
+    if isinstance(net.origin, OnnxFile):
+        return _onnx_runtime(net, net.origin)
+    if net.origin is not None:
+        return _torch_runtime(net.origin)
+    return Runtime("numpy", np.float32, _numpy_run(net))
+
+
+def _element_type(net: Network) -> Any:
+    """The element type, without loading the runtime."""
+    return getattr(net.origin, "dtype", np.float32)
+
+
+def emulate(net: Network, points: NDArray[Any]) -> FloatArray:
+    """The outputs for rows ``points``, every node computed in their element type by numpy.
+
+    >>> net = Network.from_arrays([[[1.0]], [[1.0]]], [[2.0**25], [-(2.0**25)]])
+    >>> emulate(net, np.array([[3.0]], np.float32)), net([3.0])
+    (array([[4.]]), array([3.]))
+    """
+    kind = points.dtype
+    tensors: list[NDArray[Any]] = [points]
+    with np.errstate(all="ignore"):
+        for node in net.nodes:
+            read = [tensors[source] for source in node.sources]
+            x = read[0] if len(read) == 1 else np.concatenate(read, axis=1)
+            if isinstance(node, Linear):
+                table = node.rows.floats().astype(kind)
+                out = node.product(x, table=table).astype(kind)  # type: ignore[arg-type]
+                bias = table[:, -1]
+                out = out + (np.repeat(bias, node.places) if isinstance(node, Conv) else bias)
+            elif isinstance(node, Units):
+                out = np.where(x > 0, x, node.slope.astype(kind) * x)
+            else:
+                out = node.windows(x, -np.inf).max(axis=1)
+            tensors.append(out)
+    return tensors[-1].astype(np.float64)
+
+
+def _numpy_run(net: Network) -> Callable[[NDArray[Any]], FloatArray]:
+    return lambda row: emulate(net, row[None])[0]
+
+
+def _onnx_runtime(net: Network, origin: OnnxFile) -> Runtime:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra("onnxruntime", "running ONNX files") from error
+    import onnx
+
+    from plverify.io.onnx import read_model
+
+    path = origin.path
+    try:
+        model = read_model(path, origin.input_shape)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    if model.network != net:
+        raise InputError(f"{path} no longer holds the network that was loaded from it")
+    proto = model.proto
+    stated = {output.name for output in proto.graph.output}
+    fed = {i.name for i in model.inputs}
+    for name in model.outputs:
+        if name not in stated:
+            proto.graph.output.append(onnx.ValueInfoProto(name=name))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's own classes, all derived from Exception
+        raise InputError(f"onnxruntime cannot load {path}: {error}") from error
+    if not model.outputs or fed.intersection(model.outputs):
+        raise InputError(f"{path}: an output is no computed tensor")
+    kinds = {np.dtype(i.dtype) for i in model.inputs}
+    if len(kinds) > 1:
+        raise InputError(f"{path} has inputs of several element types")
+
+    def run(row: NDArray[Any]) -> FloatArray:
+        feeds = {
+            i.name: row[i.start : i.start + int(np.prod(i.shape))].reshape(i.shape)
+            for i in model.inputs
+        }
+        try:
+            found = session.run(list(model.outputs), feeds)
+        except Exception as error:
+            raise InputError(f"onnxruntime cannot run {path}: {error}") from error
+        return np.concatenate([np.asarray(v, np.float64).ravel() for v in found])
+
+    return Runtime("onnxruntime", kinds.pop().type, run)
+
+
+def _torch_runtime(origin: TorchProgram) -> Runtime:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("torch", "running torch modules", "torch") from error
+
+    class Recorder(torch.fx.Interpreter):  # type: ignore[misc]
+        def run_node(self, n: Any) -> Any:
+            value = super().run_node(n)
+            if n.name in origin.outputs:
+                seen[n.name] = value.detach().double().numpy().ravel()
+            return value
+
+    seen: dict[str, FloatArray] = {}
+    recorder = Recorder(origin.program.module())
+
+    def run(row: NDArray[Any]) -> FloatArray:
+        seen.clear()
+        with torch.no_grad():
+            recorder.run(torch.from_numpy(row.copy()).reshape(origin.input_shape))
+        return np.concatenate([seen[name] for name in origin.outputs])
+
+    return Runtime("torch", origin.dtype, run)

@@ -1,0 +1,466 @@
+"""Both checkers of dual trees accept what is true and proven, and nothing else; they always agree.
+
+Proofs are written by `dual_proof_tools`, which also decides what is true, in exact fractions.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dual_cases import (
+    NAMES,
+    RELU,
+    RESIDUAL,
+    TINY,
+    at_most,
+    both,
+    cube,
+    graphs,
+    network,
+    rejected,
+    small_random,
+)
+from dual_proof_tools import (
+    Row,
+    System,
+    box_json,
+    encode,
+    full,
+    halved,
+    maximum,
+    numbering,
+    property_json,
+    slopes,
+    unsat,
+    with_body,
+)
+from oracle_graph import Graph, evaluate
+from proof_tools import big
+from tree_cases import MAXIMA, TIES, linear
+
+import plverify as pv
+from plverify.checker_bounds import Bounds
+from plverify.network import Network
+
+# --------------------------------------------------------------------------------- what is true
+
+
+def check_maximum_of(graph: Graph, seed: int = 0) -> None:
+    """``y_0 <= v`` for the exact maximum v, and nothing sharper than that."""
+    net, box = network(graph, seed), cube(graph.inputs)
+    top, _ = maximum(graph, box, {}, {0: 1})
+    sharp = System(box, [at_most(top, True)])
+    records = full(graph, [sharp])
+    assert records is not None
+    assert both(unsat(graph, net.digest, [sharp], records).to_bytes(), net)
+    # The same tree proves no false statement: no other threshold, strictness, box.
+    low, high = box[0]
+    wide = [(low, high + Fraction(1, 2**52)), *box[1:]], [(low - TINY, high), *box[1:]]
+    false = [
+        System(box, [at_most(top, False)]),
+        System(box, [at_most(top - TINY, True)]),
+        System(box, [at_most(top - TINY, False)]),
+        System(box, []),
+        *(System(b, [at_most(top, True)]) for b in wide),
+    ]
+    for system in false:
+        decided = full(graph, [system])
+        proof = unsat(graph, net.digest, [system], records)
+        if decided is None:
+            assert rejected(proof.to_bytes(), net)
+        else:
+            both(proof.to_bytes(), net)
+            assert both(unsat(graph, net.digest, [system], decided).to_bytes(), net)
+    system = System(box, [at_most(top + TINY, False)])
+    decided = full(graph, [system])
+    assert decided is not None
+    assert both(unsat(graph, net.digest, [system], decided).to_bytes(), net)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("name", NAMES)
+def test_true_statements_are_accepted_and_false_ones_are_not(name: str) -> None:
+    check_maximum_of(graphs()[name])
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_networks(block: int) -> None:
+    seen = 0
+    for seed in range(100 * block, 100 * block + 20):
+        graph = small_random(seed)
+        if graph is not None:
+            check_maximum_of(graph, seed)
+            seen += 1
+    assert seen >= 2
+
+
+def random_system(rng: random.Random, graph: Graph) -> System:
+    """A box, some of whose sides may be missing or equal, and a few rows."""
+    box: list[Any] = []
+    for _ in range(graph.inputs):
+        lo = Fraction(rng.randint(-6, 3), rng.choice((1, 2, 3)))
+        hi = lo + Fraction(rng.randint(0, 6), rng.choice((1, 2, 5)))
+        box.append((lo if rng.random() < 0.9 else None, hi if rng.random() < 0.9 else None))
+    rows = []
+    for _ in range(rng.randint(1, 3)):
+        inputs = {rng.randrange(graph.inputs): rng.choice((-1, 2))} if rng.random() < 0.4 else {}
+        outputs = {j: rng.randint(-3, 3) for j in range(graph.sizes[-1])}
+        outputs = {j: c for j, c in outputs.items() if c} or {0: 1}
+        first = next(iter(outputs))
+        outputs[first] = 1 if outputs[first] > 0 else -1  # coprime
+        bound = Fraction(rng.randint(-40, 8), rng.choice((1, 4, 7)))
+        rows.append(Row(inputs, outputs, bound, rng.random() < 0.5))
+    return System(box, rows)
+
+
+def test_random_properties() -> None:
+    rng = random.Random(3)
+    outcomes: list[bool] = []
+    for name in NAMES[:-2] * 4:
+        graph = graphs()[name]
+        net = network(graph, rng.randrange(9))
+        systems = [random_system(rng, graph) for _ in range(rng.randint(1, 3))]
+        trees = [full(graph, [system]) for system in systems]
+        outcomes.append(None not in trees)
+        guess = [record for tree in trees for record in tree or [("rule", [(0, 1)])]]
+        verdict = both(unsat(graph, net.digest, systems, guess).to_bytes(), net)
+        assert verdict.accepted == outcomes[-1], name
+    assert set(outcomes) == {True, False}
+
+
+def test_no_disjunct_and_no_tree() -> None:
+    graph = graphs()["relu"]
+    net = network(graph)
+    assert both(unsat(graph, net.digest, [], []).to_bytes(), net)
+    assert rejected(unsat(graph, net.digest, [], [("rule", [])]).to_bytes(), net, "follow")
+    system = System(cube(2), [at_most(Fraction(1000), False)])
+    assert rejected(unsat(graph, net.digest, [system], []).to_bytes(), net, "truncated")
+    assert rejected(unsat(graph, net.digest, [system], [("rule", [])]).to_bytes(), net, "nothing")
+
+
+def test_another_network_is_refused() -> None:
+    one, other = network(graphs()["relu"]), network(graphs()["mixed"])
+    box = cube(2)
+    top, _ = maximum(graphs()["relu"], box, {}, {0: 1})
+    system = System(box, [at_most(top, True)])
+    records = full(graphs()["relu"], [system])
+    assert records is not None
+    data = unsat(graphs()["relu"], one.digest, [system], records).to_bytes()
+    assert both(data, one)
+    assert rejected(data, other, "another network")
+
+
+# --------------------------------------------------------------------------- rules, bounds, slopes
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("rule", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_halvings_prove_what_has_a_margin(name: str, rule: int) -> None:
+    graph = graphs()[name]
+    net, box = network(graph), cube(graph.inputs)
+    top, _ = maximum(graph, box, {}, {0: 1})
+    outcomes = []
+    for depth in (0, 2, 5):
+        for margin in (Fraction(-1, 100), Fraction(1, 4), Fraction(100)):
+            system = System(box, [at_most(top + margin, False)])
+            records = halved(system, depth, rule, ("rule", [(0, 3)]))
+            verdict = both(unsat(graph, net.digest, [system], records).to_bytes(), net)
+            outcomes.append(verdict.accepted)
+            assert not verdict or margin > 0
+    assert outcomes[-1]
+
+
+def leaf_bound(graph: Graph, net: Network, records: list[Any], m: int) -> Fraction:
+    """What the leaf proves about ``-y_0`` times m, in the words of the Python checker."""
+    bounds = Bounds(net.exact_net)
+    box = checker_box(cube(graph.inputs))
+    cell = bounds.start(box)
+    for record in records[:-1]:
+        cell = bounds.propagate(cell) if record == ("bounds", 0) else cell
+    kind, *rest = records[-1]
+    given = dict(rest[2]) if kind == "dual" else None
+    grad = [0] * graph.sizes[-1]
+    grad[0] = -m
+    out = bounds.least(cell, {len(graph.nodes): (grad, 1)}, Fraction(0), given)
+    assert isinstance(out, Fraction)
+    return out
+
+
+def checker_box(box: Any) -> Any:
+    from plverify.checker_claims import Box
+
+    return Box(tuple(lo for lo, _ in box), tuple(hi for _, hi in box))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_both_checkers_compute_the_same_number(seed: int) -> None:
+    """The bound of a leaf is exactly 0 after a shift: accepted only if strict; a hair decides."""
+    rng = random.Random(seed)
+    graph = small_random(seed) if seed % 2 else graphs()[rng.choice(["relu", "mixed", "residual"])]
+    if graph is None or (graph is RESIDUAL):  # thirds: bounds are rounded, not the same digits
+        graph = TIES if seed % 4 else graphs()["zero rows"]
+    net, box = network(graph, seed), cube(graph.inputs)
+    picks: dict[int, Fraction] = {}
+
+    def choose(unit: int) -> Fraction:
+        return picks.setdefault(unit, Fraction(rng.randint(0, 8), 8))
+
+    v, m = slopes(graph, box, Row({}, {0: -1}, Fraction(0)), choose)
+    leaves = [("rule", [(0, 1)]), ("dual", rng.randint(-99, 99), [(0, m)], v)]
+    some = [(number, rng.choice((-1, 1)) << rng.randint(0, 90)) for number, _ in v]
+    leaves.append(("dual", 0, [(0, m)], some))
+    for leaf in leaves:
+        records = [("bounds", 0), leaf]
+        scale = leaf[1][0][1] if leaf[0] == "rule" else m
+        bound = -leaf_bound(graph, net, records, scale) / scale  # y_0 <= bound is what it proves
+        for value, strict, good in (
+            (bound, True, True),
+            (bound, False, False),
+            (bound + Fraction(1, 10**40), False, True),
+            (bound - Fraction(1, 10**40), True, False),
+        ):
+            proof = unsat(graph, net.digest, [System(box, [at_most(value, strict)])], records)
+            assert both(proof.to_bytes(), net).accepted == good
+
+
+def test_a_cell_that_the_bounds_show_empty_needs_no_multiplier() -> None:
+    inner = linear(0, [[1, 5], [1, -5]])
+    graph = Graph(1, (inner, ("units", 1, [RELU, RELU]), linear(2, [[1, 1, 0]])))
+    net = network(graph)
+    system = System(cube(1), [at_most(Fraction(7), False)])
+    leaf = ("rule", [(0, 1)])
+    for rule in (0, 1):
+        records = [("bounds", rule), ("unit", 0), leaf, ("rule", [])]
+        assert both(unsat(graph, net.digest, [system], records).to_bytes(), net)
+        records = [("unit", 0), ("bounds", rule), leaf, ("bounds", rule), ("dual", 0, [], [])]
+        assert both(unsat(graph, net.digest, [system], records).to_bytes(), net)
+        # What is below an empty cell is read like everything else.
+        records = [("unit", 0), ("bounds", rule), leaf, ("bounds", rule), ("dual", 0, [(1, 1)], [])]
+        assert rejected(unsat(graph, net.digest, [system], records).to_bytes(), net, "constraint")
+
+
+def test_a_window_whose_piece_cannot_win_is_an_empty_cell() -> None:
+    graph = Graph(1, (linear(0, [[1, 5], [1, -5]]), ("max", (1,), [[0, 1]]), linear(2, [[1, 0]])))
+    net = network(graph)
+    system = System(cube(1), [at_most(Fraction(7), False)])
+    records = [("bounds", 0), ("unit", 0), ("rule", [(0, 1)]), ("bounds", 1), ("rule", [])]
+    assert both(unsat(graph, net.digest, [system], records).to_bytes(), net)
+    records = [("unit", 0), ("bounds", 0), ("rule", [(0, 1)]), ("bounds", 0), ("rule", [])]
+    assert both(unsat(graph, net.digest, [system], records).to_bytes(), net)
+    records = [("unit", 0), ("bounds", 0), ("rule", []), ("bounds", 0), ("rule", [])]
+    assert rejected(unsat(graph, net.digest, [system], records).to_bytes(), net, "nothing")
+
+
+@pytest.mark.parametrize("sides", [(None, Fraction(1)), (Fraction(-1), None), (None, None)])
+def test_inputs_without_bounds(sides: Any) -> None:
+    """``|x| >= 0`` on an unbounded line; with an added x it is false somewhere."""
+    graph = Graph(
+        1, (linear(0, [[1, 0], [-1, 0]]), ("units", 1, [RELU, RELU]), linear(2, [[1, 1, 0]]))
+    )
+    net = network(graph)
+    for value, strict in ((Fraction(0), True), (-TINY, False)):
+        system = System([sides], [Row({}, {0: 1}, value, strict)])
+        records = full(graph, [system])
+        assert records is not None
+        assert both(unsat(graph, net.digest, [system], records).to_bytes(), net)
+        for rule in (0, 1):
+            split = [("input", 0, 0, 1)]
+            split += [("bounds", rule), ("rule", [(0, 1)])] * 2
+            both(unsat(graph, net.digest, [system], split).to_bytes(), net)
+    system = System([sides], [Row({}, {0: 1}, Fraction(0), False)])
+    assert full(graph, [system]) is None
+    assert rejected(unsat(graph, net.digest, [system], records).to_bytes(), net)
+
+
+# ------------------------------------------------------------------------------------ other claims
+
+
+def sat_header(graph: Graph, net: Network, systems: Any, at: int, x: Any) -> dict[str, Any]:
+    return {
+        "claim": "sat",
+        "network": net.digest,
+        "definitions": "",
+        "property": property_json(graph, systems),
+        "disjunct": at,
+        "witness": [str(v) for v in x],
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_witnesses(name: str) -> None:
+    graph = graphs()[name]
+    net, box = network(graph), cube(graph.inputs)
+    top, x = maximum(graph, box, {}, {0: 1})
+    assert evaluate(graph, x)[0][0] == top
+    other = System(cube(graph.inputs, 2), [at_most(top + 1000, False)])
+    for value, strict, good in (
+        (top, False, True),
+        (top, True, False),
+        (top - TINY, True, True),
+        (top + TINY, False, False),
+    ):
+        systems = [other, System(box, [at_most(value, strict)])]
+        header = sat_header(graph, net, systems, 1, x)
+        assert both(with_body(header, b""), net).accepted == good
+        assert rejected(with_body({**header, "disjunct": 0}, b""), net, "constraint")
+        assert rejected(with_body({**header, "disjunct": 2}, b""), net, "disjunct")
+        outside = [str(box[0][1] + TINY), *header["witness"][1:]]
+        assert rejected(with_body({**header, "witness": outside}, b""), net)
+        if good:
+            assert rejected(with_body(header, b"\0"), net, "follow")
+
+
+@pytest.mark.parametrize("name", ["relu", "mixed", "residual", "zero rows", "three inputs"])
+def test_maxima(name: str) -> None:
+    graph = graphs()[name]
+    net, box = network(graph), cube(graph.inputs)
+    inputs, outputs = {graph.inputs - 1: Fraction(-1, 2)}, {0: Fraction(3)}
+    whole = {i: int(2 * a) for i, a in inputs.items()}, {j: int(2 * c) for j, c in outputs.items()}
+    doubled, x = maximum(graph, box, *whole)
+    top = doubled / 2
+    row = Row(
+        {i: -a for i, a in whole[0].items()}, {j: -c for j, c in whole[1].items()}, -doubled, True
+    )
+    records = full(graph, [System(box, [row])])
+    assert records is not None
+    header = {
+        "claim": "maximum",
+        "evidence": "tree",
+        "network": net.digest,
+        "definitions": "",
+        "box": box_json(box),
+        "objective": {
+            "inputs": [[i, str(a)] for i, a in inputs.items()],
+            "outputs": [[j, str(c)] for j, c in outputs.items()],
+        },
+        "value": str(top),
+        "witness": [str(v) for v in x],
+    }
+    body = b"".join(map(encode, records))
+    verdict = both(with_body(header, body), net)
+    assert verdict
+    assert f"exactly {top}" in verdict.claim
+    for value in (top + TINY, top - TINY, -top if top else Fraction(1)):
+        assert rejected(with_body({**header, "value": str(value)}, body), net, "attain")
+    assert rejected(with_body({**header, "value": "0.5"}, body), net, "decimal")
+    none = {"inputs": [], "outputs": []}
+    assert rejected(with_body({**header, "objective": none}, body), net, "variable")
+    wide = box_json([(box[0][0] - 1, box[0][1] + 1), *box[1:]])
+    larger = maximum(graph, [(box[0][0] - 1, box[0][1] + 1), *box[1:]], *whole)[0] > doubled
+    assert not larger or rejected(with_body({**header, "box": wide}, body), net)
+
+
+@pytest.mark.parametrize("piece", [0, 1])
+@pytest.mark.parametrize("name", ["relu", "mixed", "residual"])
+def test_dead_units(name: str, piece: int) -> None:
+    graph = graphs()[name]
+    net = network(graph)
+    accepted = refused = 0
+    flat = [s if node[0] == "units" else None for node in graph.nodes if node[0] != "linear"
+            for s in node[2]]  # fmt: skip
+    for unit, slope in enumerate(flat):
+        for half in (1, Fraction(1, 8)):
+            box = cube(graph.inputs, half)
+            row = Row({}, {}, Fraction(0), True, (unit, 1 if piece else -1))
+            records = full(graph, [System(box, [row])])
+            header = {
+                "claim": "dead_unit",
+                "evidence": "tree",
+                "network": net.digest,
+                "definitions": "",
+                "box": box_json(box),
+                "unit": unit,
+                "piece": piece,
+            }
+            guess = b"".join(map(encode, records or [("bounds", 1), ("rule", [(0, 1)])]))
+            verdict = both(with_body(header, guess), net)
+            assert verdict.accepted == (records is not None and slope != 1)
+            accepted += verdict.accepted
+            refused += not verdict
+    assert refused
+    assert accepted or name != "relu"
+    number = len(numbering(graph))
+    assert rejected(with_body({**header, "unit": number}, guess), net, "unit")
+    assert rejected(with_body({**header, "piece": 2}, guess), net, "piece")
+
+
+def test_a_window_is_no_dead_unit() -> None:
+    net = network(TIES)
+    header = {
+        "claim": "dead_unit",
+        "evidence": "tree",
+        "network": net.digest,
+        "definitions": "",
+        "box": box_json(cube(2)),
+        "unit": 0,
+        "piece": 0,
+    }
+    assert rejected(with_body(header, b"\0\0"), net, "window")
+
+
+# --------------------------------------------------------------------------- the question and CLI
+
+
+def test_the_property_asked_for_is_the_one_that_is_proven(tmp_path: Path) -> None:
+    graph = graphs()["relu"]
+    net, box = network(graph), cube(2)
+    top, _ = maximum(graph, box, {}, {0: 1})
+    spec = pv.Property.output_at_most(pv.Box([-1, -1], [1, 1]), 0, top)
+    system = System(box, [at_most(top, True)])
+    records = full(graph, [system])
+    assert records is not None
+    proof = unsat(graph, net.digest, [system], records)
+    assert proof.header["property"] == json.loads(spec.to_json())
+    assert both(proof.to_bytes(), net, spec)
+    weaker = pv.Property.output_at_most(pv.Box([-1, -1], [1, 1]), 0, top + 1)
+    assert "another property" in both(proof.to_bytes(), net, weaker).reason
+    regions = pv.regions(net, pv.Box([-1, -1], [1, 1]), exact=True).proof()
+    assert pv.check(regions, net)
+    assert "about none" in pv.check(regions, net, spec).reason
+    with pytest.raises(pv.InputError, match="expected a Property"):
+        pv.check(regions, net, "spec.vnnlib")  # type: ignore[arg-type]
+
+
+def test_files_are_checked_from_the_command_line(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from plverify.cli import app
+
+    weights = [[[1.0, -1.0], [0.5, 2.0]], [[1.0, 1.0]]]
+    net = pv.Network.from_arrays(weights, [[0.0, 0.5], [0.0]])
+    arrays = {f"W{k}": np.array(w) for k, w in enumerate(weights)}
+    np.savez(tmp_path / "net.npz", **arrays, b0=np.array([0.0, 0.5]), b1=np.array([0.0]))
+    spec = pv.Property.output_at_most(pv.Box([-1, -1], [1, 1]), 0, 100)
+    (tmp_path / "spec.vnnlib").write_text(spec.to_vnnlib())
+    other = pv.Property.output_at_most(pv.Box([-1, -1], [1, 1]), 0, 101)
+    (tmp_path / "other.vnnlib").write_text(other.to_vnnlib())
+    header = {
+        "claim": "unsat",
+        "evidence": "tree",
+        "network": net.digest,
+        "definitions": "",
+        "property": json.loads(spec.to_json()),
+    }
+    (tmp_path / "proof").write_bytes(with_body(header, b"\4\1\0\1\0" + big(1)))
+    files = [str(tmp_path / name) for name in ("proof", "net.npz", "spec.vnnlib")]
+    for more in ([], ["--python"]):
+        done = CliRunner().invoke(app, ["check", *files, *more])
+        assert done.exit_code == 0, done.output
+        assert "accepted" in done.output
+        assert "SHA-256" in done.output
+    done = CliRunner().invoke(app, ["check", *files[:2], str(tmp_path / "other.vnnlib")])
+    assert done.exit_code == 1
+    assert "another property" in done.output
+
+
+def test_maxima_of_windows_have_the_true_maximum() -> None:
+    box = cube(3)
+    top, x = maximum(MAXIMA, box, {}, {0: 1})
+    assert evaluate(MAXIMA, x)[0][0] == top

@@ -1,0 +1,466 @@
+"""`verify`, `maximize`, `minimize`, `sup_distance`, `dead_units`: right to the last digit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from tight_margins import bound, mistakes, over_vertices
+
+import plverify as pv
+from plverify import question, verdict
+from plverify.compose import absolute_sum, difference, layer_network
+from plverify.domain import Box
+from plverify.errors import InputError
+from plverify.extremum import Extremum, maximize, minimize, sup_distance
+from plverify.network import Network
+from plverify.nodes import Max
+from plverify.property import Property
+from plverify.verdict import Verification, verify
+
+F = Fraction
+
+
+def random_net(seed, sizes, kind=np.float32):
+    rng = np.random.default_rng(seed)
+    weights = [rng.standard_normal((b, a)).astype(kind) for a, b in pairwise(sizes)]
+    biases = [(0.5 * rng.standard_normal(b)).astype(kind) for b in sizes[1:]]
+    return Network.from_arrays(weights, biases)
+
+
+def holds_exactly(found, net, spec):
+    assert found.witness is not None
+    assert found.outputs == tuple(net.exact(found.witness))
+    return spec.disjuncts[found.disjunct].contains(found.witness, found.outputs)
+
+
+def accepted(found, net):
+    """The claim of a proof, which both checkers accept."""
+    verdicts = [pv.check(found.proof, net, python=python) for python in (False, True)]
+    assert all(verdicts), [v.reason for v in verdicts]
+    assert verdicts[0].claim == verdicts[1].claim
+    return verdicts[0].claim
+
+
+SIZES = {1: [1, 6, 5, 2], 2: [2, 6, 5, 2], 3: [3, 5, 4, 2], 4: [4, 4, 3, 1]}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("dim", SIZES)
+def test_tight_margins(dim, seed):
+    net = random_net(100 * dim + seed, SIZES[dim])
+    rng = np.random.default_rng(seed)
+    sides = sorted(rng.integers(-20, 21, 2).tolist())
+    box = Box([F(sides[0], 10)] * dim, [F(sides[1] + 1, 10)] * dim)
+    low, high = over_vertices(net, box)
+    assert low <= high
+    for sign, top in ((1, high), (-1, low)):
+        for strict in (False, True):
+            for k in range(3, 16):
+                gap = F(sign, 10**k)
+                for value, wanted in ((top + gap, "unsat"), (top - gap, "sat")):
+                    spec = bound(net, box, sign, value, strict)
+                    found = verify(net, spec, float32=False, proof=k % 4 == 3)
+                    assert found.status == wanted, (sign, strict, k)
+                    assert wanted == "unsat" or holds_exactly(found, net, spec)
+                    if found.proof is not None:
+                        accepted(found, net)
+            spec = bound(net, box, sign, top, strict)
+            found = verify(net, spec, float32=False, proof=True)
+            assert found.status == ("unsat" if strict else "sat")
+            accepted(found, net)
+            assert strict or holds_exactly(found, net, spec)
+
+
+@pytest.mark.parametrize("seed", [*range(24), 291, 296, 299, 307, 314, 326, 327])
+def test_tight_margins_of_all_kinds_of_numbers(seed):
+    assert not mistakes(seed)
+
+
+def test_large_constants_are_real_numbers():
+    net = Network.from_arrays([[[1.0]], [[1.0]]], [[2.0**25], [-(2.0**25)]])
+    assert net.exact([1]) == [1]
+    box = Box([1], [3])
+    assert verify(net, Property.output_at_most(box, 0, 3)).status == "unsat"
+    assert verify(net, Property.output_at_most(box, 0, "2.9999999")).status == "sat"
+    assert verify(net, Property.output_at_least(box, 0, 1)).status == "unsat"
+    assert maximize(net, 0, box).value == 3
+    assert minimize(net, 0, box).value == 1
+
+
+@pytest.mark.parametrize("scale", [1, 3, 2**40, F(1, 3**30)])
+def test_zero_margins(scale):
+    """``|x| + |y| >= |x + y|``, with equality on half the plane."""
+    rows = [[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, -1]]
+    net = Network.from_arrays([[[v * scale for v in r] for r in rows], [[1, 1, 1, 1, -1, -1]]])
+    box = Box(-1, 1, 2)
+    assert verify(net, Property.output_at_least(box, 0, 0)).status == "unsat"
+    spec = bound(net, box, -1, 0, strict=False)
+    found = verify(net, spec)
+    assert found.status == "sat"
+    assert found.outputs == (0,)
+    assert minimize(net, 0, box).value == 0
+    assert maximize(net, 0, box).value == 2 * scale
+
+
+def test_point_intervals_and_thirds():
+    net = random_net(5, [3, 6, 1])
+    box = Box([F(1, 3), "0.1", -1], [F(1, 3), "0.1", 1])
+    top = maximize(net, 0, box)
+    assert top.exact
+    assert top.witness[:2] == (F(1, 3), F(1, 10))
+    line = pv.Slice([F(1, 3), "0.1", 0], [[0], [0], [1]], Box([-1], [1]))
+    assert top.value == over_vertices(net, line)[1]
+    spec = bound(net, box, 1, top.value, strict=False)
+    found = verify(net, spec)
+    assert found.status == "sat"
+    assert found.witness[:2] == (F(1, 3), F(1, 10))
+    assert found.float32 == "no_float32_point"
+    one = Box([F(1, 3)] * 3, [F(1, 3)] * 3)
+    value = net.exact([F(1, 3)] * 3)[0]
+    assert verify(net, bound(net, one, 1, value, False)).status == "sat"
+    assert verify(net, bound(net, one, 1, value, True)).status == "unsat"
+    assert maximize(net, 0, one).value == minimize(net, 0, one).value == value
+
+
+def test_unions_of_boxes_and_inputs_in_constraints():
+    net = Network.from_arrays([[[1], [-1]], [[1, 1]]])  # |x|
+    one = Property.from_rows(Box([0], [1]), [[-1]], [[1]], [0], strict=True)  # y < x
+    two = Property.from_rows(Box([-1], [0]), [[-1]], [[-1]], [0], strict=True)  # y > -x
+    assert verify(net, one | two).status == "unsat"
+    three = Property.from_rows(Box([-3], [-2]), [[1]], [[1]], ["0"])  # y <= -x
+    accepted(verify(net, one | two, proof=True), net)
+    found = verify(net, one | two | three, proof=True)
+    accepted(found, net)
+    assert (found.status, found.disjunct) == ("sat", 2)
+    assert -3 <= found.witness[0] <= -2
+
+
+def test_no_disjunct_is_never_violated():
+    net = Network.from_arrays([[[1]]])
+    found = verify(net, Property(1, 1, ()), proof=True)
+    assert found.status == "unsat"
+    accepted(found, net)
+
+
+def test_a_vnnlib_file_and_a_model_file(tmp_path):
+    path = tmp_path / "p.vnnlib"
+    spec = Property.output_at_most(Box(-1, 1, 2), 1, "0.5", 2)
+    path.write_text(spec.to_vnnlib())
+    np.savez(tmp_path / "net.npz", W0=np.eye(2), b0=np.zeros(2), W1=np.eye(2), b1=np.zeros(2))
+    found = verify(str(tmp_path / "net.npz"), path)
+    assert found.status == "sat"
+    assert found.witness[1] > F(1, 2)
+
+
+# ------------------------------------------------------------------------- results
+
+
+def test_json_round_trips():
+    net = random_net(1, [2, 5, 1])
+    box = Box(-1, 1, 2)
+    for value in (0, 1000):
+        found = verify(net, Property.output_at_most(box, 0, value), proof=True)
+        assert found.proof.startswith(b"PLPROOF")
+        again = Verification.from_json(found.to_json())
+        assert again == found
+        assert json.loads(found.to_json())["status"] == found.status.value
+    top = maximize(net, 0, box, proof=True)
+    assert Extremum.from_json(top.to_json()) == top
+    for text in ("", "[]", "{}", '{"status": "sat"}', found.to_json().replace("unsat", "perhaps")):
+        with pytest.raises(InputError):
+            Verification.from_json(text)
+    with pytest.raises(InputError, match="base64"):
+        Verification.from_json(json.dumps({**json.loads(found.to_json()), "proof": {"base64": 1}}))
+    with pytest.raises(InputError):
+        Extremum.from_json(top.to_json().replace("complete", "perhaps"))
+
+
+def test_headers_of_proofs(tmp_path):
+    net = random_net(1, [2, 5, 1])
+    box = Box(["0.1", -1], [1, 1])
+    path = tmp_path / "p.proof"
+
+    def header(data):
+        size = int.from_bytes(data[10:14], "little")
+        return json.loads(data[14 : 14 + size])
+
+    found = verify(net, Property.output_at_most(box, 0, 1000), proof=path)
+    assert found.proof == str(path)
+    head = header(path.read_bytes())
+    assert list(head) == ["claim", "evidence", "network", "definitions", "property"]
+    assert (head["claim"], head["evidence"], head["network"]) == ("unsat", "tree", net.digest)
+    assert head["property"]["boxes"] == [{"lo": ["1/10", "-1"], "hi": ["1", "1"]}]
+    found = verify(net, Property.output_at_most(box, 0, -1000), proof=True)
+    head = header(found.proof)
+    names = ["claim", "network", "definitions", "property", "disjunct", "witness"]
+    assert list(head) == names
+    assert head["witness"] == [str(v) for v in found.witness]
+    low = minimize(net, ([0, "1/3"], [2]), box, proof=True)
+    head = header(low.proof)
+    assert head["claim"] == "maximum"
+    assert head["objective"] == {"inputs": [[1, "-1/3"]], "outputs": [[0, "-2"]]}
+    assert Fraction(head["value"]) == -low.value
+    assert head["box"] == {"lo": ["1/10", "-1"], "hi": ["1", "1"]}
+    assert verify(net, Property.output_at_most(box, 0, 1000), proof=False).proof is None
+
+
+def test_a_wrong_witness_is_an_internal_error(monkeypatch):
+    net = Network.from_arrays([[[1]]])
+    answer = {"status": "sat", "disjunct": 0, "witness": ([5], 1), "nodes": 1, "leaves": 0}
+    monkeypatch.setattr(verdict, "decide", lambda *a, **k: {**answer, "stats": {}})
+    with pytest.raises(RuntimeError, match="disjunct 0"):
+        verify(net, Property.output_at_most(Box(0, 1, 1), 0, 0))
+
+
+def test_wrong_inputs():
+    net = random_net(1, [2, 5, 1])
+    box = Box(-1, 1, 2)
+    spec = Property.output_at_most(Box(-1, 1, 3), 0, 0)
+    with pytest.raises(InputError, match=r"3 inputs and 1 outputs.* network has 2 and 1"):
+        verify(net, spec)
+    fine = Property.output_at_most(box, 0, 0)
+    with pytest.raises(InputError, match="timeout"):
+        verify(net, fine, timeout=-1)
+    with pytest.raises(InputError, match="timeout"):
+        verify(net, fine, timeout=float("nan"))
+    with pytest.raises(InputError, match="threads"):
+        verify(net, fine, threads=0)
+    with pytest.raises(InputError, match="no such file"):
+        verify("missing.onnx", fine)
+    with pytest.raises(InputError):
+        verify(net, "missing.vnnlib")
+    with pytest.raises(InputError, match="bounded"):
+        maximize(net, 0, Box([-1, 0], [1, float("inf")]))
+    with pytest.raises(InputError, match="bounded"):
+        maximize(net, 0, pv.Space(2))
+    with pytest.raises(InputError, match="2 inputs"):
+        maximize(net, 0, Box(-1, 1, 3))
+    for c in (1, -1, [1, 2], [[1]], ([1], [1]), ([1, 2, 3], [1]), "x", None, float("nan"), [1j]):
+        with pytest.raises(InputError):
+            maximize(net, c, box)
+    for c in ([0], ([1, 1], [0])):
+        with pytest.raises(InputError, match="no output"):
+            maximize(net, c, box)
+    with pytest.raises(InputError, match="norm"):
+        sup_distance(net, net, box, "l2")
+    with pytest.raises(InputError, match="2 and 3 inputs"):
+        sup_distance(net, random_net(1, [3, 5, 1]), box)
+    with pytest.raises(InputError, match="1 and 2 outputs"):
+        sup_distance(net, random_net(1, [2, 5, 2]), box)
+    with pytest.raises(InputError):
+        pv.dead_units(net, Box(-1, 1, 3))
+    with pytest.raises(InputError, match="expected a Box"):
+        pv.dead_units(net, pv.Space(2))
+    with pytest.raises(InputError):
+        layer_network(net, 1)
+
+
+def test_an_unwritable_proof_leaves_nothing(tmp_path):
+    net = random_net(1, [2, 5, 1])
+    with pytest.raises(InputError, match="cannot write"):
+        verify(net, Property.output_at_most(Box(-1, 1, 2), 0, 0), proof=tmp_path / "no" / "p")
+    assert not list(tmp_path.iterdir())
+
+
+HARD = [6, 40, 40, 40, 1]
+
+
+def test_timeout_keeps_what_is_known():
+    net, box = random_net(3, HARD), Box(-3, 3, 6)
+    start = time.perf_counter()
+    assert verify(net, Property.output_at_most(box, 0, 10**4), timeout=0.0).status == "timeout"
+    known = maximize(net, 0, box, timeout=0.3)
+    assert time.perf_counter() - start < 20
+    assert known.status == "timeout"
+    assert not known.exact
+    assert known.value == net.exact(known.witness)[0] == known.lower
+    assert known.upper is None
+    units = pv.dead_units(net, box, timeout=0.0)
+    assert units.status in ("timeout", "complete")
+    total = [u for k in ("dead", "always_active", "both", "unknown") for u in getattr(units, k)]
+    assert sorted(total) == [(k, i) for k in range(3) for i in range(40)]
+
+
+def test_ctrl_c_keeps_what_is_known(monkeypatch):
+    net, box = random_net(3, [2, 6, 1]), Box(-1, 1, 2)
+    answers = iter(["interrupt"])
+
+    def decide(*arguments, **options):
+        if next(answers, None):
+            raise KeyboardInterrupt
+        raise AssertionError
+
+    monkeypatch.setattr("plverify.extremum.decide", decide)
+    known = maximize(net, 0, box)
+    assert known.status == "interrupted"
+    assert known.value == net.exact(known.witness)[0]
+
+
+def test_ctrl_c_during_float32_keeps_the_verdict(monkeypatch):
+    net, box = random_net(3, [2, 6, 1]), Box(-1, 1, 2)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("plverify.float32.confirm", stop)
+    found = verify(net, Property.output_at_most(box, 0, -1000))
+    assert (found.status, found.float32) == ("sat", None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_reaches_the_search():
+    code = """if True:
+    import os, signal, threading, time, numpy as np, plverify as pv
+    rng = np.random.default_rng(3)
+    sizes = [8, 60, 60, 60, 60, 1]
+    pairs = list(zip(sizes, sizes[1:]))
+    net = pv.Network.from_arrays([rng.standard_normal((b, a)) for a, b in pairs])
+    net.core
+    spec = pv.Property.output_at_most(pv.Box(-3, 3, 8), 0, 8000)
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    print(pv.verify(net, spec, timeout=60).status)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip() == "interrupted"
+
+
+def test_the_bytes_of_a_property():
+    spec = Property.from_rows(Box([0, -np.inf], ["0.5", 1]), [[0, 3]], [[-1, 0]], [2], True)
+    data = question.property_bytes(spec)
+    assert data.startswith(b"PLVSPEC1" + bytes([2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]))
+    assert data.count(b"\x01") > 5
+    assert len(data) == 24 + 3 * 18 + 1 + 1 + 2 * 8 + 9 + 9 + 17
+
+
+# ------------------------------------------------------------------------ extrema
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_extrema_are_those_over_all_vertices(seed):
+    dim = 1 + seed % 3
+    net = random_net(seed, [dim, 7, 6, 2])
+    box = Box(-2, "1.7", dim)
+    low, high = over_vertices(net, box, 1)
+    top, bottom = (find(net, 1, box, proof=True) for find in (maximize, minimize))
+    assert (bottom.value, top.value) == (low, high)
+    assert f"is exactly {high}" in accepted(top, net)
+    assert f"is exactly {-low}" in accepted(bottom, net)
+    assert top.exact
+    assert bottom.exact
+    assert net.exact(top.witness) == list(top.outputs)
+    assert top.outputs[1] == high
+    assert bottom.outputs[1] == low
+    assert maximize(net, [0, 1], box).value == high
+    assert maximize(net, [0, F(-1, 3)], box).value == -low / 3
+    assert maximize(net, (None, [0, 1]), box).value == high
+    assert (top.sense, top.lower, top.upper) == ("maximum", high, high)
+
+
+def test_objectives_with_inputs():
+    net = Network.from_arrays([[[1], [-1]], [[1, 1]]])  # |x|
+    box = Box(-3, 2, 1)
+    assert maximize(net, ([2], [1]), box).value == 6
+    assert minimize(net, ([2], [1]), box).value == -3
+    assert maximize(net, ([-1], [-1]), box).value == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sup_distance(seed):
+    dim = 1 + seed % 2
+    f, g = random_net(seed, [dim, 5, 2]), random_net(seed + 50, [dim, 4, 3, 2])
+    box = Box(-1, 1, dim)
+    joint = difference(f, g)
+    x = [F(k + 1, 7) for k in range(dim)]
+    assert joint.exact(x) == [a - b for a, b in zip(f.exact(x), g.exact(x), strict=True)]
+    ends = [over_vertices(joint, box, j) for j in range(2)]
+    found = sup_distance(f, g, box, proof=True)
+    assert found.value == max(max(-low, high) for low, high in ends)
+    assert max(map(abs, joint.exact(found.witness))) == found.value
+    assert "no input that violates" in accepted(found, joint)
+    total = sup_distance(f, g, box, "l1", proof=True)
+    assert f"is exactly {total.value}" in accepted(total, absolute_sum(joint))
+    assert sum(map(abs, joint.exact(total.witness))) == total.value
+    assert total.value == over_vertices(absolute_sum(joint), box)[1]
+    assert sup_distance(f, f, box).value == sup_distance(f, f, box, "l1").value == 0
+
+
+def test_networks_that_read_the_input_twice():
+    plain = Network.from_arrays([[[2, 1]]])
+    assert sup_distance(plain, plain, Box(0, 1, 2)).value == 0
+    assert sup_distance(plain, Network.from_arrays([[[1, 1]]]), Box(0, 3, 2)).value == 3
+
+
+# ----------------------------------------------------------------- units that are fixed
+
+
+def by_regions(net, box):
+    found = pv.count_regions(net, box)
+    return set(found.dead_units), set(found.always_active_units)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_dead_units_agree_with_the_regions(seed):
+    dim = 1 + seed % 3
+    net = random_net(seed, [dim, 8, 8, 1])
+    box = Box("-0.3", "0.2", dim)
+    found = pv.dead_units(net, box)
+    assert found.status == "complete"
+    assert not found.unknown
+    assert (set(found.dead), set(found.always_active)) == by_regions(net, box)
+    assert len(found.both) == 16 - len(found.dead) - len(found.always_active)
+    json.loads(found.to_json())
+
+
+def test_dead_units_by_a_hair():
+    gap = F(1, 10**15)
+    rows = [[1], [1], [1], [1], [0], [0]]
+    biases = [-1, gap - 1, 1, 1 - gap, 0, -1]
+    net = Network.from_arrays([rows, [[1] * 6]], [biases, [0]])
+    found = pv.dead_units(net, Box(-1, 1, 1))
+    kinds = [found.kind(0, i) for i in range(6)]
+    assert kinds == ["dead", "both", "always_active", "both", "dead", "dead"]
+    with pytest.raises(InputError):
+        found.kind(1, 0)
+
+
+def test_a_unit_that_reads_a_unit():
+    """Relu of a relu is zero on a half of the box, and never negative."""
+    chain = Network.from_arrays([[[1]], [[1]], [[1]]])
+    assert pv.dead_units(chain, Box(-1, 1, 1)).always_active == [(1, 0)]
+    assert pv.dead_units(chain, Box(-1, 0, 1)).dead == [(0, 0), (1, 0)]
+
+
+def test_layers_behind_poolings_and_boxes_without_bounds():
+    first = Network.from_arrays(
+        [[[1, 0], [0, 1]], [[1, 0], [0, 1]], [[1, -1]]], [None, [1, 2], None]
+    )
+    nodes = list(first.nodes)
+    pool = Max((2,), 1, 2, np.array([[0, 0], [1, -1]], np.int32))
+    nodes[2] = type(nodes[2])(3, nodes[2].rows)
+    nodes = [*nodes[:2], pool, nodes[2], type(nodes[3])(4, nodes[3].slopes), nodes[4]]
+    nodes[5] = type(nodes[5])(5, nodes[5].rows)
+    net = Network(2, nodes)
+    found = pv.dead_units(net, Box([-1, -9], [9, 3]))
+    assert found.both == [(0, 0), (0, 1)]
+    assert found.always_active == [(2, 0), (2, 1)]
+    found = pv.dead_units(net, Box([-1, -np.inf], [np.inf, 3]))
+    assert found.both == [(0, 0), (0, 1)]
+    assert {*found.always_active, *found.unknown} == {(2, 0), (2, 1)}
+    assert found.status == ("unknown" if found.unknown else "complete")
+    pooled = layer_network(net, 1)
+    assert pooled.exact([3, -4]) == [3, 0]
+    assert pooled.output_size == 2
+
+
+def test_slopes_of_one_are_no_units():
+    net = Network.from_arrays([[[1], [1]], [[1, 1]]], slope=[[1, 0.5]])
+    assert pv.dead_units(net, Box(-1, 1, 1)).both == [(0, 1)]
