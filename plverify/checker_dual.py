@@ -77,7 +77,7 @@ def refutation(
             require(attained == claim.value, "the witness does not attain the value")
     body = Body(file, MAX_TREE)
     stats.update(tools.walk(claim.systems, net, body))
-    body.finish()
+    body.finish("leaf")
 
 
 def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]:

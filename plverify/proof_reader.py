@@ -242,9 +242,9 @@ class Body:
         require(size <= MAX_NUMBER, f"an integer of {size} bytes is too long")
         return int.from_bytes(self.take(size), "little", signed=True)
 
-    def finish(self) -> None:
-        """Reject whatever follows, inside or behind the stream."""
-        require(self.at == len(self.buffer) and not self.more(), "bytes follow the last record")
+    def finish(self, last: str = "region") -> None:
+        """Reject whatever follows the last thing of a name, inside or behind the stream."""
+        require(self.at == len(self.buffer) and not self.more(), f"bytes follow the last {last}")
         require(self.stream.eof, "the body is truncated")
         require(
             not (self.stream.unused_data or self.pending or self.file.read(1)),

@@ -36,7 +36,7 @@ def files(tmp_path_factory):
     write_net(folder / "other.npz", [2, 8, 8, 3], 1)
     write_net(folder / "line.npz", [1, 6, 6, 1])
     write_net(folder / "five.npz", [5, 8, 8, 2])
-    write_net(folder / "many.npz", [11, 4, 1])
+    write_net(folder / "many.npz", [33, 4, 1])
     write_net(folder / "leaky.npz", [2, 6, 6, 2], slope=0.25)
     write_net(folder / "large.npz", [2, *[300] * 6, 3])
     np.savez(folder / "slice.npz", origin=np.zeros(5), basis=np.eye(5)[:, :2], lo=-0.5, hi=0.5)
@@ -460,8 +460,8 @@ def test_bad_options_get_one_line(cli, files, options, named, tmp_path, monkeypa
 
 def test_more_inputs_need_a_slice(cli, files):
     line = refused(cli, "regions", files("many.npz"))
-    assert "11 inputs" in line
-    assert "--slice FILE.npz with arrays origin (11,) and basis (11, 2)" in line
+    assert "33 inputs" in line
+    assert "--slice FILE.npz with arrays origin (33,) and basis (33, 2)" in line
     assert "--segment" in line
 
 
@@ -469,10 +469,12 @@ def test_five_inputs_without_a_slice(cli, files, tmp_path):
     net = pv.load(files("five.npz"))
     answer = answer_of(cli, "regions", files("five.npz"), "--box", "0,0.25", "--count")
     assert answer["count"] == pv.count_regions(net, pv.Box(0, 0.25, 5)).count > 1
-    for option in ("--plot", "--proof"):
-        path = tmp_path / "a.png"
-        assert f"{option} is for" in refused(cli, "regions", files("five.npz"), option, path)
-        assert not path.exists()
+    path = tmp_path / "a.png"
+    assert "--plot is for" in refused(cli, "regions", files("five.npz"), "--plot", path)
+    assert not path.exists()
+    proof = tmp_path / "five.proof"
+    answer_of(cli, "regions", files("five.npz"), "--box", "0,0.25", "--proof", proof)
+    assert pv.check(proof, net)
 
 
 def test_bad_slices_get_one_line(cli, files, tmp_path):
@@ -481,7 +483,7 @@ def test_bad_slices_get_one_line(cli, files, tmp_path):
         ({"origin": np.zeros(5)}, "no array 'basis or P'"),
         ({"origin": np.zeros(4), "basis": np.eye(5)[:, :2]}, "origin has shape (4,)"),
         ({"origin": np.zeros(5), "basis": np.eye(5)[:2]}, "basis (2, 5)"),
-        ({"origin": np.zeros(5), "basis": np.ones((5, 11))}, "11 dimensions"),
+        ({"origin": np.zeros(5), "basis": np.ones((5, 33))}, "33 dimensions"),
         ({"origin": np.zeros(5), "basis": np.ones((5, 2))}, "rank 1"),
         ({"origin": np.full(5, np.nan), "basis": np.eye(5)[:, :2]}, "NaN"),
         ({"origin": np.zeros(5), "basis": np.eye(5)[:, :2], "lo": 0}, "lo and hi"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from math import comb
 from typing import Any
 
@@ -23,7 +23,7 @@ BEYOND = _core.max_dimension + 1
 
 def random_net(sizes: tuple[int, ...], seed: int, zero_bias: bool = False) -> Network:
     rng = np.random.default_rng(seed)
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in pairs]
     biases = [0.0 * w[:, 0] if zero_bias else rng.normal(size=len(w)) * 0.3 for w in weights]
     return Network.from_arrays(weights, biases)

@@ -16,6 +16,7 @@ constexpr double kSure = 1e-9;
 struct Crown::Batch {
     std::vector<std::vector<double>> units;
     std::vector<double> input, constant;
+    double size = 0.0;  // of all terms of `input` and `constant`
 };
 
 Crown::Crown(const Net& net, int dim, std::vector<const double*> input)
@@ -46,6 +47,10 @@ Crown::Crown(const Net& net, int dim, std::vector<const double*> input)
             for (int k = 0; k < dim; ++k)
                 form.input.push_back(input[l][static_cast<size_t>(k) * stride + r]);
             form.bias.push_back(input[l][static_cast<size_t>(dim) * stride + r]);
+            double size = std::fabs(form.bias.back());
+            for (int k = 0; k < dim; ++k)
+                size += std::fabs(input[l][static_cast<size_t>(k) * stride + r]);
+            form.size.push_back(size);
         }
         forms_.push_back(std::move(form));
     }
@@ -187,7 +192,12 @@ void Crown::push(int layer, const std::vector<double>& a, size_t m, Batch& batch
     }
     spread(form.input, d, batch.input);
     for (size_t i = 0; i < m; ++i)
-        for (size_t r = 0; r < rows; ++r) batch.constant[i] += a[i * rows + r] * form.bias[r];
+        for (size_t r = 0; r < rows; ++r) {
+            const double v = a[i * rows + r];
+            if (v == 0.0) continue;
+            batch.constant[i] += v * form.bias[r];
+            batch.size += std::fabs(v) * form.size[r];
+        }
 }
 
 // Replaces a layer's activations by linear functions of its pre-activations that are below
@@ -233,6 +243,7 @@ void Crown::pull(int layer, size_t m, int sign, const Fixed& fixed, const LayerB
                         if (multipliers) multipliers->push_back({layer, j, best, v, v, true});
                     } else {
                         batch.constant[i] += v * top;
+                        batch.size += std::fabs(v * top);
                     }
                 }
                 continue;
@@ -262,7 +273,7 @@ void Crown::pull(int layer, size_t m, int sign, const Fixed& fixed, const LayerB
             if (v == 0.0) continue;
             const bool through_zero = (sign * v > 0.0) == convex;
             a[i * rows + at] = v * (through_zero ? line : chord);
-            if (!through_zero) batch.constant[i] += v * lift;
+            if (!through_zero) batch.constant[i] += v * lift, batch.size += std::fabs(v * lift);
             if (multipliers)
                 multipliers->push_back({layer, j, 0, a[i * rows + at], v, !through_zero});
         }
@@ -280,6 +291,8 @@ void Crown::below(int layer, const std::vector<double>& coefficients, const doub
     out.multipliers.clear();
     push(layer, coefficients, 1, batch);
     for (int k = layer - 1; k >= 0; --k) pull(k, 1, 1, fixed, bounds, batch, &out.multipliers, at);
+    out.size = batch.size + std::fabs(constant);
+    for (int k = 0; k < dim_; ++k) out.size += std::fabs(slope[k]);
     out.slope = std::move(batch.input);
     out.constant = batch.constant[0];
     out.least = out.constant;

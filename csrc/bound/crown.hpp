@@ -21,6 +21,7 @@ struct LinearBound {
     std::vector<double> slope;  // one per input coordinate
     double constant = 0.0;
     double least = 0.0;  // its minimum over the box
+    double size = 0.0;   // of the terms that were added up: what rounding is relative to
     struct Multiplier {
         int layer, unit, slot;  // slot 0 for a unit of two pieces
         double h, g;            // of the pre-activation, and of the activation
@@ -68,8 +69,8 @@ private:
     struct Form {
         int rows = 0;
         std::vector<Block> blocks;
-        std::vector<double> input;  // rows x dim
-        std::vector<double> bias;
+        std::vector<double> input;       // rows x dim
+        std::vector<double> bias, size;  // size: of a row's terms over the inputs
     };
     struct Batch;
     void push(int layer, const std::vector<double>& a, size_t m, Batch& batch) const;

@@ -11,9 +11,10 @@ namespace plv {
 
 namespace {
 
-constexpr double kSure = 1e-9;   // floating point decides by more than this share
-constexpr int kFewOpen = 10;     // with so few open units they are split, not the box
-constexpr int kManyInputs = 12;  // and so they are with more inputs than this
+constexpr double kSure = 1e-9;       // floating point decides by more than this share
+constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
+constexpr int kFewOpen = 10;         // with so few open units they are split, not the box
+constexpr int kManyInputs = 12;      // and so they are with more inputs than this
 constexpr int kMostHalvings = 60;
 constexpr int kMostCuts = 30;
 
@@ -175,9 +176,7 @@ CaseSearch::Answer CaseSearch::visit(Node& node) {
         const Goal& goal = goals_[g];
         crown_->below(depth_, goal.outputs, goal.slope.data(), goal.constant, lo, hi, node.fixed,
                       node.bounds, below[g]);
-        double size = std::fabs(below[g].constant);
-        for (double v : below[g].slope) size += std::fabs(v);
-        if (below[g].least > kSure * size) {
+        if (below[g].least > kRounding * below[g].size) {
             put_rule(static_cast<int>(g));
             return Answer::refuted;
         }
@@ -331,7 +330,7 @@ bool CaseSearch::refute_by_program(const Node& node, std::vector<LinearBound>& b
                 lost = true;
                 return false;
             }
-            if (simplex.value() < -kSure) {
+            if (simplex.value() < -std::max(kSure, kRounding * row.bound.size * row.scale)) {
                 rows.push_back(std::move(row));
                 return true;
             }
