@@ -1,0 +1,35 @@
+"""`verify` on competition instances with known verdicts; every unsat is checked before it is said."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import plverify as pv
+
+ROOT = Path(__file__).resolve().parents[2] / "shared" / "data" / "vnncomp"
+SMALL = 100  # units of the sat_relu networks that are asked for
+
+
+def instances(family: str) -> list[dict[str, str]]:
+    path = ROOT / family / "expected.csv"
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.skipif(not ROOT.exists(), reason="the shared data folder is not there")
+@pytest.mark.parametrize("family", ["test", "sat_relu"])
+def test_known_verdicts(family: str) -> None:
+    asked = 0
+    for row in instances(family):
+        net = pv.load(ROOT / family / row["onnx"])
+        if sum(net.widths) > SMALL and family != "test":
+            continue
+        found = pv.verify(net, ROOT / family / row["vnnlib"], timeout=60, float32=False)
+        assert found.status == row["verdict"], row
+        asked += 1
+    assert asked >= 5
