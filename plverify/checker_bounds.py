@@ -41,6 +41,8 @@ Interval: TypeAlias = tuple[float, float]
 Gradient: TypeAlias = tuple[list[int], int]
 """Integers over a denominator, one per entry of a tensor."""
 ZERO, ONE = Fraction(0), Fraction(1)
+TIE = 1 + 2.0**-10
+"""Of the default slopes. Not 1: networks with small integers have ``hi = -lo``."""
 CHORD_BITS = 52
 """Slopes of chords are rounded down to multiples of ``2**-CHORD_BITS``."""
 
@@ -334,7 +336,7 @@ class Bounds:
     def _line(self, lo: float, hi: float, slope: Fraction, below: bool) -> Fraction | None:
         """The slope of the default line below or above a free unit."""
         if below == (slope < 1):  # the graph is convex and the line below, or neither
-            return ONE if hi > -lo else slope
+            return ONE if hi > TIE * -lo else slope
         if -lo == inf or hi == inf:
             return None
         left, right = Fraction(lo), Fraction(hi)

@@ -9,6 +9,7 @@ namespace plv {
 namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;
+constexpr double kTie = 1 + 0x1p-10;  // as in docs/proof_format.md
 }  // namespace
 
 // Rows that are being pulled back: coefficients of the activations of each layer (empty: none),
@@ -266,7 +267,7 @@ void Crown::pull(int layer, size_t m, int sign, const Fixed& fixed, const LayerB
         const double lo = std::min(l, 0.0), hi = std::max(u, 0.0);
         const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
         const double lift = hi - chord * hi;
-        const double line = (values ? (*values)[layer][at] > 0.0 : hi > -lo) ? 1.0 : s;
+        const double line = (values ? (*values)[layer][at] > 0.0 : hi > kTie * -lo) ? 1.0 : s;
         const bool convex = s < 1.0;
         for (size_t i = 0; i < m; ++i) {
             const double v = g[i * units + at];

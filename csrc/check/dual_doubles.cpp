@@ -321,7 +321,7 @@ void DualDoubles::relax(const Cell& cell, uint32_t k) {
             above_[at] = below_[at] = state == 1 ? 1.0 : s;
             continue;
         }
-        const double line = hi > -lo ? 1.0 : s;
+        const double line = hi > kTie * -lo ? 1.0 : s;
         const double chord =
             std::isfinite(lo) && std::isfinite(hi) ? (hi - s * lo) / (hi - lo) : kNaN;
         // `below_` serves gradients > 0, for which lines below the graph are wanted.

@@ -213,7 +213,7 @@ bool DualExact::unit(int state, bool fixed, const Node& node, uint32_t i, double
     if (v == nullptr) {
         const bool convex = num < Int(1) << shift;
         if ((g.sign() > 0) == convex)
-            h = hi > -lo ? g : low;
+            h = hi > kTie * -lo ? g : low;
         else if (!std::isfinite(lo) || !std::isfinite(hi))
             return false;
         else

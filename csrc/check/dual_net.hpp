@@ -110,6 +110,10 @@ struct Cell {
     bool empty = false;
 };
 
+// Of the default slopes. Not 1: networks with small integers have hi = -lo, where the last digits
+// of a bound would decide.
+inline constexpr double kTie = 1 + 0x1p-10;
+
 // 1 where a unit of two pieces is known active, 0 where inactive, -1 where it is free.
 inline int state_of(int32_t piece, double lo, double hi) {
     if (piece >= 0) return piece;
