@@ -1,4 +1,4 @@
-"""`verify` on competition instances with known verdicts; every unsat is checked before it is said."""
+"""`verify` on competition instances with known verdicts; every unsat is a checked proof."""
 
 from __future__ import annotations
 
