@@ -79,13 +79,17 @@ class Question:
     """A case, ready to be asked again and again."""
 
     def __init__(self, case: Case) -> None:
+        domain = case.make_domain()
         self._net = _core.Net(case.network().canonical)
-        self._domain = case.make_domain().to_bytes()
+        self._domain = domain.to_bytes()
+        self.has_vertices = domain.dim <= _core.max_dimension
+        """Where there are no vertices, the other engine answers; it has no run without bounds."""
 
     def ask(self, want: str = "count", **options: Any) -> Run:
         """One call of the engine."""
         cpu, wall = time.process_time(), time.perf_counter()
-        answer = _core.enumerate(self._net, self._domain, want, **options)
+        engine = _core.enumerate if self.has_vertices else _core.halfspaces
+        answer = engine(self._net, self._domain, want, **options)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         stats = answer["stats"]
         return Run(answer["count"], stats, stats["cpu_seconds"], cpu, wall)
@@ -103,14 +107,16 @@ def measure(case: Case, budget: float, least: int, most: int = 200) -> dict[str,
         time.process_time() - start < budget and len(runs["count"]) < most
     ):
         runs["count"].append(question.ask())
-        runs["unchecked"].append(question.ask(unchecked=True))
+        if question.has_vertices:
+            runs["unchecked"].append(question.ask(unchecked=True))
         runs["list"].append(question.ask("regions"))
         runs["two"].append(question.ask(threads=2))
 
     def best(which: str, clock: str) -> float:
         return min(float(getattr(run, clock)) for run in runs[which])
 
-    pairs = zip(runs["count"], runs["unchecked"], strict=True)
+    unchecked = runs["unchecked"]
+    pairs = zip(runs["count"], unchecked, strict=False)
     counts = {run.regions for which in ("count", "list", "two") for run in runs[which]}
     cpu = best("count", "engine")
     stats = runs["count"][0].stats
@@ -127,12 +133,11 @@ def measure(case: Case, budget: float, least: int, most: int = 200) -> dict[str,
         "regions_per_second": case.regions / cpu,
         "goal_seconds": case.goal,
         "best_public_seconds": case.best,
-        "undecided": sum(stats["undecided"]) / max(1, sum(stats["unit_tests"])),
-        "exact_signs": sum(stats["exact_signs"]),
-        "exact_points": stats["exact_points"],
-        "filter_ratio": cpu / best("unchecked", "engine"),
-        "filter_ratio_median": median(a.engine / b.engine for a, b in pairs),
-        "unchecked_regions": runs["unchecked"][0].regions,
+        "undecided": sum(stats["undecided"]) / max(1, sum(stats["unit_tests"]))
+        if "undecided" in stats
+        else None,
+        "filter_ratio": cpu / best("unchecked", "engine") if unchecked else None,
+        "filter_ratio_median": median(a.engine / b.engine for a, b in pairs) if unchecked else None,
         "list_ratio": best("list", "process") / best("count", "process"),
         "two_threads_speedup": best("count", "wall") / best("two", "wall"),
         "two_threads_cpu_ratio": best("two", "engine") / cpu,
@@ -302,8 +307,8 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{row['regions_per_second'] / 1e6:.2f} M",
         milliseconds(goal) + (f" ({cpu / goal:.2f} x)" if goal else ""),
         milliseconds(best) + (f" ({best / cpu:.1f} x)" if best else ""),
-        f"{row['undecided']:.2g}",
-        f"{row['filter_ratio']:.2f}",
+        "-" if row["undecided"] is None else f"{row['undecided']:.2g}",
+        "-" if row["filter_ratio"] is None else f"{row['filter_ratio']:.2f}",
         f"{row['list_ratio']:.2f}",
         f"{row['two_threads_speedup']:.2f} ({row['two_threads_cpu_ratio']:.2f})",
         "-" if growth is None else f"{growth:.1f} ({peak:.0f})",
