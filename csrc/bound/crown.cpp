@@ -3,73 +3,41 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace plv {
 
 namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;
-constexpr double kTie = 1 + 0x1p-10;  // as in docs/proof_format.md
+constexpr double kTie = 1 + 0x1p-10;   // as in docs/proof_format.md
+constexpr size_t kMostRows = 16;       // that are bounded together, from below and above
 }  // namespace
 
-// Rows that are being pulled back: coefficients of the activations of each layer (empty: none),
-// of the input, and constants.
-struct Crown::Batch {
-    std::vector<std::vector<double>> units;
-    std::vector<double> input, constant;
-    double size = 0.0;  // of all terms of `input` and `constant`
-};
-
-Crown::Crown(const Net& net, int dim, std::vector<const double*> input)
-    : net_(net), dim_(dim), depth_(static_cast<int>(net.layers.size())) {
-    for (int l = 0; l <= depth_; ++l) {
-        const FloatForm& from = net.float_form(l);
-        Form form;
-        form.rows = from.rows;
-        const size_t stride = static_cast<size_t>(padded(from.rows));
-        for (const FloatBlock& b : from.blocks) {
-            Block block{b.source, b.cols,
-                        std::vector<double>(static_cast<size_t>(from.rows) * b.cols)};
-            const auto put = [&](int row, int col, double v) {
-                if (row < from.rows) block.w[static_cast<size_t>(row) * b.cols + col] = v;
-            };
-            for (int c = 0; c < b.cols; ++c) {
-                if (b.dense) {
-                    for (int r = 0; r < from.rows; ++r) put(r, c, b.w[c * stride + r]);
-                } else {
-                    for (size_t g = b.start[c]; g < b.start[c + 1]; ++g)
-                        for (int i = 0; i < kPad; ++i)
-                            put(b.group[g] * kPad + i, c, b.values[g * kPad + i]);
-                }
-            }
-            form.blocks.push_back(std::move(block));
+Crown::Crown(const BoundNet& net) : net_(net), kernels_(bound_kernels()) {
+    const auto depth = static_cast<size_t>(net.depth);
+    for (auto* lines : {&under_, &over_, &under_lift_, &over_lift_}) lines->resize(depth);
+    windows_.resize(depth);
+    live_.resize(depth);
+    live_rows_.resize(depth);
+    g_.resize(depth);
+    h_.resize(depth + 1);
+    touched_.assign(depth, 0);
+    size_t most = static_cast<size_t>(net.dim);
+    for (size_t l = 0; l <= depth; ++l)
+        most = std::max(most, static_cast<size_t>(net.layers[l].rows));
+    for (size_t l = 0; l < depth; ++l) {
+        const auto units = static_cast<size_t>(net.net.layers[l].units);
+        if (net.net.layers[l].is_max()) {
+            windows_[l].resize(units);
+            continue;
         }
-        for (int r = 0; r < from.rows; ++r) {
-            for (int k = 0; k < dim; ++k)
-                form.input.push_back(input[l][static_cast<size_t>(k) * stride + r]);
-            form.bias.push_back(input[l][static_cast<size_t>(dim) * stride + r]);
-            double size = std::fabs(form.bias.back());
-            for (int k = 0; k < dim; ++k)
-                size += std::fabs(input[l][static_cast<size_t>(k) * stride + r]);
-            form.size.push_back(size);
-        }
-        forms_.push_back(std::move(form));
+        for (auto* lines : {&under_, &over_, &under_lift_, &over_lift_})
+            (*lines)[l].assign(units, 0.0);
     }
-}
-
-Crown::Fixed Crown::nothing_fixed() const {
-    Fixed out;
-    for (const Layer& layer : net_.layers) out.emplace_back(static_cast<size_t>(layer.units), -1);
-    return out;
-}
-
-LayerBounds Crown::no_bounds() const {
-    LayerBounds out;
-    for (int l = 0; l < depth_; ++l) {
-        out.lo.emplace_back(static_cast<size_t>(forms_[l].rows), -kInfinity);
-        out.hi.emplace_back(static_cast<size_t>(forms_[l].rows), kInfinity);
-    }
-    return out;
+    all_.resize(most);
+    std::iota(all_.begin(), all_.end(), 0);
+    dependence_.assign(net.rows * static_cast<size_t>(net.dim), 0.0);
 }
 
 int Crown::known(double lo, double hi) {
@@ -77,247 +45,352 @@ int Crown::known(double lo, double hi) {
     return lo > sure ? 1 : hi < -sure ? 0 : -1;
 }
 
-// The range of an activation.
-void Crown::unit_range(int l, int unit, const Fixed& fixed, const LayerBounds& bounds, double& lo,
-                       double& hi) const {
-    const Layer& layer = net_.layers[l];
-    const auto& zl = bounds.lo[l];
-    const auto& zh = bounds.hi[l];
-    if (layer.is_max()) {
-        lo = hi = -kInfinity;
-        for (int s = 0; s < layer.slots; ++s) {
-            const int e = layer.entry(unit, s);
-            if (e < 0) continue;
-            if (fixed[l][unit] == s) {
-                lo = std::max(lo, zl[e]), hi = zh[e];
-                return;
-            }
-            lo = std::max(lo, zl[e]), hi = std::max(hi, zh[e]);
-        }
-        return;
-    }
-    const double s = layer.one_piece[unit] ? 1.0 : layer.slope[unit];
-    const int piece = layer.one_piece[unit] ? 1 : fixed[l][unit];
-    const auto value = [&](double z) { return z > 0.0 || piece == 1 ? z : s * z; };
-    const double a = value(zl[unit]), b = value(zh[unit]);
-    lo = std::min(a, b), hi = std::max(a, b);
-    if (zl[unit] < 0.0 && zh[unit] > 0.0 && piece < 0)
-        lo = std::min(lo, 0.0), hi = std::max(hi, 0.0);
+bool Crown::is_open(const CellView& cell, int layer, int unit) const {
+    const Layer& from = net_.net.layers[layer];
+    if (cell.pieces[net_.unit(layer, unit)] >= 0) return false;
+    if (from.is_max()) return true;
+    const size_t row = net_.row(layer, unit);
+    return !from.one_piece[unit] && known(cell.bounds.lo[row], cell.bounds.hi[row]) < 0;
 }
 
-bool Crown::tighten(const double* lo, const double* hi, const Fixed& fixed,
-                    LayerBounds& bounds) const {
-    std::vector<std::vector<double>> ulo(static_cast<size_t>(depth_)), uhi = ulo;
-    std::vector<double> a;
-    for (int l = 0; l < depth_; ++l) {
-        const Form& form = forms_[l];
-        auto& zl = bounds.lo[l];
-        auto& zh = bounds.hi[l];
-        std::vector<int> open;
-        for (int r = 0; r < form.rows; ++r) {
-            double x = form.bias[r], y = form.bias[r];
-            const auto add = [&](double w, double u, double v) {
-                x += w > 0.0 ? w * u : w * v;
-                y += w > 0.0 ? w * v : w * u;
-            };
-            for (int k = 0; k < dim_; ++k)
-                add(form.input[static_cast<size_t>(r) * dim_ + k], lo[k], hi[k]);
-            for (const Block& block : form.blocks)
-                for (int c = 0; c < block.cols; ++c) {
-                    const double w = block.w[static_cast<size_t>(r) * block.cols + c];
-                    if (w != 0.0) add(w, ulo[block.source][c], uhi[block.source][c]);
-                }
-            zl[r] = std::max(zl[r], x), zh[r] = std::min(zh[r], y);
-            if (l > 0 && (net_.layers[l].is_max() || known(zl[r], zh[r]) < 0)) open.push_back(r);
+double Crown::gap(const CellView& cell, int layer, int unit) const {
+    const size_t row = net_.row(layer, unit);
+    const double lo = cell.bounds.lo[row], hi = cell.bounds.hi[row];
+    if (net_.net.layers[layer].is_max()) return hi - lo;
+    return hi > 0.0 && lo < 0.0 ? -lo * hi / (hi - lo) : 0.0;
+}
+
+// ------------------------------------------------------------------------------- lines
+
+void Crown::set_lines(const CellView& cell, const Values* at) {
+    for (int l = 0; l < net_.depth; ++l) layer_lines(cell, l, at);
+}
+
+void Crown::layer_lines(const CellView& cell, int layer, const Values* at) {
+    const Layer& from = net_.net.layers[layer];
+    const auto l = static_cast<size_t>(layer);
+    live_[l].clear();
+    if (from.is_max()) {
+        window_lines(cell, layer);
+        return;
+    }
+    const double *zlo = &cell.bounds.lo[net_.row(layer, 0)],
+                 *zhi = &cell.bounds.hi[net_.row(layer, 0)];
+    const int8_t* pieces = &cell.pieces[net_.unit(layer, 0)];
+    for (int j = 0; j < from.units; ++j) {
+        double &under = under_[l][j], &over = over_[l][j];
+        double &under_lift = under_lift_[l][j], &over_lift = over_lift_[l][j];
+        under_lift = over_lift = 0.0;
+        const double s = from.one_piece[j] ? 1.0 : from.slope[j];
+        int piece = from.one_piece[j] ? 1 : pieces[j];
+        if (piece < 0) piece = known(zlo[j], zhi[j]);
+        if (piece >= 0) {
+            under = over = piece ? 1.0 : s;
+        } else {
+            // The chord, and the line through zero that is nearer.
+            const double lo = std::min(zlo[j], 0.0), hi = std::max(zhi[j], 0.0);
+            const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
+            const double lift = hi - chord * hi;
+            const double line = (at ? (*at)[l][j] > 0.0 : hi > kTie * -lo) ? 1.0 : s;
+            under = line, over = chord, over_lift = lift;
+            if (s > 1.0) std::swap(under, over), std::swap(under_lift, over_lift);
         }
-        for (int sign : {1, -1}) {
-            if (open.empty()) break;
-            const size_t m = open.size();
-            a.assign(m * static_cast<size_t>(form.rows), 0.0);
-            for (size_t i = 0; i < m; ++i)
-                a[i * static_cast<size_t>(form.rows) + static_cast<size_t>(open[i])] = sign;
-            Batch batch;
-            batch.units.resize(static_cast<size_t>(depth_));
-            batch.input.assign(m * static_cast<size_t>(dim_), 0.0);
-            batch.constant.assign(m, 0.0);
-            push(l, a, m, batch);
-            for (int k = l - 1; k >= 0; --k) pull(k, m, 1, fixed, bounds, batch, nullptr, nullptr);
-            for (size_t i = 0; i < m; ++i) {
-                double v = batch.constant[i];
-                for (int k = 0; k < dim_; ++k) {
-                    const double c = batch.input[i * static_cast<size_t>(dim_) + k];
-                    v += c * (c > 0.0 ? lo[k] : hi[k]);
-                }
-                if (sign > 0)
-                    zl[open[i]] = std::max(zl[open[i]], v);
-                else
-                    zh[open[i]] = std::min(zh[open[i]], -v);
+        if (under != 0.0 || over != 0.0) live_[l].push_back(j);
+    }
+    live_rows_[l] = live_[l];
+}
+
+void Crown::window_lines(const CellView& cell, int layer) {
+    const Layer& from = net_.net.layers[layer];
+    const auto l = static_cast<size_t>(layer);
+    const double *zlo = &cell.bounds.lo[net_.row(layer, 0)],
+                 *zhi = &cell.bounds.hi[net_.row(layer, 0)];
+    live_rows_[l].clear();
+    for (int j = 0; j < from.units; ++j) {
+        Window& window = windows_[l][j];
+        const int piece = cell.pieces[net_.unit(layer, j)];
+        window = {-1, true, -kInfinity};
+        if (piece >= 0) {
+            window.row = from.entry(j, piece);
+        } else {
+            for (int s = 0; s < from.slots; ++s) {
+                const int e = from.entry(j, s);
+                if (e < 0) continue;
+                if (window.row < 0 || zlo[e] > zlo[window.row]) window.row = e;
+                window.top = std::max(window.top, zhi[e]);
+            }
+            for (int s = 0; s < from.slots; ++s) {
+                const int e = from.entry(j, s);
+                if (e >= 0 && e != window.row && zhi[e] > zlo[window.row]) window.leads = false;
             }
         }
-        const Layer& layer = net_.layers[l];
-        for (int i = 0; !layer.is_max() && i < layer.units; ++i) {
-            if (fixed[l][i] == 1) zl[i] = std::max(zl[i], 0.0);
-            if (fixed[l][i] == 0) zh[i] = std::min(zh[i], 0.0);
+        live_[l].push_back(j);
+        live_rows_[l].push_back(window.row);
+    }
+    std::sort(live_rows_[l].begin(), live_rows_[l].end());
+    live_rows_[l].erase(std::unique(live_rows_[l].begin(), live_rows_[l].end()),
+                        live_rows_[l].end());
+}
+
+// ------------------------------------------------------------------------------- substitution
+
+// Room for so many forms in the pre-activations of a layer.
+void Crown::start(int layer, int forms) {
+    top_ = layer;
+    forms_ = forms;
+    lanes_ = whole_lanes(forms);
+    std::fill(touched_.begin(), touched_.end(), 0);
+    input_.assign(static_cast<size_t>(net_.dim * lanes_), 0.0);
+    constant_.assign(static_cast<size_t>(lanes_), 0.0);
+}
+
+// The coefficients of a layer's activations, zero where nothing was added.
+double* Crown::touch(int layer) {
+    const auto l = static_cast<size_t>(layer);
+    if (!touched_[l]) {
+        touched_[l] = 1;
+        g_[l].resize(static_cast<size_t>(net_.net.layers[l].units * lanes_));
+        for (const int u : live_[l])
+            std::fill_n(&g_[l][static_cast<size_t>(u * lanes_)], lanes_, 0.0);
+    }
+    return g_[l].data();
+}
+
+// Adds weight times a pre-activation to one form.
+void Crown::push_form(int layer, size_t lane, int row, double weight) {
+    const BoundLayer& form = net_.layers[layer];
+    const auto lanes = static_cast<size_t>(lanes_);
+    constant_[lane] += weight * form.bias[row];
+    if (!form.input.empty())
+        form.input.each(row, [&](int k, double w) {
+            input_[static_cast<size_t>(k) * lanes + lane] += weight * w;
+        });
+    for (const BoundLayer::Block& block : form.blocks) {
+        double* to = touch(block.source) + lane;
+        if (block.map.dense) {
+            const double* w = &block.map.w[static_cast<size_t>(row) * block.map.cols];
+            for (const int c : live_[block.source])
+                to[static_cast<size_t>(c) * lanes] += weight * w[c];
+        } else {
+            block.map.each(row, [&](int c, double w) {
+                to[static_cast<size_t>(c) * lanes] += weight * w;
+            });
         }
-        for (int r = 0; r < form.rows; ++r) {
-            const double gap = kSure * std::max({1e-3, std::fabs(zl[r]), std::fabs(zh[r])});
-            if (zl[r] > zh[r] + gap) return false;
-            if (zl[r] > zh[r]) zl[r] = zh[r] = (zl[r] + zh[r]) / 2;
+    }
+}
+
+// Replaces a layer's activations by lines in its pre-activations, and these by what they come from.
+void Crown::descend(int layer) {
+    const auto l = static_cast<size_t>(layer), lanes = static_cast<size_t>(lanes_);
+    if (!touched_[l]) return;
+    const Layer& from = net_.net.layers[l];
+    AlignedVector<double>& h = h_[l];
+    h.resize(static_cast<size_t>(net_.layers[l].rows) * lanes);
+    if (!from.is_max()) {
+        const LineView lines{under_[l].data(), over_[l].data(), under_lift_[l].data(),
+                             over_lift_[l].data()};
+        kernels_.relax(lines, live_[l].data(), static_cast<int>(live_[l].size()), g_[l].data(),
+                       h.data(), constant_.data(), lanes_);
+    } else {
+        for (const int r : live_rows_[l]) std::fill_n(&h[static_cast<size_t>(r) * lanes], lanes, 0.0);
+        for (const int j : live_[l]) {
+            const Window& window = windows_[l][j];
+            const double* g = &g_[l][static_cast<size_t>(j) * lanes];
+            double* to = &h[static_cast<size_t>(window.row) * lanes];
+            for (size_t i = 0; i < lanes; ++i) {
+                if (g[i] > 0.0 || window.leads)
+                    to[i] += g[i];
+                else
+                    constant_[i] += g[i] * window.top;
+            }
         }
-        ulo[l].resize(static_cast<size_t>(layer.units));
-        uhi[l].resize(static_cast<size_t>(layer.units));
-        for (int i = 0; i < layer.units; ++i) unit_range(l, i, fixed, bounds, ulo[l][i], uhi[l][i]);
+    }
+    push(layer);
+}
+
+void Crown::push(int layer) {
+    const auto l = static_cast<size_t>(layer), lanes = static_cast<size_t>(lanes_);
+    const BoundLayer& form = net_.layers[l];
+    const double* h = h_[l].data();
+    const std::vector<int>& rows = live_rows_[l];
+    const int count = static_cast<int>(rows.size());
+    const auto add = [&](const LinearMap& map, const std::vector<int>& outs, int n, double* to) {
+        if (map.dense)
+            kernels_.multiply({map.w.data(), 1, static_cast<size_t>(map.cols)}, outs.data(), n,
+                              rows.data(), count, h, to, lanes_);
+        else
+            kernels_.scatter(map.start.data(), map.col.data(), map.w.data(), rows.data(), count, h,
+                             to, lanes_);
+    };
+    for (const BoundLayer::Block& block : form.blocks) {
+        const std::vector<int>& outs = live_[block.source];
+        add(block.map, outs, static_cast<int>(outs.size()), touch(block.source));
+    }
+    if (!form.input.empty()) add(form.input, all_, net_.dim, input_.data());
+    for (const int r : rows) {
+        const double b = form.bias[r];
+        if (b == 0.0) continue;
+        const double* x = h + static_cast<size_t>(r) * lanes;
+        for (size_t i = 0; i < lanes; ++i) constant_[i] += b * x[i];
+    }
+}
+
+bool Crown::tighten(const CellView& cell) {
+    for (int l = 0; l < net_.depth; ++l) {
+        if (!bound_layer(cell, l)) return false;
+        layer_lines(cell, l, nullptr);
     }
     return true;
 }
 
-// Adds a . pre-activations of a layer, a being m rows, to what they come from.
-void Crown::push(int layer, const std::vector<double>& a, size_t m, Batch& batch) const {
-    const Form& form = forms_[layer];
-    const auto rows = static_cast<size_t>(form.rows), d = static_cast<size_t>(dim_);
-    const auto spread = [&](const std::vector<double>& w, size_t cols, std::vector<double>& to) {
-        for (size_t i = 0; i < m; ++i)
-            for (size_t r = 0; r < rows; ++r) {
-                const double v = a[i * rows + r];
-                if (v == 0.0) continue;
-                const double* from = w.data() + r * cols;
-                double* out = to.data() + i * cols;
-                for (size_t c = 0; c < cols; ++c) out[c] += v * from[c];
-            }
-    };
-    for (const Block& block : form.blocks) {
-        auto& to = batch.units[block.source];
-        const auto cols = static_cast<size_t>(block.cols);
-        if (to.empty()) to.assign(m * cols, 0.0);
-        spread(block.w, cols, to);
+bool Crown::bound_layer(const CellView& cell, int layer) {
+    const Layer& from = net_.net.layers[layer];
+    double *zlo = &cell.bounds.lo[net_.row(layer, 0)], *zhi = &cell.bounds.hi[net_.row(layer, 0)];
+    open_.clear();
+    if (!from.is_max()) {
+        for (int j = 0; j < from.units; ++j)
+            if (!from.one_piece[j] && known(zlo[j], zhi[j]) < 0) open_.push_back(j);
+    } else {
+        // Slots of windows that are not fixed.
+        for (int j = 0; j < from.units; ++j)
+            for (int s = 0; s < from.slots && cell.pieces[net_.unit(layer, j)] < 0; ++s)
+                if (from.entry(j, s) >= 0) open_.push_back(from.entry(j, s));
+        std::sort(open_.begin(), open_.end());
+        open_.erase(std::unique(open_.begin(), open_.end()), open_.end());
     }
-    spread(form.input, d, batch.input);
-    for (size_t i = 0; i < m; ++i)
-        for (size_t r = 0; r < rows; ++r) {
-            const double v = a[i * rows + r];
-            if (v == 0.0) continue;
-            batch.constant[i] += v * form.bias[r];
-            batch.size += std::fabs(v) * form.size[r];
+    const auto dim = static_cast<size_t>(net_.dim);
+    for (size_t at = 0; at < open_.size(); at += kMostRows) {
+        const size_t n = std::min(kMostRows, open_.size() - at);
+        start(layer, static_cast<int>(2 * n));
+        for (size_t i = 0; i < n; ++i) {
+            push_form(layer, 2 * i, open_[at + i], 1.0);
+            push_form(layer, 2 * i + 1, open_[at + i], -1.0);
         }
+        for (int k = layer - 1; k >= 0; --k) descend(k);
+        const auto lanes = static_cast<size_t>(lanes_);
+        kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
+        for (size_t i = 0; i < n; ++i) {
+            const auto row = static_cast<size_t>(open_[at + i]);
+            double &lo = zlo[row], &hi = zhi[row];
+            lo = std::max(lo, constant_[2 * i]);
+            hi = std::min(hi, -constant_[2 * i + 1]);
+            const double gap = kSure * std::max({1e-3, std::fabs(lo), std::fabs(hi)});
+            if (lo > hi + gap) return false;
+            if (lo > hi) lo = hi = (lo + hi) / 2;
+            double* depends = &dependence_[net_.row(layer, static_cast<int>(row)) * dim];
+            for (size_t k = 0; k < dim; ++k)
+                depends[k] = (std::fabs(input_[k * lanes + 2 * i]) +
+                              std::fabs(input_[k * lanes + 2 * i + 1])) *
+                             (cell.hi[k] - cell.lo[k]);
+        }
+    }
+    return true;
 }
 
-// Replaces a layer's activations by linear functions of its pre-activations that are below
-// (sign 1) where the coefficient is positive and above where it is negative.
-void Crown::pull(int layer, size_t m, int sign, const Fixed& fixed, const LayerBounds& bounds,
-                 Batch& batch, std::vector<LinearBound::Multiplier>* multipliers,
-                 const Values* values) const {
-    if (batch.units[layer].empty()) return;
-    const std::vector<double> g = std::move(batch.units[layer]);
-    batch.units[layer].clear();
-    const Layer& from = net_.layers[layer];
-    const auto units = static_cast<size_t>(from.units);
-    const auto rows = static_cast<size_t>(forms_[layer].rows);
-    std::vector<double> a(m * rows, 0.0);
-    for (int j = 0; j < from.units; ++j) {
-        const auto at = static_cast<size_t>(j);
-        if (from.is_max()) {
-            int best = -1, leader = -1;
-            double top = -kInfinity;
-            for (int s = 0; s < from.slots; ++s) {
-                const int e = from.entry(j, s);
-                if (e < 0) continue;
-                if (fixed[layer][at] == s) leader = s;
-                if (best < 0 || bounds.lo[layer][e] > bounds.lo[layer][from.entry(j, best)])
-                    best = s;
-                top = std::max(top, bounds.hi[layer][e]);
-            }
-            if (leader < 0) {
-                bool leads = true;
-                for (int s = 0; s < from.slots; ++s) {
-                    const int e = from.entry(j, s);
-                    if (e >= 0 && s != best &&
-                        bounds.hi[layer][e] > bounds.lo[layer][from.entry(j, best)])
-                        leads = false;
-                }
-                // A free window is listed with its multiplier even where one slot leads.
-                for (size_t i = 0; i < m; ++i) {
-                    const double v = g[i * units + at];
-                    if (v == 0.0) continue;
-                    if (sign * v > 0.0 || leads) {
-                        const int e = from.entry(j, best);
-                        a[i * rows + static_cast<size_t>(e)] += v;
-                        if (multipliers) multipliers->push_back({layer, j, best, v, v, true});
-                    } else {
-                        batch.constant[i] += v * top;
-                        batch.size += std::fabs(v * top);
-                    }
-                }
+void Crown::below(int layer, const std::vector<LinearForm>& forms, const CellView& cell,
+                  std::vector<LinearBound>& out) {
+    start(layer, static_cast<int>(forms.size()));
+    const auto dim = static_cast<size_t>(net_.dim), lanes = static_cast<size_t>(lanes_);
+    start_constant_.assign(forms.size(), 0.0);
+    start_slope_.assign(forms.size(), 0.0);
+    h_[layer].assign(static_cast<size_t>(net_.layers[layer].rows) * lanes, 0.0);
+    for (size_t i = 0; i < forms.size(); ++i) {
+        for (const auto& [row, weight] : forms[i].terms) {
+            push_form(layer, i, row, weight);
+            h_[layer][static_cast<size_t>(row) * lanes + i] += weight;
+        }
+        constant_[i] += forms[i].constant;
+        start_constant_[i] = std::fabs(forms[i].constant);
+        for (size_t k = 0; forms[i].slope && k < dim; ++k) {
+            input_[k * lanes + i] += forms[i].slope[k];
+            start_slope_[i] += std::fabs(forms[i].slope[k]);
+        }
+    }
+    for (int k = layer - 1; k >= 0; --k) descend(k);
+    out.resize(forms.size());
+    for (size_t i = 0; i < forms.size(); ++i) {
+        out[i].constant = constant_[i];
+        out[i].slope.resize(dim);
+        for (size_t k = 0; k < dim; ++k) out[i].slope[k] = input_[k * lanes + i];
+    }
+    kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
+    for (size_t i = 0; i < forms.size(); ++i) out[i].least = constant_[i];
+}
+
+double Crown::size(size_t i) const {
+    const auto lanes = static_cast<size_t>(lanes_);
+    double sum = start_constant_[i] + start_slope_[i];
+    for (int l = top_; l >= 0; --l) {
+        const BoundLayer& form = net_.layers[l];
+        if (l == top_) {
+            for (int r = 0; r < form.rows; ++r)
+                sum += std::fabs(h_[l][static_cast<size_t>(r) * lanes + i]) * form.size[r];
+            continue;
+        }
+        if (!touched_[l]) continue;
+        for (const int r : live_rows_[l])
+            sum += std::fabs(h_[l][static_cast<size_t>(r) * lanes + i]) * form.size[r];
+        for (const int u : live_[l]) {
+            const double g = g_[l][static_cast<size_t>(u) * lanes + i];
+            if (!net_.net.layers[l].is_max())
+                sum += std::fabs(g * (g > 0.0 ? under_lift_[l][u] : over_lift_[l][u]));
+            else if (g < 0.0 && !windows_[l][u].leads)
+                sum += std::fabs(g * windows_[l][u].top);
+        }
+    }
+    return sum;
+}
+
+void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>& out) const {
+    const auto lanes = static_cast<size_t>(lanes_);
+    out.clear();
+    for (int l = std::min(top_, net_.depth) - 1; l >= 0; --l) {
+        if (!touched_[l]) continue;
+        const Layer& from = net_.net.layers[l];
+        for (const int u : live_[l]) {
+            if (!is_open(cell, l, u)) continue;
+            const double g = g_[l][static_cast<size_t>(u) * lanes + i];
+            if (g == 0.0) continue;
+            if (!from.is_max()) {
+                const bool chord = (g > 0.0) == (from.slope[u] > 1.0);
+                out.push_back({l, u, 0, h_[l][static_cast<size_t>(u) * lanes + i], g, chord});
                 continue;
             }
-            const auto e = static_cast<size_t>(from.entry(j, leader));
-            for (size_t i = 0; i < m; ++i) a[i * rows + e] += g[i * units + at];
-            continue;
-        }
-        const double l = bounds.lo[layer][at], u = bounds.hi[layer][at];
-        const double s = from.one_piece[at] ? 1.0 : from.slope[at];
-        int piece = from.one_piece[at] ? 1 : fixed[layer][at];
-        if (piece < 0) piece = known(l, u);
-        if (piece >= 0) {
-            const double slope = piece ? 1.0 : s;
-            if (slope != 0.0)
-                for (size_t i = 0; i < m; ++i) a[i * rows + at] = slope * g[i * units + at];
-            continue;
-        }
-        // The chord, and the line through zero that is nearer.
-        const double lo = std::min(l, 0.0), hi = std::max(u, 0.0);
-        const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
-        const double lift = hi - chord * hi;
-        const double line = (values ? (*values)[layer][at] > 0.0 : hi > kTie * -lo) ? 1.0 : s;
-        const bool convex = s < 1.0;
-        for (size_t i = 0; i < m; ++i) {
-            const double v = g[i * units + at];
-            if (v == 0.0) continue;
-            const bool through_zero = (sign * v > 0.0) == convex;
-            a[i * rows + at] = v * (through_zero ? line : chord);
-            if (!through_zero) batch.constant[i] += v * lift, batch.size += std::fabs(v * lift);
-            if (multipliers)
-                multipliers->push_back({layer, j, 0, a[i * rows + at], v, !through_zero});
+            // A free window is listed with its multiplier even where one slot leads.
+            const Window& window = windows_[l][u];
+            if (g < 0.0 && !window.leads) {
+                out.push_back({l, u, -1, 0.0, g, true});
+                continue;
+            }
+            int slot = 0;
+            while (from.entry(u, slot) != window.row) ++slot;
+            out.push_back({l, u, slot, g, g, true});
         }
     }
-    push(layer, a, m, batch);
 }
 
-void Crown::below(int layer, const std::vector<double>& coefficients, const double* slope,
-                  double constant, const double* lo, const double* hi, const Fixed& fixed,
-                  const LayerBounds& bounds, LinearBound& out, const Values* at) const {
-    Batch batch;
-    batch.units.resize(static_cast<size_t>(depth_));
-    batch.input.assign(slope, slope + dim_);
-    batch.constant.assign(1, constant);
-    out.multipliers.clear();
-    push(layer, coefficients, 1, batch);
-    for (int k = layer - 1; k >= 0; --k) pull(k, 1, 1, fixed, bounds, batch, &out.multipliers, at);
-    out.size = batch.size + std::fabs(constant);
-    for (int k = 0; k < dim_; ++k) out.size += std::fabs(slope[k]);
-    out.slope = std::move(batch.input);
-    out.constant = batch.constant[0];
-    out.least = out.constant;
-    for (int k = 0; k < dim_; ++k) out.least += out.slope[k] * (out.slope[k] > 0.0 ? lo[k] : hi[k]);
-}
+// ------------------------------------------------------------------------------- points
 
-Crown::Values Crown::values(const double* s) const {
+Crown::Values Crown::values(const double* s) {
     Values out;
     std::vector<std::vector<double>> units;
     for (int l = 0;; ++l) {
-        const Form& form = forms_[l];
+        const BoundLayer& form = net_.layers[l];
         std::vector<double> z(form.bias);
-        for (int r = 0; r < form.rows; ++r) {
-            for (int k = 0; k < dim_; ++k)
-                z[r] += form.input[static_cast<size_t>(r) * dim_ + k] * s[k];
-            for (const Block& block : form.blocks)
-                for (int c = 0; c < block.cols; ++c)
-                    z[r] +=
-                        block.w[static_cast<size_t>(r) * block.cols + c] * units[block.source][c];
-        }
+        const auto add = [&](const LinearMap& map, const double* x) {
+            for (int r = 0; r < form.rows; ++r) {
+                double sum = 0.0;
+                map.each(r, [&](int c, double w) { sum += w * x[c]; });
+                z[r] += sum;
+            }
+        };
+        if (!form.input.empty()) add(form.input, s);
+        for (const BoundLayer::Block& block : form.blocks)
+            add(block.map, units[block.source].data());
         out.push_back(std::move(z));
-        if (l == depth_) return out;
+        if (l == net_.depth) return out;
         const std::vector<double>& at = out.back();
-        const Layer& layer = net_.layers[l];
+        const Layer& layer = net_.net.layers[l];
         std::vector<double> a(static_cast<size_t>(layer.units), -kInfinity);
         for (int i = 0; i < layer.units; ++i) {
             if (layer.is_max()) {
@@ -329,15 +402,6 @@ Crown::Values Crown::values(const double* s) const {
         }
         units.push_back(std::move(a));
     }
-}
-
-double Crown::gap(int layer, int unit, double z, const LayerBounds& bounds) const {
-    const double lo = std::min(bounds.lo[layer][unit], 0.0),
-                 hi = std::max(bounds.hi[layer][unit], 0.0);
-    if (!(hi > lo)) return 0.0;
-    const double s = net_.layers[layer].slope[unit], chord = (hi - s * lo) / (hi - lo);
-    z = std::clamp(z, lo, hi);
-    return std::fabs(chord * (z - hi) + hi - (z > 0.0 ? z : s * z));
 }
 
 }  // namespace plv

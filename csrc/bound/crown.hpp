@@ -1,88 +1,119 @@
 // Linear relaxation of a network over a box (CROWN: Zhang et al., NeurIPS 2018) in doubles: bounds
 // of pre-activations and of linear functions of the outputs. Nothing here is proven; the search
 // writes down multipliers that a checker evaluates exactly.
+//
+// A Crown is the workspace of one thread. It holds the lines that bound every unit on the cell at
+// hand and, after a substitution, the coefficients that every unit got.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "net/net.hpp"
+#include "base/aligned.hpp"
+#include "bound/kernels.hpp"
+#include "bound/layers.hpp"
 
 namespace plv {
 
-// Lower and upper values of every pre-activation, layer after layer.
-struct LayerBounds {
-    std::vector<std::vector<double>> lo, hi;
+// Lower and upper values of every pre-activation of the hidden layers, layer after layer.
+struct RowBounds {
+    std::vector<double> lo, hi;
 };
 
-// A linear function over the input box that bounds a function of the network from below, and the
-// multipliers that make it so: of the units that are neither fixed nor known.
+// A box, the pieces of units that are fixed on it (-1 for the others), and what is known of their
+// pre-activations.
+struct CellView {
+    const double *lo, *hi;
+    const int8_t* pieces;
+    RowBounds& bounds;
+};
+
+// terms . pre-activations of a layer + slope . s + constant; no slope stands for zeros.
+struct LinearForm {
+    std::vector<std::pair<int, double>> terms;
+    const double* slope = nullptr;
+    double constant = 0.0;
+};
+
+// A linear function over the box that bounds such a form from below.
 struct LinearBound {
-    std::vector<double> slope;  // one per input coordinate
+    std::vector<double> slope;
     double constant = 0.0;
     double least = 0.0;  // its minimum over the box
-    double size = 0.0;   // of the terms that were added up: what rounding is relative to
-    struct Multiplier {
-        int layer, unit, slot;  // slot 0 for a unit of two pieces
-        double h, g;            // of the pre-activation, and of the activation
-        bool chord;             // the bound is the chord, which only a split improves
-    };
-    std::vector<Multiplier> multipliers;
+};
+
+// What a substitution gave a unit that is neither fixed nor known: the multipliers of its
+// pre-activation (of a window's slot) and of its activation.
+struct Multiplier {
+    int layer, unit, slot;  // slot 0 for a unit of two pieces
+    double h, g;
+    bool chord;  // the bound is the chord, which only a split improves
 };
 
 class Crown {
 public:
-    // What the input and the bias contribute to each layer (the outputs last), by columns: dim + 1
-    // of them, each padded(rows) long.
-    Crown(const Net& net, int dim, std::vector<const double*> input);
+    explicit Crown(const BoundNet& net);
 
-    // Pieces of units that are fixed on the way to a node: -1 for the others, layer after layer.
-    using Fixed = std::vector<std::vector<int8_t>>;
-    Fixed nothing_fixed() const;
-    LayerBounds no_bounds() const;
-
-    // Bounds over a box, intersected with those given. False if they contradict each other.
-    bool tighten(const double* lo, const double* hi, const Fixed& fixed, LayerBounds& bounds) const;
-
-    // coefficients . pre-activations of a layer (the layer count: of the outputs) + slope . s +
-    // constant from below. Of the lines through zero that bound a unit the one is taken that is
-    // nearer at the pre-activations `at`, where given: so the bound is as good as it can be there.
+    // Bounds of the pre-activations that are open, and the lines of all units. False if bounds
+    // contradict each other.
+    bool tighten(const CellView& cell);
+    // The lines alone. Of those through zero that bound a unit the one is taken that is better at
+    // the pre-activations `at`, where given.
     using Values = std::vector<std::vector<double>>;
-    void below(int layer, const std::vector<double>& coefficients, const double* slope,
-               double constant, const double* lo, const double* hi, const Fixed& fixed,
-               const LayerBounds& bounds, LinearBound& out, const Values* at = nullptr) const;
+    void set_lines(const CellView& cell, const Values* at = nullptr);
+
+    // Bounds of forms in the pre-activations of a layer (the layer count: of the outputs), with
+    // the lines at hand.
+    void below(int layer, const std::vector<LinearForm>& forms, const CellView& cell,
+               std::vector<LinearBound>& out);
+    // Of the last below(), for its i-th form: the multipliers of open units, and the sum of all
+    // terms' magnitudes, which rounding is relative to.
+    void multipliers(size_t i, const CellView& cell, std::vector<Multiplier>& out) const;
+    double size(size_t i) const;
 
     // The pre-activations of every layer at a point, the outputs last.
-    Values values(const double* s) const;
-    // How far the relaxation of a unit of two pieces is from the unit, at most, at value z.
-    double gap(int layer, int unit, double z, const LayerBounds& bounds) const;
+    Values values(const double* s);
 
     // Whether a unit of two pieces is surely on one side: 1, 0, or -1 for not surely. Values near
     // zero are not.
     static int known(double lo, double hi);
+    bool is_open(const CellView& cell, int layer, int unit) const;
+    // The linear bounds that tighten() found last for a pre-activation that was open: how much
+    // they vary along each input coordinate, in sum.
+    const double* dependence(size_t row) const { return &dependence_[row * net_.dim]; }
+    // How far the lines of an open unit are apart at most.
+    double gap(const CellView& cell, int layer, int unit) const;
 
 private:
-    struct Block {
-        int source, cols;
-        std::vector<double> w;  // by rows
-    };
-    struct Form {
-        int rows = 0;
-        std::vector<Block> blocks;
-        std::vector<double> input;       // rows x dim
-        std::vector<double> bias, size;  // size: of a row's terms over the inputs
-    };
-    struct Batch;
-    void push(int layer, const std::vector<double>& a, size_t m, Batch& batch) const;
-    void pull(int layer, size_t m, int sign, const Fixed& fixed, const LayerBounds& bounds,
-              Batch& batch, std::vector<LinearBound::Multiplier>* multipliers,
-              const Values* at) const;
-    void unit_range(int l, int unit, const Fixed& fixed, const LayerBounds& bounds, double& lo,
-                    double& hi) const;
+    void layer_lines(const CellView& cell, int layer, const Values* at);
+    void window_lines(const CellView& cell, int layer);
+    bool bound_layer(const CellView& cell, int layer);
+    void start(int layer, int lanes);
+    void push_form(int layer, size_t lane, int row, double weight);
+    void descend(int layer);
+    void push(int layer);
+    double* touch(int layer);
 
-    const Net& net_;
-    const int dim_, depth_;
-    std::vector<Form> forms_;
+    struct Window {
+        int row = -1;  // takes the gradient where it is positive
+        bool leads = false;
+        double top = 0.0;  // bounds the window from above where none leads
+    };
+
+    const BoundNet& net_;
+    const BoundKernels& kernels_;
+    // Per unit of slopes: lines below and above.
+    std::vector<AlignedVector<double>> under_, over_, under_lift_, over_lift_;
+    std::vector<std::vector<Window>> windows_;
+    std::vector<std::vector<int>> live_;  // units that pass a gradient on
+    std::vector<std::vector<int>> live_rows_;
+    int lanes_ = 0, forms_ = 0, top_ = 0;
+    std::vector<AlignedVector<double>> g_, h_;  // of activations and of pre-activations
+    std::vector<uint8_t> touched_;
+    AlignedVector<double> input_, constant_;
+    std::vector<double> start_constant_, start_slope_;
+    std::vector<int> open_, inputs_, all_;
+    std::vector<double> dependence_;
 };
 
 }  // namespace plv
