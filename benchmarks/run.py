@@ -85,7 +85,7 @@ class Question:
         self.has_vertices = domain.dim <= _core.max_dimension
         """Where there are no vertices, the other engine answers."""
         self.is_plane = domain.dim <= 2
-        """The engine runs without bounds in the plane only: beyond it, each wrong sign makes work."""
+        """Without bounds only in the plane: beyond it each wrong sign makes work."""
 
     def ask(self, want: str = "count", **options: Any) -> Run:
         """One call of the engine."""

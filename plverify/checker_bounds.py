@@ -197,7 +197,10 @@ class Bounds:
     # --------------------------------------------------------------------------- back substitution
 
     def substitute(self, cell: Cell) -> Cell:
-        """The cell with bounds by backward substitution, one node of units after the other."""
+        """The cell with bounds by backward substitution, one node of units after the other.
+
+        Only of unit inputs that they may matter for: a unit whose piece is known keeps its bounds.
+        """
         out = replace(cell, lo=list(cell.lo), hi=list(cell.hi))
         for k, numbers in self.of_node.items():
             places = [
@@ -207,6 +210,9 @@ class Bounds:
             ]
             for number in numbers:
                 unit = self.units[number]
+                free = unit.slope is None or self.state(out, number) < 0
+                if unit.pieces == 1 or not (free or cell.pieces[number] >= 0):
+                    continue
                 for i, place in enumerate(unit.at, unit.first):
                     source, j = places[place]
                     ends = []

@@ -241,9 +241,8 @@ class _Walk:
         require(rule in (0, 1), "unknown rule for bounds")
         if self.bounds.is_empty(self.cell):
             return
-        self.cell = self.bounds.propagate(self.cell)
-        if rule == 1 and not self.cell.empty:
-            self.cell = self.bounds.substitute(self.cell)
+        better = self.bounds.substitute if rule else self.bounds.propagate
+        self.cell = better(self.cell)
 
 
 PYTHON = DualTools(walk, evaluate)

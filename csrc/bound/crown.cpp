@@ -10,8 +10,8 @@ namespace plv {
 namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;
-constexpr double kTie = 1 + 0x1p-10;   // as in docs/proof_format.md
-constexpr size_t kMostRows = 16;       // that are bounded together, from below and above
+constexpr double kTie = 1 + 0x1p-10;  // as in docs/proof_format.md
+constexpr size_t kMostRows = 16;      // that are bounded together, from below and above
 }  // namespace
 
 Crown::Crown(const BoundNet& net) : net_(net), kernels_(bound_kernels()) {
@@ -172,9 +172,8 @@ void Crown::push_form(int layer, size_t lane, int row, double weight) {
             for (const int c : live_[block.source])
                 to[static_cast<size_t>(c) * lanes] += weight * w[c];
         } else {
-            block.map.each(row, [&](int c, double w) {
-                to[static_cast<size_t>(c) * lanes] += weight * w;
-            });
+            block.map.each(
+                row, [&](int c, double w) { to[static_cast<size_t>(c) * lanes] += weight * w; });
         }
     }
 }
@@ -192,7 +191,8 @@ void Crown::descend(int layer) {
         kernels_.relax(lines, live_[l].data(), static_cast<int>(live_[l].size()), g_[l].data(),
                        h.data(), constant_.data(), lanes_);
     } else {
-        for (const int r : live_rows_[l]) std::fill_n(&h[static_cast<size_t>(r) * lanes], lanes, 0.0);
+        for (const int r : live_rows_[l])
+            std::fill_n(&h[static_cast<size_t>(r) * lanes], lanes, 0.0);
         for (const int j : live_[l]) {
             const Window& window = windows_[l][j];
             const double* g = &g_[l][static_cast<size_t>(j) * lanes];

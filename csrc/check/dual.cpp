@@ -188,7 +188,7 @@ void DualChecker::bounds() {
     const uint64_t rule = body_.var();
     require(rule <= 1, "unknown rule for bounds");
     if (is_empty()) return;
-    if (!doubles_.propagate(cell_) || (rule == 1 && !doubles_.substitute(cell_))) {
+    if (!(rule == 1 ? doubles_.substitute(cell_) : doubles_.propagate(cell_))) {
         cell_.empty = true;
         return;
     }
@@ -196,6 +196,7 @@ void DualChecker::bounds() {
         const double lo = doubles_.lower()[i], hi = doubles_.upper()[i];
         if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
     }
+    if (branches_.empty()) doubles_.settle(cell_);
     hold(0);
 }
 

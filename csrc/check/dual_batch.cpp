@@ -6,6 +6,15 @@
 
 #include "check/dual_doubles.hpp"
 
+// The hot loops in versions for wider vectors, chosen when the library is loaded. They round alike:
+// nothing is fused.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define PLV_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define PLV_CLONES
+#endif
+
 namespace plv::check {
 
 namespace {
@@ -16,18 +25,28 @@ constexpr size_t kLanes = DualDoubles::kLanes;
 }  // namespace
 
 bool DualDoubles::substitute(const Cell& cell) {
+    lo_ = cell.lo;
+    hi_ = cell.hi;
     lanes_.resize(net_.entries() * kLanes);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
-        if (net_.net.nodes[k].is_linear()) continue;
+        const Node& node = net_.net.nodes[k];
+        if (node.is_linear()) continue;
         batch_.clear();
-        for (uint32_t s = 0; s < extra.slot_entry.size(); ++s) {
-            const uint32_t e = extra.slot_entry[s];
-            const uint32_t tensor = net_.tensor_of(e);
-            // There the intervals say the same.
-            if (tensor == 0 || net_.nodes[tensor - 1].reads_input_only) continue;
+        const auto want = [&](uint32_t s) {
+            const uint32_t e = extra.slot_entry[s], tensor = net_.tensor_of(e);
             batch_.push_back({extra.first_input + s, e, tensor, 1});
             batch_.push_back({extra.first_input + s, e, tensor, -1});
+        };
+        for (uint32_t i = 0; i < node.size; ++i) {
+            if (net_.own_piece[extra.first_unit + i] >= 0) continue;
+            if (node.kind == Kind::max) {
+                for (uint32_t s = extra.slot_start[i]; s < extra.slot_start[i + 1]; ++s) want(s);
+                continue;
+            }
+            // A unit whose piece is known keeps its bounds.
+            const uint32_t at = extra.first_input + i;
+            if (cell.pieces[extra.first_unit + i] >= 0 || (lo_[at] < 0 && hi_[at] > 0)) want(i);
         }
         for (size_t at = 0; at < batch_.size(); at += kLanes) {
             tick_();
@@ -46,7 +65,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     Lanes sum{};
     for (size_t l = 0; l < n; ++l) {
         lanes_[wanted[l].entry * kLanes + l] = wanted[l].sign;
-        sum.error[l] = local_.a[wanted[l].entry];
+        sum.error[l] = whole_.a[wanted[l].entry];
     }
     for (uint32_t k = nodes; k-- > 0;) {
         const Kind kind = net_.net.nodes[k].kind;
@@ -59,7 +78,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     }
     double inputs[kLanes] = {};
     for (uint32_t i = 0; i < net_.net.input_size; ++i) {
-        const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = local_.a[i];
+        const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = whole_.a[i];
         const double* c = &lanes_[i * kLanes];
         for (size_t l = 0; l < kLanes; ++l) {
             inputs[l] += c[l] * (c[l] > 0 ? lo : hi);
@@ -68,7 +87,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     }
     for (size_t l = 0; l < n; ++l) {
         const Wanted& w = wanted[l];
-        const double error = sum.error[l] * unit_ + local_.tiny;
+        const double error = sum.error[l] * unit_ + whole_.tiny;
         const double value = sum.lower[l] + inputs[l] - error;
         const double bound = std::isfinite(value) ? std::nextafter(value, -kInf)
                                                   : bound_exactly(cell, w.nodes, w.entry, w.sign);
@@ -90,11 +109,11 @@ double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t ent
     return round_down(exact_.value().num, exact_.value().den);
 }
 
-void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
+PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     const double* g = &lanes_[extra.base * kLanes];
-    const double* r = &local_.r[extra.base];
+    const double* r = &whole_.r[extra.base];
     double constant[kLanes] = {};
     active_.clear();
     panel_.resize(size_t{node.size} * kLanes);
@@ -126,6 +145,7 @@ void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     }
     const size_t count = active_.size();
     for (uint32_t j = 0; j < node.width; ++j) {
+        if (zero_[extra.source + j] != 0) continue;
         const double* w = &extra.turned[size_t{j} * node.rows];
         const double* y = panel_.data();
         double total[kLanes] = {};
@@ -138,7 +158,7 @@ void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     }
 }
 
-void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
+PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     double term[kLanes] = {};
@@ -146,10 +166,10 @@ void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
         const double* g = &lanes_[(extra.base + i) * kLanes];
         const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
         double* to = &lanes_[e * kLanes];
-        const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
+        const double s = extra.slope[i], out = whole_.a[extra.base + i], in = whole_.a[e];
         const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
-        if (above == 0 && below == 0 && out == 0) continue;  // a = 0 and h = 0
-        if (std::isnan(above + below)) {                     // no line on one side of the graph
+        if (zero_[extra.base + i] != 0) continue;  // a = 0 and h = 0
+        if (std::isnan(above + below)) {           // no line on one side of the graph
             for (size_t l = 0; l < kLanes; ++l) {
                 if (g[l] == 0) continue;
                 const double h = g[l] * (g[l] > 0 ? below : above);
@@ -181,12 +201,12 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
         const uint32_t e = extra.slot_entry[extra.slot_start[w] + slot.best];
         double* to = &lanes_[e * kLanes];
         for (size_t l = 0; l < kLanes; ++l) {
-            sum.error[l] += std::abs(g[l]) * local_.a[extra.base + w];
+            sum.error[l] += std::abs(g[l]) * whole_.a[extra.base + w];
             if (g[l] == 0) continue;
             if (g[l] < 0 && !slot.wins) {
                 term[l] += g[l] * slot.top;
             } else {
-                sum.error[l] += std::abs(g[l]) * local_.a[e];
+                sum.error[l] += std::abs(g[l]) * whole_.a[e];
                 to[l] += g[l];
             }
         }

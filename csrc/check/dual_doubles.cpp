@@ -83,13 +83,14 @@ double times(double c, double end) { return c == 0 ? 0 : c * end; }
 
 DualDoubles::DualDoubles(const DualNet& net, std::function<void()> tick)
     : net_(net), tick_(std::move(tick)), exact_(net, tick_), unit_(net.terms * kHalfUlp) {
-    for (Magnitudes* m : {&whole_, &local_}) {
+    for (Magnitudes* m : {&whole_, &scratch_}) {
         m->a.assign(net.entries(), kInf);
         m->r.assign(net.entries(), kInf);
     }
     for (auto* v : {&lo_, &hi_, &above_, &below_, &left_, &right_, &v_, &h_})
         v->assign(net.inputs, 0);
     for (auto* v : {&entry_lo_, &entry_hi_, &g_}) v->assign(net.entries(), 0);
+    zero_.assign(net.entries(), 0);
 }
 
 // ---------------------------------------------------------------------------------- intervals
@@ -102,10 +103,14 @@ void DualDoubles::enter(const DualBox& box) {
     pass(cell, whole_);
 }
 
+void DualDoubles::settle(const Cell& root) {
+    if (propagate(root)) std::swap(whole_, scratch_);
+}
+
 bool DualDoubles::propagate(const Cell& cell) {
     lo_ = cell.lo;
     hi_ = cell.hi;
-    return pass(cell, local_);
+    return pass(cell, scratch_);
 }
 
 bool DualDoubles::pass(const Cell& cell, Magnitudes& out) {
@@ -317,8 +322,10 @@ void DualDoubles::relax(const Cell& cell, uint32_t k) {
         const double lo = lo_[at], hi = hi_[at], s = extra.slope[i];
         const int state = state_of(cell.pieces[extra.first_unit + i], lo, hi);
         left_[at] = right_[at] = 0;
+        zero_[extra.base + i] = 0;
         if (state >= 0) {
             above_[at] = below_[at] = state == 1 ? 1.0 : s;
+            zero_[extra.base + i] = state == 0 && node.slope_num.at(i).is_zero();
             continue;
         }
         const double line = hi > kTie * -lo ? 1.0 : s;

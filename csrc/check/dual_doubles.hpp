@@ -42,10 +42,12 @@ public:
 
     // Finds the magnitudes for all cells of a box.
     void enter(const DualBox& box);
+    // Finds better ones for all cells within one in which nothing was split yet.
+    void settle(const Cell& root);
 
     // Better bounds of a cell, into lower() and upper(). False if they contradict each other.
     bool propagate(const Cell& cell);
-    bool substitute(const Cell& cell);  // after propagate
+    bool substitute(const Cell& cell);
     const std::vector<double>& lower() const { return lo_; }
     const std::vector<double>& upper() const { return hi_; }
 
@@ -104,13 +106,14 @@ private:
     std::function<void()> tick_;
     DualExact exact_;
     double unit_ = 0;  // u times DualNet::terms
-    Magnitudes whole_, local_;
+    Magnitudes whole_, scratch_;
     std::vector<double> lo_, hi_;              // of unit inputs
     std::vector<double> entry_lo_, entry_hi_;  // of entries
     std::vector<double> g_;                    // gradients of entries
     // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
     std::vector<double> above_, below_, left_, right_;
     std::vector<double> v_, h_;  // of unit inputs
+    std::vector<uint8_t> zero_;  // entries that are known to be 0 on the cell, by relax()
     std::vector<uint32_t> active_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
     std::vector<Wanted> batch_;

@@ -1,0 +1,47 @@
+// Products of a matrix with several vectors at a time, compiled once per instruction set and chosen
+// at run time. The vectors lie side by side: entry i of vector l at x[i * lanes + l], with a
+// multiple of kLane lanes, so that a weight is loaded once for all of them. What they compute is
+// never believed; only rounding may differ between machines.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace plv {
+
+inline constexpr int kLane = 8;
+inline int whole_lanes(int n) { return (n + kLane - 1) / kLane * kLane; }
+
+// A dense matrix: entry (o, i) at w[o * out_step + i * in_step].
+struct MatrixView {
+    const double* w;
+    size_t out_step, in_step;
+};
+
+// The lines below and above units: slope and value at 0.
+struct LineView {
+    const double *under, *over, *under_lift, *over_lift;
+};
+
+struct BoundKernels {
+    // to[o] += sum over i of matrix(o, i) from[i], for listed o and i.
+    void (*multiply)(const MatrixView& matrix, const int* outs, int n_outs, const int* ins,
+                     int n_ins, const double* from, double* to, int lanes);
+    // A matrix by compressed rows. `gather`: to[r] += row r of it . from, for listed r; `scatter`:
+    // to += from[r] times row r, for listed r.
+    void (*gather)(const size_t* start, const int32_t* col, const double* w, const int* rows,
+                   int n_rows, const double* from, double* to, int lanes);
+    void (*scatter)(const size_t* start, const int32_t* col, const double* w, const int* rows,
+                    int n_rows, const double* from, double* to, int lanes);
+    // Lines through units, from coefficients of activations to those of pre-activations, for listed
+    // entries: h = x under where x > 0, else x over; constant[l] += x lift of that line.
+    void (*relax)(const LineView& lines, const int* units, int n_units, const double* x, double* h,
+                  double* constant, int lanes);
+    // constant[l] += sum over i of x[i][l] times lo[i] where x > 0, else hi[i].
+    void (*least)(const double* x, const double* lo, const double* hi, int n, double* constant,
+                  int lanes);
+};
+
+const BoundKernels& bound_kernels();
+
+}  // namespace plv

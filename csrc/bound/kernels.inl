@@ -1,0 +1,106 @@
+// Body of the kernels, included once per instruction set by kernels.cpp, inside a namespace.
+
+typedef double Vec __attribute__((vector_size(kLane * sizeof(double)), aligned(sizeof(double))));
+
+static inline Vec load(const double* p) { return *reinterpret_cast<const Vec*>(p); }
+static inline void store(double* p, const Vec& v) { *reinterpret_cast<Vec*>(p) = v; }
+
+// kTile outputs by kWide vectors are kept in registers.
+template <int kTile, int kWide>
+static inline __attribute__((always_inline)) void tile(const MatrixView& m, const int* outs,
+                                                       const int* ins, int n_ins,
+                                                       const double* from, double* to, int lanes) {
+    const double* w[kTile];
+    Vec sum[kTile][kWide];
+    for (int t = 0; t < kTile; ++t) {
+        w[t] = m.w + static_cast<size_t>(outs[t]) * m.out_step;
+        for (int v = 0; v < kWide; ++v)
+            sum[t][v] = load(to + static_cast<size_t>(outs[t]) * lanes + v * kLane);
+    }
+    for (int k = 0; k < n_ins; ++k) {
+        const size_t i = static_cast<size_t>(ins[k]), at = i * m.in_step;
+        Vec x[kWide];
+        for (int v = 0; v < kWide; ++v) x[v] = load(from + i * lanes + v * kLane);
+        for (int t = 0; t < kTile; ++t)
+            for (int v = 0; v < kWide; ++v) sum[t][v] += w[t][at] * x[v];
+    }
+    for (int t = 0; t < kTile; ++t)
+        for (int v = 0; v < kWide; ++v)
+            store(to + static_cast<size_t>(outs[t]) * lanes + v * kLane, sum[t][v]);
+}
+
+template <int kTile, int kWide>
+static void multiply_wide(const MatrixView& m, const int* outs, int n_outs, const int* ins,
+                          int n_ins, const double* from, double* to, int lanes) {
+    int o = 0;
+    for (; o + kTile <= n_outs; o += kTile)
+        tile<kTile, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
+    for (; o < n_outs; ++o) tile<1, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
+}
+
+static void multiply(const MatrixView& m, const int* outs, int n_outs, const int* ins, int n_ins,
+                     const double* from, double* to, int lanes) {
+    int l = 0;
+    for (; l + 4 * kLane <= lanes; l += 4 * kLane)
+        multiply_wide<4, 4>(m, outs, n_outs, ins, n_ins, from + l, to + l, lanes);
+    for (; l + 2 * kLane <= lanes; l += 2 * kLane)
+        multiply_wide<8, 2>(m, outs, n_outs, ins, n_ins, from + l, to + l, lanes);
+    for (; l < lanes; l += kLane)
+        multiply_wide<12, 1>(m, outs, n_outs, ins, n_ins, from + l, to + l, lanes);
+}
+
+static void gather(const size_t* start, const int32_t* col, const double* w, const int* rows,
+                   int n_rows, const double* from, double* to, int lanes) {
+    for (int k = 0; k < n_rows; ++k) {
+        const auto r = static_cast<size_t>(rows[k]);
+        for (int l = 0; l < lanes; l += kLane) {
+            Vec sum = load(to + r * lanes + l);
+            for (size_t e = start[r]; e < start[r + 1]; ++e)
+                sum += w[e] * load(from + static_cast<size_t>(col[e]) * lanes + l);
+            store(to + r * lanes + l, sum);
+        }
+    }
+}
+
+static void scatter(const size_t* start, const int32_t* col, const double* w, const int* rows,
+                    int n_rows, const double* from, double* to, int lanes) {
+    for (int k = 0; k < n_rows; ++k) {
+        const auto r = static_cast<size_t>(rows[k]);
+        for (int l = 0; l < lanes; l += kLane) {
+            const Vec x = load(from + r * lanes + l);
+            for (size_t e = start[r]; e < start[r + 1]; ++e) {
+                double* at = to + static_cast<size_t>(col[e]) * lanes + l;
+                store(at, load(at) + w[e] * x);
+            }
+        }
+    }
+}
+
+static void relax(const LineView& lines, const int* units, int n_units, const double* x, double* h,
+                  double* constant, int lanes) {
+    for (int l = 0; l < lanes; l += kLane) {
+        Vec sum = load(constant + l);
+        for (int k = 0; k < n_units; ++k) {
+            const auto u = static_cast<size_t>(units[k]);
+            const Vec c = load(x + u * lanes + l), none = c - c;
+            const Vec above = c > 0.0 ? c : none, below = c > 0.0 ? none : c;
+            store(h + u * lanes + l, above * lines.under[u] + below * lines.over[u]);
+            sum += above * lines.under_lift[u] + below * lines.over_lift[u];
+        }
+        store(constant + l, sum);
+    }
+}
+
+static void least(const double* x, const double* lo, const double* hi, int n, double* constant,
+                  int lanes) {
+    for (int l = 0; l < lanes; l += kLane) {
+        Vec sum = load(constant + l);
+        for (int i = 0; i < n; ++i) {
+            const Vec c = load(x + static_cast<size_t>(i) * lanes + l);
+            sum += c > 0.0 ? c * lo[i] : c * hi[i];
+        }
+        store(constant + l, sum);
+    }
+}
+
+static const BoundKernels kTable = {multiply, gather, scatter, relax, least};

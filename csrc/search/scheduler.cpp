@@ -1,0 +1,179 @@
+#include "search/scheduler.hpp"
+
+#include <utility>
+
+#include "base/timer.hpp"
+
+namespace plv {
+
+namespace {
+
+bool same_box(const SpecCase& a, const SpecCase& b) {
+    const auto same = [](const auto& x, const auto& y) {
+        if (x.size() != y.size()) return false;
+        for (size_t i = 0; i < x.size(); ++i)
+            if (x[i].has_value() != y[i].has_value() ||
+                (x[i] && !(x[i]->num == y[i]->num && x[i]->den == y[i]->den)))
+                return false;
+        return true;
+    };
+    return same(a.lo, b.lo) && same(a.hi, b.hi);
+}
+
+}  // namespace
+
+Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, int threads, StopToken& stop,
+                     std::atomic<int64_t>* progress)
+    : net_(std::move(net)),
+      spec_(spec),
+      threads_(threads),
+      stop_(stop),
+      progress_(progress),
+      cases_(spec.cases.size()) {}
+
+// The problem of a case; null where the search cannot take it. Cases often share a box.
+std::shared_ptr<const CaseProblem> Scheduler::open_case(size_t number) {
+    const SpecCase& spec = spec_.cases[number];
+    if (number == 0 || !box_ || !same_box(spec, spec_.cases[number - 1]))
+        box_ = LocalBox::make(*net_, spec);
+    return box_ ? std::make_shared<const CaseProblem>(net_, spec, box_) : nullptr;
+}
+
+// The next task of a thread that has none; false where nothing is left.
+bool Scheduler::next(Task& task) {
+    std::unique_lock lock(mutex_);
+    while (!done_) {
+        if (!offered_.empty()) {
+            task = std::move(offered_.front());
+            offered_.pop_front();
+            hungry_ = idle_ > static_cast<int>(offered_.size());
+            return true;
+        }
+        if (opened_ < cases_.size()) {
+            task = {opened_, open_case(opened_), {}};
+            ++opened_;
+            if (task.problem) return true;
+            continue;
+        }
+        if (++idle_ == threads_) {
+            done_ = true;
+            changed_.notify_all();
+            return false;
+        }
+        hungry_ = true;
+        changed_.wait(lock);
+        --idle_;
+    }
+    return false;
+}
+
+void Scheduler::offer(Task&& task) {
+    const std::lock_guard lock(mutex_);
+    offered_.push_back(std::move(task));
+    hungry_ = idle_ > static_cast<int>(offered_.size());
+    changed_.notify_one();
+}
+
+void Scheduler::abandon() noexcept {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+    changed_.notify_all();
+}
+
+// Puts the text of a node where it belongs; a part whose children are there is one text.
+void Scheduler::finish(size_t number, std::shared_ptr<ProofPart> part, int place,
+                       std::string text) {
+    const std::lock_guard lock(proof_mutex_);
+    while (part) {
+        part->children[static_cast<size_t>(place)] = std::move(text);
+        if (--part->missing > 0) return;
+        text = std::move(part->head);
+        size_t size = text.size();
+        for (const std::string& child : part->children) size += child.size();
+        text.reserve(size);
+        for (const std::string& child : part->children) text += child;
+        place = part->place;
+        part = std::move(part->parent);
+    }
+    cases_[number].proof = std::move(text);
+    cases_[number].refuted = true;
+}
+
+void Scheduler::work() {
+    VerifyResult counts;
+    const Timer timer;
+    Task task;
+    try {
+        while (next(task)) {
+            const size_t number = task.number;
+            CaseSearch search(*task.problem, stop_, counts);
+            std::deque<Node> stack;
+            stack.push_back(task.node.lo.empty() && !task.node.part ? search.root()
+                                                                    : std::move(task.node));
+            std::vector<Node> children;
+            while (!stack.empty() && !done_) {
+                if (hungry_ && stack.size() > 1) {
+                    offer({number, task.problem, std::move(stack.front())});
+                    stack.pop_front();
+                }
+                Node node = std::move(stack.back());
+                stack.pop_back();
+                std::shared_ptr<ProofPart> part = node.part;
+                const int place = node.place;
+                std::string text;
+                children.clear();
+                const CaseSearch::Answer answer = search.visit(std::move(node), text, children);
+                if (progress_) progress_->fetch_add(1, std::memory_order_relaxed);
+                if (answer == CaseSearch::Answer::violated) {
+                    const std::lock_guard lock(mutex_);
+                    if (result_.disjunct < 0) {
+                        result_.status = VerifyResult::Status::sat;
+                        result_.disjunct = static_cast<int>(number);
+                        result_.witness = std::move(search.witness().x);
+                        result_.den = std::move(search.witness().den);
+                    }
+                    done_ = true;
+                    changed_.notify_all();
+                } else if (answer == CaseSearch::Answer::refuted) {
+                    finish(number, std::move(part), place, std::move(text));
+                } else if (answer == CaseSearch::Answer::split) {
+                    const auto own = std::make_shared<ProofPart>();
+                    own->parent = std::move(part);
+                    own->place = place;
+                    own->head = std::move(text);
+                    own->missing = static_cast<int>(children.size());
+                    own->children.resize(children.size());
+                    for (size_t i = 0; i < children.size(); ++i) {
+                        children[i].part = own;
+                        children[i].place = static_cast<int>(children.size() - 1 - i);
+                        stack.push_back(std::move(children[i]));
+                    }
+                } else {
+                    break;  // the case stays open
+                }
+            }
+        }
+    } catch (const Stopped&) {
+        abandon();
+    }
+    const std::lock_guard lock(mutex_);
+    result_.nodes += counts.nodes;
+    result_.leaves += counts.leaves;
+    result_.programs += counts.programs;
+    result_.exact_programs += counts.exact_programs;
+    result_.cpu_seconds += timer.thread_cpu();
+}
+
+VerifyResult Scheduler::result() {
+    if (result_.disjunct >= 0 || stop_.stopped()) return std::move(result_);
+    for (const Case& one : cases_)
+        if (!one.refuted) return std::move(result_);
+    result_.status = VerifyResult::Status::unsat;
+    for (Case& one : cases_) {
+        result_.proof += one.proof;
+        one.proof = {};
+    }
+    return std::move(result_);
+}
+
+}  // namespace plv
