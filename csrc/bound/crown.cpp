@@ -62,11 +62,11 @@ double Crown::gap(const CellView& cell, int layer, int unit) const {
 
 // ------------------------------------------------------------------------------- lines
 
-void Crown::set_lines(const CellView& cell, const Values* at) {
+void Crown::set_lines(const CellView& cell, const Points* at) {
     for (int l = 0; l < net_.depth; ++l) layer_lines(cell, l, at);
 }
 
-void Crown::layer_lines(const CellView& cell, int layer, const Values* at) {
+void Crown::layer_lines(const CellView& cell, int layer, const Points* at) {
     const Layer& from = net_.net.layers[layer];
     const auto l = static_cast<size_t>(layer);
     live_[l].clear();
@@ -91,7 +91,7 @@ void Crown::layer_lines(const CellView& cell, int layer, const Values* at) {
             const double lo = std::min(zlo[j], 0.0), hi = std::max(zhi[j], 0.0);
             const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
             const double lift = hi - chord * hi;
-            const double line = (at ? (*at)[l][j] > 0.0 : hi > kTie * -lo) ? 1.0 : s;
+            const double line = (at ? at->value(layer, j, 0) > 0.0 : hi > kTie * -lo) ? 1.0 : s;
             under = line, over = chord, over_lift = lift;
             if (s > 1.0) std::swap(under, over), std::swap(under_lift, over_lift);
         }
@@ -366,41 +366,6 @@ void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>&
             while (from.entry(u, slot) != window.row) ++slot;
             out.push_back({l, u, slot, g, g, true});
         }
-    }
-}
-
-// ------------------------------------------------------------------------------- points
-
-Crown::Values Crown::values(const double* s) {
-    Values out;
-    std::vector<std::vector<double>> units;
-    for (int l = 0;; ++l) {
-        const BoundLayer& form = net_.layers[l];
-        std::vector<double> z(form.bias);
-        const auto add = [&](const LinearMap& map, const double* x) {
-            for (int r = 0; r < form.rows; ++r) {
-                double sum = 0.0;
-                map.each(r, [&](int c, double w) { sum += w * x[c]; });
-                z[r] += sum;
-            }
-        };
-        if (!form.input.empty()) add(form.input, s);
-        for (const BoundLayer::Block& block : form.blocks)
-            add(block.map, units[block.source].data());
-        out.push_back(std::move(z));
-        if (l == net_.depth) return out;
-        const std::vector<double>& at = out.back();
-        const Layer& layer = net_.net.layers[l];
-        std::vector<double> a(static_cast<size_t>(layer.units), -kInfinity);
-        for (int i = 0; i < layer.units; ++i) {
-            if (layer.is_max()) {
-                for (int k = 0; k < layer.slots; ++k)
-                    if (layer.entry(i, k) >= 0) a[i] = std::max(a[i], at[layer.entry(i, k)]);
-            } else {
-                a[i] = at[i] > 0.0 || layer.one_piece[i] ? at[i] : layer.slope[i] * at[i];
-            }
-        }
-        units.push_back(std::move(a));
     }
 }
 

@@ -12,6 +12,7 @@
 #include "base/aligned.hpp"
 #include "bound/kernels.hpp"
 #include "bound/layers.hpp"
+#include "bound/points.hpp"
 
 namespace plv {
 
@@ -58,9 +59,8 @@ public:
     // contradict each other.
     bool tighten(const CellView& cell);
     // The lines alone. Of those through zero that bound a unit the one is taken that is better at
-    // the pre-activations `at`, where given.
-    using Values = std::vector<std::vector<double>>;
-    void set_lines(const CellView& cell, const Values* at = nullptr);
+    // the first of the points `at`, where given.
+    void set_lines(const CellView& cell, const Points* at = nullptr);
 
     // Bounds of forms in the pre-activations of a layer (the layer count: of the outputs), with
     // the lines at hand.
@@ -70,9 +70,6 @@ public:
     // terms' magnitudes, which rounding is relative to.
     void multipliers(size_t i, const CellView& cell, std::vector<Multiplier>& out) const;
     double size(size_t i) const;
-
-    // The pre-activations of every layer at a point, the outputs last.
-    Values values(const double* s);
 
     // Whether a unit of two pieces is surely on one side: 1, 0, or -1 for not surely. Values near
     // zero are not.
@@ -85,7 +82,7 @@ public:
     double gap(const CellView& cell, int layer, int unit) const;
 
 private:
-    void layer_lines(const CellView& cell, int layer, const Values* at);
+    void layer_lines(const CellView& cell, int layer, const Points* at);
     void window_lines(const CellView& cell, int layer);
     bool bound_layer(const CellView& cell, int layer);
     void start(int layer, int lanes);

@@ -12,6 +12,7 @@ constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is f
 constexpr int kFewOpen = 10;         // with so few open units they are split, not the box
 constexpr int kManyInputs = 12;      // and so they are with more inputs than this
 constexpr int kMostHalvings = 60;
+constexpr int kAttackEvery = 8;
 
 // a < b
 bool less(const Rational& a, const Rational& b) { return a.num * b.den < b.num * a.den; }
@@ -26,7 +27,10 @@ CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult
       counts_(counts),
       dim_(problem.dim()),
       depth_(problem.depth()),
-      crown_(*box_.net) {
+      crown_(*box_.net),
+      at_(*box_.net),
+      attack_(problem, stop) {
+    at_.resize(1);
     for (size_t g = 0; g < problem_.goals().size(); ++g) {
         const Goal& goal = problem_.goals()[g];
         forms_.push_back({goal.outputs, goal.slope.data(), goal.constant});
@@ -51,6 +55,8 @@ Node CaseSearch::root() const {
 CaseSearch::Answer CaseSearch::visit(Node&& node, std::string& text, std::vector<Node>& children) {
     if (stop_.poll()) throw Stopped{};
     ++counts_.nodes;
+    if (!node.part && (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
+        return Answer::violated;
     // The first bounds also say how large values are at all.
     put_bounds(text, 1);
     if (!crown_.tighten(node.cell())) {
@@ -91,6 +97,7 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     for (size_t g = 0; g < below_.size(); ++g) crown_.multipliers(g, cell, used_[g]);
     std::fill(gain_.begin(), gain_.end(), 0.0);
     if (!used_.empty()) {
+        node.score = below_[best].least;
         for (const Multiplier& m : used_[best]) {
             if (net_.layers[m.layer].is_max()) continue;
             const double* depends = crown_.dependence(box_.net->row(m.layer, m.unit));
@@ -102,10 +109,13 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
         }
         for (int k = 0; k < dim_; ++k)
             point_[k] = below_[best].slope[k] > 0.0 ? cell.lo[k] : cell.hi[k];
-        if (try_point(point_.data())) return false;
+        if (++attacks_ % kAttackEvery == 0)
+            witness_ = attack_.nearby(cell.lo, cell.hi, point_.data());
+        else if (!try_point(point_.data())) {
+            for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;
+            try_point(point_.data());
+        }
     }
-    for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;
-    try_point(point_.data());
     return false;
 }
 
@@ -176,8 +186,10 @@ CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
     for (const auto& used : used_)
         for (const Multiplier& m : used)
             if (m.chord || !point) weight[box_.net->unit(m.layer, m.unit)] += std::fabs(m.g);
-    Crown::Values values;
-    if (point) values = crown_.values(point);
+    if (point) {
+        at_.set(0, point);
+        at_.evaluate();
+    }
     Pick pick;
     double best = -1.0;
     for (int l = 0; l < depth_; ++l)
@@ -192,7 +204,7 @@ CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
                 if (point) {
                     const size_t row = box_.net->row(l, i);
                     const double lo = cell.bounds.lo[row], hi = cell.bounds.hi[row];
-                    const double z = std::clamp(values[l][i], lo, hi);
+                    const double z = std::clamp(at_.value(l, i, 0), lo, hi);
                     here = most * (z > 0.0 ? (hi - z) / hi : (z - lo) / -lo);
                 }
                 score = score * here + 1e-9 * most;
@@ -203,8 +215,10 @@ CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
 }
 
 bool CaseSearch::try_point(const double* s) {
-    const std::vector<double> outputs = crown_.values(s).back();
-    if (!problem_.holds_nearly(s, outputs.data())) return false;
+    at_.set(0, s);
+    at_.evaluate();
+    const auto step = static_cast<size_t>(at_.lanes());
+    if (!problem_.holds_nearly(at_.coordinates(0), at_.outputs(0), step)) return false;
     witness_ = problem_.violation_near(s);
     return witness_.has_value();
 }

@@ -9,6 +9,7 @@
 #include "base/stop.hpp"
 #include "bound/crown.hpp"
 #include "lp/simplex.hpp"
+#include "search/attack.hpp"
 #include "search/leaf.hpp"
 #include "search/node.hpp"
 #include "search/problem.hpp"
@@ -64,6 +65,9 @@ private:
     VerifyResult& counts_;
     const int dim_, depth_;
     Crown crown_;
+    Points at_;  // one point
+    Attack attack_;
+    int attacks_ = 0;
     std::optional<Witness> witness_;
 
     std::vector<LinearForm> forms_;

@@ -1,9 +1,11 @@
 // Nodes of the split tree that wait to be visited, and the proof as it comes together.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bound/crown.hpp"
@@ -32,10 +34,39 @@ struct Node {
     RowBounds bounds;
     int halvings = 0;
     bool units = false;  // from here on units are split
+    double score = 0.0;  // the parent's bound: how far from a violation it is at least
     std::shared_ptr<ProofPart> part;
     int place = 0;
 
     CellView cell() { return {lo.data(), hi.data(), pieces.data(), bounds}; }
+};
+
+// The nodes of one thread: those with the least bounds first, where a violation is most likely;
+// depth first while they are many.
+class NodeQueue {
+public:
+    bool empty() const { return size() == 0; }
+    size_t size() const { return heap_.size() + stack_.size(); }
+    void push(Node&& node) {
+        if (heap_.size() >= kMostWaiting || node.lo.size() > kManyInputs) {
+            stack_.push_back(std::move(node));
+            return;
+        }
+        heap_.push_back(std::move(node));
+        std::push_heap(heap_.begin(), heap_.end(), after);
+    }
+    Node pop() {
+        std::vector<Node>& from = stack_.empty() ? heap_ : stack_;
+        if (stack_.empty()) std::pop_heap(heap_.begin(), heap_.end(), after);
+        Node node = std::move(from.back());
+        from.pop_back();
+        return node;
+    }
+
+private:
+    static constexpr size_t kMostWaiting = 2000, kManyInputs = 100;
+    static bool after(const Node& a, const Node& b) { return a.score > b.score; }
+    std::vector<Node> heap_, stack_;
 };
 
 }  // namespace plv

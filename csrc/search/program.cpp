@@ -90,8 +90,9 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
             point_[k] = std::clamp(simplex_.at_vertex(row_.data(), 0.0), cell.lo[k], cell.hi[k]);
         }
         if (lost_ || round == kMostCuts) break;
-        const Crown::Values values = crown_.values(point_.data());
-        crown_.set_lines(cell, &values);
+        at_.set(0, point_.data());
+        at_.evaluate();
+        crown_.set_lines(cell, &at_);
         bool cut = false;
         for (size_t g = 0; g < forms_.size() && !refuted && !lost_; ++g) {
             ProgramRow row;

@@ -1,5 +1,6 @@
 #include "search/scheduler.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/timer.hpp"
@@ -7,6 +8,8 @@
 namespace plv {
 
 namespace {
+
+constexpr size_t kFirstTurn = 64;  // nodes of a case before others have theirs
 
 bool same_box(const SpecCase& a, const SpecCase& b) {
     const auto same = [](const auto& x, const auto& y) {
@@ -37,34 +40,6 @@ std::shared_ptr<const CaseProblem> Scheduler::open_case(size_t number) {
     if (number == 0 || !box_ || !same_box(spec, spec_.cases[number - 1]))
         box_ = LocalBox::make(*net_, spec);
     return box_ ? std::make_shared<const CaseProblem>(net_, spec, box_) : nullptr;
-}
-
-// The next task of a thread that has none; false where nothing is left.
-bool Scheduler::next(Task& task) {
-    std::unique_lock lock(mutex_);
-    while (!done_) {
-        if (!offered_.empty()) {
-            task = std::move(offered_.front());
-            offered_.pop_front();
-            hungry_ = idle_ > static_cast<int>(offered_.size());
-            return true;
-        }
-        if (opened_ < cases_.size()) {
-            task = {opened_, open_case(opened_), {}};
-            ++opened_;
-            if (task.problem) return true;
-            continue;
-        }
-        if (++idle_ == threads_) {
-            done_ = true;
-            changed_.notify_all();
-            return false;
-        }
-        hungry_ = true;
-        changed_.wait(lock);
-        --idle_;
-    }
-    return false;
 }
 
 void Scheduler::offer(Task&& task) {
@@ -99,59 +74,67 @@ void Scheduler::finish(size_t number, std::shared_ptr<ProofPart> part, int place
     cases_[number].refuted = true;
 }
 
+// A case that has not had its turn yet, or else, where `wait`, a node of another thread.
+bool Scheduler::open_next(Task& task, bool wait) {
+    std::unique_lock lock(mutex_);
+    while (!done_) {
+        if (opened_ < cases_.size()) {
+            task = {opened_, open_case(opened_), {}};
+            ++opened_;
+            if (task.problem) return true;
+            continue;
+        }
+        if (!wait) return false;
+        if (!offered_.empty()) {
+            task = std::move(offered_.front());
+            offered_.pop_front();
+            hungry_ = idle_ > static_cast<int>(offered_.size());
+            return true;
+        }
+        if (++idle_ == threads_) {
+            done_ = true;
+            changed_.notify_all();
+            return false;
+        }
+        hungry_ = true;
+        changed_.wait(lock);
+        --idle_;
+    }
+    return false;
+}
+
 void Scheduler::work() {
     VerifyResult counts;
     const Timer timer;
-    Task task;
+    std::deque<Active> active;
+    size_t turn = kFirstTurn, turns = 0;
     try {
-        while (next(task)) {
-            const size_t number = task.number;
-            CaseSearch search(*task.problem, stop_, counts);
-            std::deque<Node> stack;
-            stack.push_back(task.node.lo.empty() && !task.node.part ? search.root()
-                                                                    : std::move(task.node));
-            std::vector<Node> children;
-            while (!stack.empty() && !done_) {
-                if (hungry_ && stack.size() > 1) {
-                    offer({number, task.problem, std::move(stack.front())});
-                    stack.pop_front();
-                }
-                Node node = std::move(stack.back());
-                stack.pop_back();
-                std::shared_ptr<ProofPart> part = node.part;
-                const int place = node.place;
-                std::string text;
-                children.clear();
-                const CaseSearch::Answer answer = search.visit(std::move(node), text, children);
-                if (progress_) progress_->fetch_add(1, std::memory_order_relaxed);
-                if (answer == CaseSearch::Answer::violated) {
-                    const std::lock_guard lock(mutex_);
-                    if (result_.disjunct < 0) {
-                        result_.status = VerifyResult::Status::sat;
-                        result_.disjunct = static_cast<int>(number);
-                        result_.witness = std::move(search.witness().x);
-                        result_.den = std::move(search.witness().den);
-                    }
-                    done_ = true;
-                    changed_.notify_all();
-                } else if (answer == CaseSearch::Answer::refuted) {
-                    finish(number, std::move(part), place, std::move(text));
-                } else if (answer == CaseSearch::Answer::split) {
-                    const auto own = std::make_shared<ProofPart>();
-                    own->parent = std::move(part);
-                    own->place = place;
-                    own->head = std::move(text);
-                    own->missing = static_cast<int>(children.size());
-                    own->children.resize(children.size());
-                    for (size_t i = 0; i < children.size(); ++i) {
-                        children[i].part = own;
-                        children[i].place = static_cast<int>(children.size() - 1 - i);
-                        stack.push_back(std::move(children[i]));
-                    }
-                } else {
-                    break;  // the case stays open
-                }
+        while (!done_) {
+            // Every case is begun before one is pursued: a violation may be easy to find in a
+            // later one.
+            Task task;
+            if (open_next(task, active.empty())) {
+                Active& one = active.emplace_front();
+                one.number = task.number;
+                one.search = std::make_unique<CaseSearch>(*task.problem, stop_, counts);
+                one.problem = std::move(task.problem);
+                const bool is_root = task.node.lo.empty() && !task.node.part;
+                one.queue.push(is_root ? one.search->root() : std::move(task.node));
+            } else if (active.empty()) {
+                break;
+            } else if (++turns > active.size()) {
+                turn *= 2;
+                turns = 1;
             }
+            Active one = std::move(active.front());
+            active.pop_front();
+            bool open = true;
+            for (size_t i = 0; i < turn && open && !one.queue.empty() && !done_; ++i) {
+                if (hungry_ && one.queue.size() > 1)
+                    offer({one.number, one.problem, one.queue.pop()});
+                open = step(one);
+            }
+            if (open && !one.queue.empty()) active.push_back(std::move(one));
         }
     } catch (const Stopped&) {
         abandon();
@@ -162,6 +145,54 @@ void Scheduler::work() {
     result_.programs += counts.programs;
     result_.exact_programs += counts.exact_programs;
     result_.cpu_seconds += timer.thread_cpu();
+}
+
+// Visits a node of a case; false where the case is given up.
+bool Scheduler::step(Active& one) {
+    Node node = one.queue.pop();
+    std::shared_ptr<ProofPart> part = node.part;
+    const int place = node.place;
+    std::string text;
+    std::vector<Node> children;
+    const CaseSearch::Answer answer = one.search->visit(std::move(node), text, children);
+    if (progress_) progress_->fetch_add(1, std::memory_order_relaxed);
+    switch (answer) {
+        case CaseSearch::Answer::violated:
+            end_with(one.number, one.search->witness());
+            break;
+        case CaseSearch::Answer::refuted:
+            finish(one.number, std::move(part), place, std::move(text));
+            break;
+        case CaseSearch::Answer::split: {
+            const auto own = std::make_shared<ProofPart>();
+            own->parent = std::move(part);
+            own->place = place;
+            own->head = std::move(text);
+            own->missing = static_cast<int>(children.size());
+            own->children.resize(children.size());
+            for (size_t i = 0; i < children.size(); ++i) {
+                children[i].part = own;
+                children[i].place = static_cast<int>(children.size() - 1 - i);
+                one.queue.push(std::move(children[i]));
+            }
+            break;
+        }
+        case CaseSearch::Answer::unknown:
+            return false;
+    }
+    return true;
+}
+
+void Scheduler::end_with(size_t number, Witness& witness) {
+    const std::lock_guard lock(mutex_);
+    if (result_.disjunct < 0) {
+        result_.status = VerifyResult::Status::sat;
+        result_.disjunct = static_cast<int>(number);
+        result_.witness = std::move(witness.x);
+        result_.den = std::move(witness.den);
+    }
+    done_ = true;
+    changed_.notify_all();
 }
 
 VerifyResult Scheduler::result() {

@@ -1,7 +1,7 @@
 // Shares the nodes of all cases among threads and puts the proof together.
 //
-// A thread walks its own nodes depth first. Where another one has nothing to do, it hands over its
-// oldest node, which is likely the largest. Verdicts do not depend on who visits what; which
+// Cases have their turns, so that a violation that is easy to find is found. Where a thread has
+// nothing to do, another one hands over a node. Verdicts do not depend on who visits what; which
 // violation is found first may.
 #pragma once
 
@@ -39,7 +39,17 @@ private:
         bool refuted = false;
     };
 
-    bool next(Task& task);
+    // A case and its nodes that one thread has.
+    struct Active {
+        size_t number = 0;
+        std::shared_ptr<const CaseProblem> problem;
+        std::unique_ptr<CaseSearch> search;
+        NodeQueue queue;
+    };
+
+    bool open_next(Task& task, bool wait);
+    bool step(Active& one);
+    void end_with(size_t number, Witness& witness);
     std::shared_ptr<const CaseProblem> open_case(size_t number);
     void finish(size_t number, std::shared_ptr<ProofPart> part, int place, std::string text);
     void offer(Task&& task);
