@@ -16,7 +16,6 @@ from plverify.cli.common import (
     check_output,
     check_run,
     cores,
-    plural,
     print_json,
     print_rows,
     progress_line,
@@ -26,6 +25,7 @@ from plverify.cli.common import (
     units_text,
 )
 from plverify.errors import InputError
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify.domain import Domain
@@ -126,7 +126,8 @@ def regions(
         workers = threads or cores()
         run_along(model, along, workers, timeout, plot, json=json, others=others)
     if plot is not None:
-        from plverify.report.plots import COLORS, check_target
+        from plverify.report.drawing import check_target
+        from plverify.report.plots import COLORS
 
         check_target(plot)
         if color not in COLORS:
