@@ -48,8 +48,8 @@ def regions(
         str | None,
         typer.Option(
             "--slice",
-            help="Study x = origin + basis t: an npz file with arrays origin (n,) and basis (n, 2) "
-            "or (n, 1), also called c and P; optional lo, hi of t.",
+            help="Study x = origin + basis t: an npz file with arrays origin (n,) and basis "
+            "(n, k), also called c and P; optional lo, hi of t.",
             metavar="FILE.npz",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def regions(
         ),
     ] = None,
     space: Annotated[
-        bool, typer.Option("--space", help="Study the whole line or plane instead of a box.")
+        bool, typer.Option("--space", help="Study all of space instead of a box.")
     ] = False,
     polygon: Annotated[
         str | None,
