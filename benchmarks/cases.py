@@ -1,11 +1,11 @@
 """The benchmark cases: networks, domains, region counts that are known, and the goals.
 
-Every network but one is made here, from a seed, by the bits of PyTorch's default initialisation:
+Networks are made here, from a seed, by the bits of PyTorch's default initialisation:
 ``torch.manual_seed(seed)`` followed by ``nn.Linear`` layers in order. That needs no PyTorch: its
 CPU generator is the Mersenne Twister, a float32 uniform number takes 24 bits of one output, and the
 scaling to ``[-bound, bound]`` is one fused multiply-add (compared with the files of PyTorch itself:
-all weights equal). So the counts are those that other tools reported for these networks. The MNIST
-slice is read from a file, because its plane comes from normal numbers, and left out without it.
+all weights equal). So the counts are those that other tools reported for these networks. The slices
+of MNIST and LeNet are read from files and left out without them.
 
 Where a count comes from is written beside it:
 

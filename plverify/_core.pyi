@@ -250,7 +250,7 @@ def enumerate(net: Net, domain: bytes, want: str = 'count', threads: typing.Supp
     """
 def exact_maximum(domain: bytes, objective: bytes) -> typing.Any:
     """
-    The largest value of an affine function on a polytope and a point that attains it; None where there is none.
+    A point, numerators and denominator, where an affine function is largest on a polytope; None where there is none.
     """
 def facets(domain: bytes) -> typing.Any:
     """

@@ -17,6 +17,7 @@ Floats stay in numpy arrays and become integers without a Python loop, so that t
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -43,7 +44,7 @@ Bound: TypeAlias = Fraction | float
 """An exact bound; a float only where it is infinite."""
 
 
-class Domain:
+class Domain(ABC):
     """What every domain has; use `Box`, `Polytope`, `Slice` or `Space`.
 
     Equality and hash compare the kind and the bytes: boxes with the same bounds are equal however
@@ -58,10 +59,11 @@ class Domain:
         """Number of network inputs."""
         return self.dim
 
+    @abstractmethod
     def constraint_bytes(self) -> bytes:
         """``u32`` count and ``INTS`` of the constraint rows ``(a, c)``, ``a . t + c >= 0``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def contains(self, x: Any) -> bool:
         """Whether the point (network inputs, exact numbers) lies in the closed domain, exactly.
 
@@ -70,11 +72,10 @@ class Domain:
         InputError
             On a wrong length, NaN or infinity.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> str:
         """A short text for people."""
-        raise NotImplementedError
 
     def slice_map(self) -> tuple[int, list[list[int]]] | None:
         """``(scale, rows)`` with ``x_i = rows[i] . (t, 1) / scale``; None where ``x = t``."""
@@ -287,8 +288,7 @@ class Polytope(Domain):
         return all(sum(a * v for a, v in zip(r, point, strict=True)) >= 0 for r in self.rows)
 
     def constraint_bytes(self) -> bytes:
-        flat = [v for row in self.rows for v in row]
-        return struct.pack("<I", len(self.rows)) + pack_ints(flat)
+        return _rows_bytes(self.rows)
 
     def describe(self) -> str:
         count = len(self.rows)
@@ -414,6 +414,15 @@ class Slice(Domain):
 
 
 # ------------------------------------------------------------------- helpers
+
+
+def polytope_bytes(rows: Sequence[Sequence[int]], dim: int) -> bytes:
+    """The bytes of the polytope with these constraint rows, taken as they are."""
+    return MAGIC + struct.pack("<IIB", dim, dim, False) + _rows_bytes(rows)
+
+
+def _rows_bytes(rows: Sequence[Sequence[int]]) -> bytes:
+    return struct.pack("<I", len(rows)) + pack_ints([v for row in rows for v in row])
 
 
 def _dimension(n: Any) -> int:

@@ -9,6 +9,7 @@ package.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,8 +60,30 @@ def scaling_of(
     return den << shift, parts
 
 
+class OneSource:
+    """A node that reads one tensor."""
+
+    source: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensor read."""
+        return (self.source,)
+
+
+class JoinedSources:
+    """A node that reads several tensors, joined end to end."""
+
+    parts: tuple[int, ...]
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors read, in this order."""
+        return self.parts
+
+
 @dataclass(frozen=True)
-class Affine:
+class Affine(OneSource):
     """Output ``i`` is ``(sum_j rows[i][j] x_j + rows[i][cols]) / (2**shifts[i] * dens[i])``.
 
     Canonical rows (see `canonicalise_row`): ``dens[i]`` odd and positive, no common factor, and
@@ -72,11 +95,6 @@ class Affine:
     rows: tuple[Row, ...]
     shifts: tuple[int, ...]
     dens: tuple[int, ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensor read."""
-        return (self.source,)
 
     @property
     def size(self) -> int:
@@ -134,20 +152,20 @@ class Affine:
         _check_rows(self, size)
 
 
-class _ByTerms:
+class _ByTerms(ABC):
     """A linear node that knows its outputs one by one."""
 
     shifts: tuple[int, ...]
     dens: tuple[int, ...]
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """Number of outputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def term(self, i: int) -> Term:
         """Inputs, coefficients and bias of output ``i``, before its denominator."""
-        raise NotImplementedError
 
     @cached_property
     def scaling(self) -> tuple[int, tuple[tuple[int, int], ...]]:
@@ -190,7 +208,7 @@ class _ByTerms:
 
 
 @dataclass(frozen=True)
-class Conv(_ByTerms):
+class Conv(OneSource, _ByTerms):
     """Kernels shared by all output positions; see `plverify.nodes.Conv`.
 
     ``taps[k][p]`` is the input position that kernel entry ``k`` reads for output position ``p``, or
@@ -205,11 +223,6 @@ class Conv(_ByTerms):
     rows: tuple[Row, ...]
     shifts: tuple[int, ...]
     dens: tuple[int, ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensor read."""
-        return (self.source,)
 
     @property
     def places(self) -> int:
@@ -259,7 +272,7 @@ class Conv(_ByTerms):
 
 
 @dataclass(frozen=True)
-class Sparse(_ByTerms):
+class Sparse(JoinedSources, _ByTerms):
     """Output ``i`` is ``sum_j rows[i][j] x[index[i][j]] + rows[i][-1]`` over its denominator.
 
     ``index`` points into the joined sources; -1 (with coefficient 0) where a row has fewer terms.
@@ -270,11 +283,6 @@ class Sparse(_ByTerms):
     rows: tuple[Row, ...]
     shifts: tuple[int, ...]
     dens: tuple[int, ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors read, joined in this order."""
-        return self.parts
 
     @property
     def size(self) -> int:
@@ -305,7 +313,7 @@ class Sparse(_ByTerms):
 
 
 @dataclass(frozen=True)
-class Units:
+class Units(OneSource):
     """Unit ``i`` is ``z`` where ``z > 0`` (piece 1) and ``slope_i z`` where ``z <= 0`` (piece 0).
 
     ``slopes[i] = (num, shift)`` means ``num / 2**shift``; ReLU is ``(0, 0)``. A unit of slope 1 has
@@ -314,11 +322,6 @@ class Units:
 
     source: int
     slopes: tuple[tuple[int, int], ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensor read."""
-        return (self.source,)
 
     @property
     def size(self) -> int:
@@ -362,7 +365,7 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Max:
+class Max(JoinedSources):
     """Maxima over windows; a unit has one piece per input of its window.
 
     The joined sources are seen as (channels, positions); output (c, p) is the maximum over ``k`` of
@@ -374,11 +377,6 @@ class Max:
     channels: int
     positions: int
     taps: tuple[tuple[int, ...], ...]
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors read, joined in this order."""
-        return self.parts
 
     @property
     def size(self) -> int:

@@ -23,11 +23,11 @@ import plverify._core as _core
 from plverify import proof as proof_files
 from plverify.compose import absolute_sum, difference
 from plverify.constraint import Constraint
-from plverify.domain import Box
+from plverify.domain import Box, polytope_bytes
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, FloatArray
 from plverify.exact_net import common_denominator, pack_ints
-from plverify.local import _bytes, _rows
+from plverify.local import region_rows
 from plverify.network import Network, load
 from plverify.nodes import Linear
 from plverify.property import Disjunct, Property
@@ -508,13 +508,13 @@ class _Climb:
     def _top(self, number: int, pieces: tuple[int, ...]) -> Point | None:
         """Where the objective is largest on the part of a region in the box, if it has any."""
         pattern = np.array(pieces, self.net.pattern_type)
-        rows, _ = _rows(self.net, self.box, pattern)
+        rows, _ = region_rows(self.net, self.box, pattern)
         row, _ = self.goals[number].row(*self.net.exact_net.affine_map(pieces))
         objective = pack_ints(row[:-1]) + pack_ints(row[-1:])
-        found = _core.exact_maximum(_bytes(rows, self.box.dim), objective)
+        found = _core.exact_maximum(polytope_bytes(rows, self.box.dim), objective)
         if found is None:
             return None
-        _, _, point, den = found
+        point, den = found
         return tuple(Fraction(v, den) for v in point)
 
     def _around(self, x: Point) -> list[tuple[int, ...]]:

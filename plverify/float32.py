@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
-from plverify.errors import InputError, MissingExtra
+from plverify.errors import InputError
 from plverify.exact_array import FloatArray
 from plverify.network import Network
 from plverify.nodes import Conv, Linear, Units
@@ -349,12 +349,7 @@ def _numpy_run(net: Network) -> Callable[[NDArray[Any]], FloatArray]:
 
 
 def _onnx_runtime(net: Network, origin: OnnxFile) -> Runtime:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra("onnxruntime", "running ONNX files") from error
-    import onnx
-
+    from plverify.io.execute import onnx_feeds, onnx_runner
     from plverify.io.onnx import read_model
 
     path = origin.path
@@ -364,62 +359,27 @@ def _onnx_runtime(net: Network, origin: OnnxFile) -> Runtime:
         raise InputError(f"{path}: {error.strerror or error}") from error
     if model.network != net:
         raise InputError(f"{path} no longer holds the network that was loaded from it")
-    proto = model.proto
-    stated = {output.name for output in proto.graph.output}
-    fed = {i.name for i in model.inputs}
-    for name in model.outputs:
-        if name not in stated:
-            proto.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's own classes, all derived from Exception
-        raise InputError(f"onnxruntime cannot load {path}: {error}") from error
-    if not model.outputs or fed.intersection(model.outputs):
+    if not model.outputs or {i.name for i in model.inputs}.intersection(model.outputs):
         raise InputError(f"{path}: an output is no computed tensor")
     kinds = {np.dtype(i.dtype) for i in model.inputs}
     if len(kinds) > 1:
         raise InputError(f"{path} has inputs of several element types")
+    execute = onnx_runner(model, model.outputs, "running ONNX files")
 
     def run(row: NDArray[Any]) -> FloatArray:
-        feeds = {
-            i.name: row[i.start : i.start + int(np.prod(i.shape))].reshape(i.shape)
-            for i in model.inputs
-        }
-        try:
-            found = session.run(list(model.outputs), feeds)
-        except Exception as error:
-            raise InputError(f"onnxruntime cannot run {path}: {error}") from error
-        return np.concatenate([np.asarray(v, np.float64).ravel() for v in found])
+        return np.concatenate([v.ravel() for v in execute(onnx_feeds(model, row))])
 
     return Runtime("onnxruntime", kinds.pop().type, run)
 
 
 def _torch_runtime(origin: TorchProgram) -> Runtime:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("torch", "running torch modules", "torch") from error
+    from plverify.io.execute import torch_runner
 
-    class Recorder(torch.fx.Interpreter):  # type: ignore[misc]
-        def run_node(self, n: Any) -> Any:
-            value = super().run_node(n)
-            if n.name in origin.outputs:
-                seen[n.name] = value.detach().double().numpy().ravel()
-            return value
-
-    seen: dict[str, FloatArray] = {}
-    recorder = Recorder(origin.program.module())
+    execute = torch_runner(origin.program, origin.outputs)
+    import torch
 
     def run(row: NDArray[Any]) -> FloatArray:
-        seen.clear()
-        with torch.no_grad():
-            recorder.run(torch.from_numpy(row.copy()).reshape(origin.input_shape))
-        return np.concatenate([seen[name] for name in origin.outputs])
+        seen = execute(torch.from_numpy(row.copy()).reshape(origin.input_shape))
+        return np.concatenate([seen[name].ravel() for name in origin.outputs])
 
     return Runtime("torch", origin.dtype, run)

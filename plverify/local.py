@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plverify._core as _core
-from plverify.domain import MAGIC, Domain, Space
+from plverify.domain import Domain, Space, polytope_bytes
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray
-from plverify.exact_net import pack_ints, unpack_ints
+from plverify.exact_net import unpack_ints
 from plverify.exact_nodes import Max
 from plverify.volume import polytope_volume
 
@@ -220,7 +220,7 @@ def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegi
     InputError
         If its closure has no interior.
     """
-    rows, owners = _rows(net, domain, pattern)
+    rows, owners = region_rows(net, domain, pattern)
     if domain.dim > _core.max_dimension:
         found = _facets_of(rows, domain.dim)
         if found is None:
@@ -231,7 +231,7 @@ def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegi
         return LocalRegion(net, domain, pattern, table, units, _Points(inside, tuple(on)))
     try:
         answer = _core.enumerate(
-            _constant(domain.dim), _bytes(rows, domain.dim), "regions", decide=1
+            _constant(domain.dim), polytope_bytes(rows, domain.dim), "regions", decide=1
         )
     except ValueError as error:
         raise InputError(str(error)) from None
@@ -255,15 +255,9 @@ def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegi
     return LocalRegion(net, domain, pattern, table, units, _Corners(tuple(corners), members))
 
 
-def _bytes(rows: Sequence[Row], dim: int) -> bytes:
-    """The polytope of the rows, as the engine reads a domain."""
-    flat = struct.pack("<I", len(rows)) + pack_ints([v for row in rows for v in row])
-    return MAGIC + struct.pack("<IIB", dim, dim, False) + flat
-
-
 def _facets_of(rows: Sequence[Row], dim: int) -> Any:
     """``(inside, numbers of rows, points)`` of the polytope's facets; None without interior."""
-    return _core.facets(_bytes(rows, dim))
+    return _core.facets(polytope_bytes(rows, dim))
 
 
 def _constant(dim: int) -> _core.Net:
@@ -273,7 +267,9 @@ def _constant(dim: int) -> _core.Net:
     return Network.from_arrays([np.zeros((1, dim))]).core
 
 
-def _rows(net: Network, domain: Domain, pattern: Array) -> tuple[list[Row], list[Unit | None]]:
+def region_rows(
+    net: Network, domain: Domain, pattern: Array
+) -> tuple[list[Row], list[Unit | None]]:
     """Rows ``>= 0`` on the region, each once, the domain's first, and who makes them."""
     found: dict[Row, Unit | None] = {}
 

@@ -16,6 +16,7 @@ array([[2.5]])
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from plverify.errors import InputError
 from plverify.exact_array import ExactRows, FloatArray
 from plverify.exact_net import pack_ints
+from plverify.exact_nodes import JoinedSources, OneSource
 
 Slopes = tuple[tuple[int, int], ...]
 """One dyadic slope ``(num, shift)`` per unit of a layer."""
@@ -39,20 +41,20 @@ _CHUNK = 1 << 25
 """Most entries of a temporary array."""
 
 
-class Linear:
+class Linear(ABC):
     """What the linear nodes have in common: ``y = W x + b`` over the joined sources."""
 
     rows: ExactRows
 
     @property
+    @abstractmethod
     def sources(self) -> tuple[int, ...]:
         """The tensors read, joined in this order."""
-        raise NotImplementedError
 
     @property
     def size(self) -> int:
         """Number of outputs."""
-        raise NotImplementedError
+        return self.rows.rows
 
     @property
     def terms(self) -> int:
@@ -77,6 +79,7 @@ class Linear:
         out += np.abs(bias) if absolute else bias
         return out
 
+    @abstractmethod
     def product(
         self, x: FloatArray, absolute: bool = False, table: FloatArray | None = None
     ) -> FloatArray:
@@ -84,19 +87,18 @@ class Linear:
 
         With ``table`` (of the shape of `rows`) other numbers take the place of ``W``'s.
         """
-        raise NotImplementedError
 
     def _weights(self, absolute: bool, table: FloatArray | None) -> FloatArray:
         weights = (self._table if table is None else table)[:, :-1]
         return np.abs(weights) if absolute else weights
 
+    @abstractmethod
     def adjoint(self, g: FloatArray, inputs: int) -> FloatArray:
         """``W' g`` for rows ``g`` of shape (batch, outputs)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def triplets(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """``(output, input, entry)`` of every nonzero of ``W``, entry into the flat `rows`."""
-        raise NotImplementedError
 
     def matrix(self, inputs: int) -> Any:
         """``W`` as a `scipy.sparse.csr_matrix` of float64."""
@@ -108,21 +110,11 @@ class Linear:
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Linear):
+class Dense(OneSource, Linear):
     """A dense affine map: ``rows`` has one row per output, the bias last."""
 
     source: int
     rows: ExactRows
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensor read."""
-        return (self.source,)
-
-    @property
-    def size(self) -> int:
-        """Number of outputs."""
-        return self.rows.rows
 
     @property
     def weight(self) -> FloatArray:
@@ -156,7 +148,7 @@ class Dense(Linear):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(Linear):
+class Conv(OneSource, Linear):
     """One kernel for all output positions: a convolution, or a transposed one.
 
     The input is (channels, positions) row-major, the output (kernels, P). Output channel ``o``
@@ -176,11 +168,6 @@ class Conv(Linear):
     groups: int
     taps: IndexArray
     rows: ExactRows
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensor read."""
-        return (self.source,)
 
     @property
     def size(self) -> int:
@@ -267,7 +254,7 @@ class Conv(Linear):
 
 
 @dataclass(frozen=True, eq=False)
-class Sparse(Linear):
+class Sparse(JoinedSources, Linear):
     """Few terms per output: output ``i`` is ``sum_j rows[i, j] x[index[i, j]] + rows[i, w]``.
 
     Attributes
@@ -280,16 +267,6 @@ class Sparse(Linear):
     parts: tuple[int, ...]
     index: IndexArray
     rows: ExactRows
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors read, joined in this order."""
-        return self.parts
-
-    @property
-    def size(self) -> int:
-        """Number of outputs."""
-        return self.rows.rows
 
     @cached_property
     def gathers(self) -> bool:
@@ -340,16 +317,11 @@ class Sparse(Linear):
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
+class Units(OneSource):
     """Unit ``i`` is ``z`` where ``z > 0`` (piece 1) and ``slope_i z`` elsewhere (piece 0)."""
 
     source: int
     slopes: Slopes
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensor read."""
-        return (self.source,)
 
     @property
     def size(self) -> int:
@@ -380,7 +352,7 @@ class Units:
 
 
 @dataclass(frozen=True, eq=False)
-class Max:
+class Max(JoinedSources):
     """Maxima over windows: a unit with one piece per input of its window.
 
     The joined sources are seen as (channels, positions) row-major; output (channels, P):
@@ -392,11 +364,6 @@ class Max:
     channels: int
     positions: int
     taps: IndexArray
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors read, joined in this order."""
-        return self.parts
 
     @property
     def size(self) -> int:

@@ -120,12 +120,10 @@ class RegionSet(RegionList):
     dimensions (the left and the right end in one); its facets likewise. In one and two dimensions
     facet ``k`` goes from vertex ``k`` to the next (in one: is that end).
 
+    Beside what `RegionList` has:
+
     Attributes
     ----------
-    net, domain
-        What was asked.
-    count, complete, status, dead_units, always_active_units, stats
-        As in `RegionCount`.
     vertex_start : (count + 1,) int array
     vertices : (total, dim) float64 array
         Rounded, in domain coordinates: off by at most 2**-20 of the domain's size, and by some
@@ -139,9 +137,6 @@ class RegionSet(RegionList):
     facet_vertex, facet_vertex_start : int arrays
         From three dimensions on: the vertices on facet ``f``, as numbers in its region, are those
         from ``facet_vertex_start[f]`` to ``facet_vertex_start[f + 1]``.
-    J : (count, outputs, dim) float64 array
-    c : (count, outputs) float64 array
-        The output map in domain coordinates, ``f = J t + c``, rounded.
     """
 
     def __init__(self, net: Network, domain: Domain, answer: dict[str, Any], exact: bool) -> None:
@@ -253,26 +248,16 @@ def regions(
     (4, 4, 1.0)
     """
     domain = as_domain(domain, net)
-    if domain.dim <= MAX_DIMENSION:
-        return regions_with_vertices(
-            net, domain, threads=threads, timeout=timeout, exact=exact, progress=progress
-        )
     answer = enumerate_regions(
-        net, domain, "regions", threads=threads, timeout=timeout, progress=progress
+        net, domain, "regions", threads=threads, timeout=timeout, exact=exact, progress=progress
     )
-    return HalfspaceRegions(net, domain, answer)
+    if domain.dim > MAX_DIMENSION:
+        return HalfspaceRegions(net, domain, answer)
+    return RegionSet(net, domain, answer, exact)
 
 
-def regions_with_vertices(
-    net: Network,
-    domain: Domain,
-    *,
-    threads: int = 1,
-    timeout: float | None = None,
-    exact: bool = False,
-    progress: Progress | None = None,
-) -> RegionSet:
-    """`regions` in at most eight dimensions.
+def regions_with_vertices(net: Network, domain: Domain, **options: Any) -> RegionSet:
+    """`regions` in at most eight dimensions, with its options.
 
     Raises
     ------
@@ -285,10 +270,9 @@ def regions_with_vertices(
             f"the domain has {domain.dim} dimensions, vertices are listed in at most "
             f"{MAX_DIMENSION}: give a Slice"
         )
-    answer = enumerate_regions(
-        net, domain, "regions", threads=threads, timeout=timeout, exact=exact, progress=progress
-    )
-    return RegionSet(net, domain, answer, exact)
+    found = regions(net, domain, **options)
+    assert isinstance(found, RegionSet)
+    return found
 
 
 def stream_regions(

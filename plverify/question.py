@@ -26,7 +26,7 @@ _FOREVER = 1e9
 """Seconds that no clock of the engine need count."""
 
 MAX_DIMENSION: int = _core.max_dimension
-"""Regions are enumerated over domains of at most so many dimensions."""
+"""Regions come with vertices over domains of at most so many dimensions."""
 
 Want = Literal["count", "regions", "ties"]
 Progress = Callable[[int], None]

@@ -7,6 +7,7 @@ describes them by inequalities, with a point inside each: `HalfspaceRegions`.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
@@ -50,7 +51,7 @@ def fixed_units(
     return _units_that(net, answer["ever_on"]), _units_that(net, answer["ever_off"])
 
 
-class RegionList:
+class RegionList(ABC):
     """The activation regions of a network on a domain, in the order of the engine's walk.
 
     Attributes
@@ -75,8 +76,9 @@ class RegionList:
         self.J: Array = answer["jacobian"]
         self.c: Array = answer["offset"]
 
+    @abstractmethod
     def _region(self, index: int) -> Any:
-        raise NotImplementedError
+        """The region of this number, from 0 to `count` - 1."""
 
     @property
     def reason(self) -> str:
@@ -111,9 +113,9 @@ class RegionList:
         return self.net.unpack(self.packed_patterns)
 
     @property
+    @abstractmethod
     def linear_labels(self) -> Array:
         """(count,) int array: the number of the linear region of each activation region."""
-        raise NotImplementedError
 
     @property
     def linear_count(self) -> int:

@@ -36,6 +36,7 @@ import numpy as np
 from plverify.errors import InputError, MissingExtra
 from plverify.exact_array import ExactArray, FloatArray
 from plverify.filters import linear_bound
+from plverify.io.execute import CannotRun, onnx_feeds, onnx_runner, torch_runner
 from plverify.io.onnx import OnnxModel, read_bytes, read_model
 from plverify.io.trace import Graph
 from plverify.network import Network
@@ -117,22 +118,18 @@ def replay(net: Network, path: str, points: Any = None) -> Replay:
     rows = (
         default_points(net.input_size) if points is None else ExactArray(points, "points").floats()
     )
-    session = _session(model)
     names = _visible(model)
+    try:
+        execute = onnx_runner(model, names, "replaying ONNX files")
 
-    def run(row: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
-        feeds = {
-            i.name: row[i.start : i.start + int(np.prod(i.shape))].astype(i.dtype).reshape(i.shape)
-            for i in model.inputs
-        }
-        try:
-            found = session.run(names, feeds) if names else []
-        except Exception as error:
-            raise NotReplayed(f"onnxruntime cannot run the model: {error}") from error
-        x = np.concatenate([np.asarray(v, np.float64).ravel() for v in feeds.values()])
-        return x, {n: np.asarray(v, np.float64) for n, v in zip(names, found, strict=True)}
+        def run(row: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
+            feeds = onnx_feeds(model, row)
+            x = np.concatenate([np.asarray(v, np.float64).ravel() for v in feeds.values()])
+            return x, dict(zip(names, execute(feeds), strict=True))
 
-    return _replay(net, model.graph, rows.reshape(-1, net.input_size), run, "onnxruntime")
+        return _replay(net, model.graph, rows.reshape(-1, net.input_size), run, "onnxruntime")
+    except CannotRun as error:
+        raise NotReplayed(str(error)) from error
 
 
 def replay_torch(net: Network, graph: Graph, program: Any, points: Any = None) -> Replay:
@@ -145,24 +142,12 @@ def replay_torch(net: Network, graph: Graph, program: Any, points: Any = None) -
     """
     import torch
 
-    class Recorder(torch.fx.Interpreter):  # type: ignore[misc]
-        def run_node(self, n: Any) -> Any:
-            value = super().run_node(n)
-            if n.name in wanted and isinstance(value, torch.Tensor):
-                seen[n.name] = value.detach().double().numpy()
-            return value
-
-    module = program.module()
-    wanted = set(graph.names)
-    seen: dict[str, FloatArray] = {}
+    execute = torch_runner(program, set(graph.names))
     kinds = {np.float16: torch.float16, np.float32: torch.float32, np.float64: torch.float64}
 
     def run(row: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
-        seen.clear()
         x = torch.from_numpy(row).to(kinds[graph.dtype]).reshape(graph.input_shape)
-        with torch.no_grad():
-            Recorder(module).run(x)
-        return x.double().numpy().ravel(), dict(seen)
+        return x.double().numpy().ravel(), execute(x)
 
     rows = default_points(net.input_size) if points is None else np.asarray(points, np.float64)
     if net.input_size > 20_000:
@@ -393,31 +378,6 @@ def _visible(model: OnnxModel) -> list[str]:
     fed = {i.name for i in model.inputs}
     named = [made.name for made in model.graph.executed if made.name is not None]
     return [n for n in dict.fromkeys([*named, *model.outputs]) if n not in fed]
-
-
-def _session(model: OnnxModel) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra("onnxruntime", "replaying ONNX files") from error
-    import onnx
-
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    stated = {output.name for output in proto.graph.output}
-    for name in _visible(model):
-        if name not in stated:
-            proto.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's own classes, all derived from Exception
-        raise NotReplayed(f"onnxruntime cannot load the model: {error}") from error
 
 
 # --------------------------------------------------------------------- cache

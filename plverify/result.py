@@ -49,6 +49,15 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def plural(count: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> plural(1, "region"), plural(1234, "region")
+    ('1 region', '1,234 regions')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def rounded(value: Fraction) -> float:
     """``value`` correctly rounded; beyond float64 an infinity rather than an error.
 

@@ -1,5 +1,6 @@
-"""Every test runs in an empty folder, so that a child process sees the installed package too.
+"""What all tests share.
 
+Every test runs in an empty folder, so that a child process sees the installed package too.
 `python -c` puts the current folder first on `sys.path`: from the checkout it would import the
 sources, which have no compiled engine.
 """
@@ -8,6 +9,8 @@ import os
 
 import pytest
 
+from plverify.cli import run
+
 
 @pytest.fixture(scope="session", autouse=True)
 def empty_folder(tmp_path_factory):
@@ -15,3 +18,15 @@ def empty_folder(tmp_path_factory):
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command line; the exit code, stdout and stderr."""
+
+    def call(*arguments):
+        code = run([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

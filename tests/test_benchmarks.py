@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tools import script
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -22,12 +22,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def cases():
-    spec = importlib.util.spec_from_file_location("benchmark_cases", FOLDER / "cases.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return script("benchmarks/cases.py")
 
 
 def test_quick_mode_counts_what_others_count(tmp_path, cases):

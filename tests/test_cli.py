@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from itertools import pairwise
 
 import numpy as np
 import pytest
+from tools import child, signal_soon, write_net
 
 import plverify as pv
 from plverify import theory
@@ -16,16 +16,6 @@ from plverify.cli import selftest as selftest_module
 from plverify.cli.common import convex_polygon, numbers, units_text
 
 onnx = pytest.importorskip("onnx")
-
-
-def write_net(path, sizes, seed=0, **extra):
-    rng = np.random.default_rng(seed)
-    arrays = dict(extra)
-    for k, (a, b) in enumerate(pairwise(sizes)):
-        arrays[f"W{k}"] = rng.standard_normal((b, a)).astype(np.float32)
-        arrays[f"b{k}"] = (0.4 * rng.standard_normal(b)).astype(np.float32)
-    np.savez(path, **arrays)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -44,35 +34,10 @@ def files(tmp_path_factory):
     return lambda name: str(folder / name)
 
 
-@pytest.fixture
-def cli(capsys):
-    """Run a command line; the exit code, stdout and stderr."""
-
-    def call(*arguments):
-        code = run([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 def answer_of(cli, *arguments, code=0):
     got, out, err = cli(*arguments, "--json")
     assert (got, err) == (code, "")
     return json.loads(out)
-
-
-def child(code, *arguments, **options):
-    """Run Python code that ends in the command line, in a process of its own."""
-    script = f"{code}\nfrom plverify.cli import main\nmain()\n"
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        **options,
-    )
 
 
 # ------------------------------------------------------------------------------------- answers
@@ -341,23 +306,10 @@ def test_an_incomplete_list_is_written_but_not_proven(cli, files, tmp_path):
         assert not arrays["complete"]
 
 
-# The signal comes a moment after the engine has been called, however slow the machine is.
-SIGNAL_SOON = """
-import os, signal, threading, types
-import plverify.question as question
-signal.signal(signal.SIGINT, signal.default_int_handler)
-real = question._core.enumerate
-def soon(*arguments, **options):
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.{name})).start()
-    return real(*arguments, **options)
-question._core = types.SimpleNamespace(enumerate=soon)
-"""
-
-
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("more", [["--count"], []])
 def test_interrupt_prints_what_was_found(files, name, more):
-    done = child(SIGNAL_SOON.format(name=name), "regions", files("large.npz"), "--json", *more)
+    done = child(signal_soon("enumerate", name), "regions", files("large.npz"), "--json", *more)
     assert (done.returncode, done.stderr) == (1, "")
     answer = json.loads(done.stdout)
     assert (answer["status"], answer["complete"]) == ("interrupted", False)

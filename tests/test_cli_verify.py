@@ -1,16 +1,14 @@
 """``plverify verify`` and ``plverify maximize``: answers, exit codes, files, bad input."""
 
 import json
-import subprocess
 import sys
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import pytest
+from tools import child, signal_soon, write_net
 
 import plverify as pv
-from plverify.cli import run
 from plverify.cli.verify import point_text
 from plverify.property import Property
 from plverify.result import Status
@@ -20,17 +18,8 @@ from plverify.result import Status
 def files(tmp_path_factory):
     """``files("plane.npz")`` is a path in a folder of models and properties."""
     folder = tmp_path_factory.mktemp("models")
-    rng = np.random.default_rng(0)
-
-    def net(name, sizes):
-        arrays = {}
-        for k, (a, b) in enumerate(pairwise(sizes)):
-            arrays[f"W{k}"] = rng.standard_normal((b, a)).astype(np.float32)
-            arrays[f"b{k}"] = (0.4 * rng.standard_normal(b)).astype(np.float32)
-        np.savez(folder / name, **arrays)
-
-    net("plane.npz", [2, 6, 6, 2])
-    net("hard.npz", [8, 60, 60, 60, 60, 1])
+    write_net(folder / "plane.npz", [2, 6, 6, 2])
+    write_net(folder / "hard.npz", [8, 60, 60, 60, 60, 1])
     np.savez(folder / "shift.npz", W0=[[1.0]], b0=[2.0**25], W1=[[1.0]], b1=[-(2.0**25)])
     np.savez(folder / "abs.npz", W0=[[1.0], [-1.0]], b0=[0.0, 0], W1=[[1.0, 1]], b1=[0.0])
 
@@ -40,23 +29,11 @@ def files(tmp_path_factory):
     box = pv.Box(-1, 1, 2)
     spec("high.vnnlib", Property.output_at_most(box, 0, 1000, 2))
     spec("low.vnnlib", Property.output_at_most(box, 0, -1000, 2))
-    spec("hard.vnnlib", Property.output_at_most(pv.Box(-3, 3, 8), 0, 8000))
+    spec("hard.vnnlib", Property.output_at_most(pv.Box(-3, 3, 8), 0, 30_000))
     spec("shift.vnnlib", Property.output_at_most(pv.Box([0], [3]), 0, 3))
     spec("abs.vnnlib", Property.output_at_most(pv.Box([-1], [2]), 0, "1.9"))
     (folder / "broken.vnnlib").write_text("(declare-const X_0 Real")
     return lambda name: str(folder / name)
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command line; the exit code, stdout and stderr."""
-
-    def call(*arguments):
-        code = run([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_the_first_line_is_the_status(cli, files):
@@ -98,7 +75,8 @@ def test_float32_beside_the_theorem(cli, files):
     assert "violates as executed by numpy" in out
     code, out, _ = cli("verify", files("shift.npz"), files("shift.vnnlib"), "--no-float32")
     assert code == 0
-    assert "violates" not in out.replace("violated in", "")
+    assert out.startswith("unsat\n")
+    assert "executed" not in out
     answer = json.loads(cli("verify", files("shift.npz"), files("shift.vnnlib"), "--json")[1])
     assert answer["float32_violation"] is not None
 
@@ -133,28 +111,8 @@ def test_an_interrupted_run_prints_unknown(cli, files, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_from_outside(files):
-    script = (
-        "import sys, os, threading, signal\n"
-        "threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
-        "sys.argv = sys.argv[1:]\n"
-        "from plverify.cli import main\nmain()\n"
-    )
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            script,
-            "plverify",
-            "verify",
-            files("hard.npz"),
-            files("hard.vnnlib"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1
+    done = child(signal_soon("verify"), "verify", files("hard.npz"), files("hard.vnnlib"))
+    assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines()[0] == "unknown"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib.util
 import itertools
 import json
 import os
@@ -25,12 +24,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from strategies import random_degenerate_net, reference_domain
+from tools import script
 
 import plverify as pv
 from plverify import _core, reference, theory, theory_nets
@@ -567,24 +566,13 @@ def test_answers_do_not_depend_on_the_callers_floating_point_mode(bits: int, arr
         assert foreign[3] == plain[3]
         for a, b in zip(plain[1:3], foreign[1:3], strict=True):
             assert a.tolist() == b.tolist()
-        for name in getattr(load_fuzz(), arrays):
+        for name in getattr(script("dev/fuzz.py"), arrays):
             assert plain[0][name].tobytes() == foreign[0][name].tobytes(), (seed, name)
 
 
 def _domain_bytes(case: Any) -> bytes:
-    domain = load_fuzz().engine_domain(dict(case["domain"]))
+    domain = script("dev/fuzz.py").engine_domain(dict(case["domain"]))
     return bytes(domain.to_bytes())
-
-
-@lru_cache(maxsize=1)
-def load_fuzz() -> Any:
-    path = Path(__file__).parents[1] / "dev" / "fuzz.py"
-    spec = importlib.util.spec_from_file_location("fuzz_of_contract", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # --------------------------------------------------------------------- beyond the range of doubles
@@ -634,7 +622,7 @@ PLACES: dict[str, Any] = {
 def test_numbers_beyond_doubles_agree_with_reference(name: str, place: str) -> None:
     weights, biases = EXTREME[name]
     slopes = [[0] * len(bias) for bias in biases[:-1]]
-    fuzz = load_fuzz()
+    fuzz = script("dev/fuzz.py")
     case = {"weights": weights, "biases": biases, "slopes": slopes, "domain": PLACES[place]}
     oracle = fuzz.Oracle(case)
     for options in fuzz.MODES.values():

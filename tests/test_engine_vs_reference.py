@@ -7,16 +7,13 @@ lies shrunk under ``regressions`` and is replayed here.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,23 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import Case, degenerate_nets, integer_nets
+from tools import script
 
 import plverify as pv
 
-
-def load_fuzz() -> ModuleType:
-    """The module ``dev/fuzz.py``."""
-    path = Path(__file__).parents[1] / "dev" / "fuzz.py"
-    spec = importlib.util.spec_from_file_location("fuzz", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fuzz = load_fuzz()
+fuzz = script("dev/fuzz.py")
 F = Fraction
 BLOCK = 20
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))

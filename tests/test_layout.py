@@ -228,7 +228,8 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path):
 
 
 def text_files(*folders: str) -> Iterator[tuple[Path, str]]:
-    paths = [path for path in ROOT.iterdir() if path.is_file()]
+    # .git is a file, which names a path, where the checkout is a linked work tree.
+    paths = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in folders:
         paths += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     for path in paths:

@@ -1,5 +1,6 @@
-// A thread with a stack of a given size: the engine recurses as deep as networks are, and what
-// threads get by default (8 MB here, 512 KB elsewhere) depends on the machine.
+// A thread with a stack of a given size, in the floating-point mode that error bounds assume: the
+// engine recurses as deep as networks are, and what threads get by default (8 MB here, 512 KB
+// elsewhere) depends on the machine.
 #pragma once
 
 #include <limits.h>
@@ -7,10 +8,16 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
+#include <vector>
+
+#include "base/fp_mode.hpp"
+#include "base/stop.hpp"
 
 namespace plv {
 
@@ -54,6 +61,7 @@ private:
     static void* run(void* work) {
         const std::unique_ptr<std::function<void()>> owned(
             static_cast<std::function<void()>*>(work));
+        const FpMode fp_mode;  // on some systems a thread inherits its creator's
         (*owned)();
         return nullptr;
     }
@@ -61,5 +69,34 @@ private:
     pthread_t handle_{};
     bool joinable_ = false;
 };
+
+// Runs `work` in `count` threads, in fewer where the system has no room for all, and waits until
+// all have ended. The first exception requests a stop and is returned, null if there was none.
+[[nodiscard]] inline std::exception_ptr run_threads(int count, size_t stack_bytes, StopToken& stop,
+                                                    const std::function<void()>& work) {
+    std::mutex mutex;
+    std::exception_ptr failure;
+    const auto guarded = [&] {
+        try {
+            work();
+        } catch (...) {
+            const std::lock_guard lock(mutex);
+            if (!failure) failure = std::current_exception();
+            stop.request();
+        }
+    };
+    std::vector<Thread> threads;
+    threads.reserve(static_cast<size_t>(count));
+    while (static_cast<int>(threads.size()) < count) {
+        try {
+            threads.emplace_back(stack_bytes, guarded);
+        } catch (...) {
+            if (threads.empty()) throw;
+            break;
+        }
+    }
+    for (Thread& thread : threads) thread.join();
+    return failure;
+}
 
 }  // namespace plv

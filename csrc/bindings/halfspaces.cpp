@@ -46,23 +46,12 @@ py::tuple to_python(const StrictPoint& point) {
 // None where there is no interior.
 py::object facets(const py::bytes& domain) {
     const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
-    const auto n = static_cast<size_t>(spec.dim);
-    std::vector<ExactRow> rows;
-    for (int i = 0; i < spec.constraint_count; ++i) {
-        const Int* from = &spec.constraints[static_cast<size_t>(i) * (n + 1)];
-        rows.push_back({{from, from + n}, from[n]});
-    }
-    StopToken stop;
-    std::optional<Facets> found;
-    if (run_interruptible(stop, [&] { found = find_facets(spec.dim, rows, &stop); }, {}) ||
-        !found) {
-        PyErr_SetNone(PyExc_KeyboardInterrupt);
-        throw py::error_already_set();
-    }
-    if (!found->inside.found) return py::none();
+    const Facets found = run_to_end<Facets>(
+        [&](StopToken& stop) { return find_facets(spec.dim, spec.constraints, &stop); });
+    if (!found.inside.found) return py::none();
     py::list points;
-    for (const StrictPoint& point : found->on) points.append(to_python(point));
-    return py::make_tuple(to_python(found->inside), found->rows, points);
+    for (const StrictPoint& point : found.on) points.append(to_python(point));
+    return py::make_tuple(to_python(found.inside), found.rows, points);
 }
 
 py::dict run_halfspaces(const std::shared_ptr<Net>& net, const py::bytes& domain,

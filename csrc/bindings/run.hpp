@@ -17,7 +17,6 @@
 #include <optional>
 #include <vector>
 
-#include "base/fp_mode.hpp"
 #include "base/stop.hpp"
 #include "base/thread.hpp"
 #include "region/enumerate.hpp"
@@ -45,7 +44,6 @@ inline bool run_interruptible(StopToken& stop, const std::function<void()>& work
         py::gil_scoped_release release;
         Thread thread(size_t{1} << 20, [&] {
             std::exception_ptr caught;
-            const FpMode fp_mode;  // a new thread inherits the caller's
             try {
                 work();
             } catch (...) {
@@ -83,6 +81,18 @@ inline bool run_interruptible(StopToken& stop, const std::function<void()>& work
     if (raised) throw py::error_already_set(std::move(*raised));
     if (failure) std::rethrow_exception(failure);
     return interrupted;
+}
+
+// The result of `work`, which is nullopt only where it was stopped: by Ctrl-C, which is raised.
+template <class Result, class Work>
+Result run_to_end(const Work& work) {
+    StopToken stop;
+    std::optional<Result> found;
+    if (run_interruptible(stop, [&] { found = work(stop); }, {}) || !found) {
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+        throw py::error_already_set();
+    }
+    return std::move(*found);
 }
 
 // A numpy array that owns the vector's memory.

@@ -61,30 +61,17 @@ py::dict run_verify(const std::shared_ptr<Net>& net, const py::bytes& property, 
 
 py::object run_maximum(const py::bytes& domain, const py::bytes& objective) {
     const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
-    const auto n = static_cast<size_t>(spec.dim);
-    std::vector<ExactRow> rows;
-    for (int i = 0; i < spec.constraint_count; ++i) {
-        const Int* from = &spec.constraints[static_cast<size_t>(i) * (n + 1)];
-        rows.push_back({{from, from + n}, from[n]});
-    }
     ByteReader in{std::string_view(objective)};
     ExactRow goal;
-    goal.a = in.ints(n);
+    goal.a = in.ints(static_cast<size_t>(spec.dim));
     goal.c = in.ints(1)[0];
     PLV_EXPECT(in.at_end(), "bytes after the end of an objective");
-    std::vector<const ExactRow*> pointers;
-    for (const ExactRow& row : rows) pointers.push_back(&row);
-    StopToken stop;
-    std::optional<ExactMaximum> found;
-    if (run_interruptible(stop, [&] { found = exact_maximum(spec.dim, pointers, goal, &stop); },
-                          {}) ||
-        !found) {
-        PyErr_SetNone(PyExc_KeyboardInterrupt);
-        throw py::error_already_set();
-    }
-    if (!found->point.found) return py::none();
-    return py::make_tuple(to_python(found->value), to_python(found->point.den),
-                          to_list(found->point.x), to_python(found->point.den));
+    std::vector<const ExactRow*> rows;
+    for (const ExactRow& row : spec.constraints) rows.push_back(&row);
+    const ExactMaximum found = run_to_end<ExactMaximum>(
+        [&](StopToken& stop) { return exact_maximum(spec.dim, rows, goal, &stop); });
+    if (!found.point.found) return py::none();
+    return py::make_tuple(to_list(found.point.x), to_python(found.point.den));
 }
 
 }  // namespace
@@ -94,8 +81,8 @@ void bind_search(py::module_& m) {
           py::arg("threads") = 1, py::arg("timeout") = py::none(), py::arg("progress") = py::none(),
           "Search for a violation of a property; the proof of unsat is to be checked.");
     m.def("exact_maximum", &run_maximum, py::arg("domain"), py::arg("objective"),
-          "The largest value of an affine function on a polytope and a point that attains it; None "
-          "where there is none.");
+          "A point, numerators and denominator, where an affine function is largest on a polytope; "
+          "None where there is none.");
 }
 
 }  // namespace plv::bindings

@@ -3,6 +3,7 @@
 
 #include <deque>
 
+#include "base/fp_mode.hpp"
 #include "bindings/run.hpp"
 #include "region/problem.hpp"
 

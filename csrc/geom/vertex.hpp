@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/rounding.hpp"
+
 namespace plv {
 
 // Rows and coordinates beyond this are left to exact arithmetic, so that no product of two of them
@@ -44,9 +46,8 @@ namespace detail {
 // Bounds the rounding of a row's evaluation, relative to its terms, with room for one more rounding
 // of the result.
 template <int D>
-inline constexpr double kEvalOf = (D <= 2 ? 8 : 2 * D + 4) * 0x1p-53;
+inline constexpr double kEvalOf = (D <= 2 ? 8 : 2 * D + 4) * kRound;
 inline constexpr double kEval = kEvalOf<2>;
-inline constexpr double kUp = 1 + 0x1p-40;  // absorbs the rounding of the bounds themselves
 inline constexpr double kTiny = 1e-250;  // below this a determinant may be made of what underflowed
 
 template <int D>
@@ -73,8 +74,8 @@ inline Vertex<1> meet(const RoundedLine<1>& u) {
     const double term = u.a[0] * v.x[0];
     const double residual = std::fabs(term + c) + detail::kEval * (std::fabs(term) + std::fabs(c)) +
                             u.error * std::max(1.0, std::fabs(v.x[0]));
-    const double low = std::fabs(u.a[0]) - u.error * detail::kUp;
-    v.delta = low > detail::kTiny ? residual / low * detail::kUp + 1e-300
+    const double low = std::fabs(u.a[0]) - u.error * kUp;
+    v.delta = low > detail::kTiny ? residual / low * kUp + 1e-300
                                   : std::numeric_limits<double>::infinity();
     detail::finish_vertex(v);
     return v;
@@ -103,10 +104,10 @@ inline Vertex<2> meet(const RoundedLine<2>& u, const RoundedLine<2>& w) {
     // |det J| of the exact gradients is at least this.
     const double lost =
         detail::kEval * (std::fabs(p) + std::fabs(q)) + (u.error * (w0 + w1) + w.error * (u0 + u1));
-    const double low = std::fabs(det) - lost * detail::kUp;
+    const double low = std::fabs(det) - lost * kUp;
     const double num = std::max(w1 * ru + u1 * rw, w0 * ru + u0 * rw);
-    v.delta = low > detail::kTiny ? (num + 1e-300) / low * detail::kUp
-                                  : std::numeric_limits<double>::infinity();
+    v.delta =
+        low > detail::kTiny ? (num + 1e-300) / low * kUp : std::numeric_limits<double>::infinity();
     detail::finish_vertex(v);
     return v;
 }

@@ -163,11 +163,11 @@ private:
     std::vector<int> where_;  // row of a basic variable, -1 of others
 };
 
-bool has_no_variable(const ExactRow& row) {
-    return std::all_of(row.a.begin(), row.a.end(), [](const Int& v) { return v.is_zero(); });
-}
-
 }  // namespace
+
+bool ExactRow::is_constant() const {
+    return std::all_of(a.begin(), a.end(), [](const Int& v) { return v.is_zero(); });
+}
 
 std::optional<StrictPoint> strict_point(int dim, const std::vector<const ExactRow*>& rows,
                                         const std::vector<int>& hint, StopToken* stop) {
@@ -179,7 +179,7 @@ std::optional<StrictPoint> mixed_point(int dim, const std::vector<const ExactRow
                                        const std::vector<int>& hint, StopToken* stop) {
     for (size_t r = 0; r < rows.size(); ++r)
         // A row without variables decides by itself, or says nothing.
-        if (has_no_variable(*rows[r]) && rows[r]->c.sign() < static_cast<int>(strict[r]))
+        if (rows[r]->is_constant() && rows[r]->c.sign() < static_cast<int>(strict[r]))
             return StrictPoint{false, {}, 1, {{static_cast<int>(r), 1}}};
     Dictionary dictionary(dim, rows, strict, true, stop);
     const Dictionary::End end = dictionary.solve(hint, true);
@@ -204,7 +204,7 @@ std::optional<ExactMaximum> exact_maximum(int dim, const std::vector<const Exact
     lift.push_back(1);
     ExactMaximum out;
     for (const ExactRow* row : rows)
-        if (has_no_variable(*row) && row->c.sign() < 0) return out;
+        if (row->is_constant() && row->c.sign() < 0) return out;
     Dictionary dictionary(dim, all, lift, false, stop);
     const Dictionary::End end = dictionary.solve({}, false);
     if (end == Dictionary::End::stopped) return std::nullopt;
@@ -232,7 +232,7 @@ std::optional<Facets> find_facets(int dim, const std::vector<ExactRow>& rows, St
     std::vector<const ExactRow*> kept;
     std::vector<int> number;
     for (size_t r = 0; r < rows.size(); ++r) {
-        if (has_no_variable(rows[r]) && rows[r].c.sign() >= 0) continue;
+        if (rows[r].is_constant() && rows[r].c.sign() >= 0) continue;
         kept.push_back(&rows[r]);
         number.push_back(static_cast<int>(r));
     }

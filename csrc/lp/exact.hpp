@@ -19,6 +19,7 @@ namespace plv {
 struct ExactRow {
     std::vector<Int> a;
     Int c;
+    bool is_constant() const;
 };
 
 struct StrictPoint {

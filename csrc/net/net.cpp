@@ -22,8 +22,6 @@ constexpr uint32_t kMaxShift = 1u << 16;
 constexpr size_t kMaxEntries = size_t{1} << 28;  // of one form
 constexpr uint32_t kMaxNodes = 40001;
 
-Int lcm(const Int& a, const Int& b) { return a.divexact(Int::gcd(a, b)) * b; }
-
 // Rows of a linear node over one common scale; entry (row, col) at row * (cols + 1) + col, the bias
 // last.
 struct Table {
@@ -45,7 +43,7 @@ Table read_table(ByteReader& in, uint32_t rows, uint32_t cols) {
     Int den = 1;
     for (const Int& d : dens) {
         if (d.sign() <= 0) malformed("denominator not positive");
-        den = lcm(den, d);
+        den = Int::lcm(den, d);
     }
     out.entries = in.ints(static_cast<size_t>(rows) * (static_cast<size_t>(cols) + 1));
     for (size_t r = 0; r < rows; ++r) {
@@ -135,7 +133,7 @@ private:
             parts.push_back(&source(k));
             size += parts.back()->size;
             if (size > static_cast<int>(kMaxSize)) malformed("size of joined tensors");
-            scale = lcm(scale, scale_of(*parts.back()));
+            scale = Int::lcm(scale, scale_of(*parts.back()));
         }
         std::vector<RowSum> rows(static_cast<size_t>(size));
         size_t at = 0;

@@ -2,10 +2,6 @@
 
 namespace plv {
 
-namespace {
-Int lcm(const Int& a, const Int& b) { return a.divexact(Int::gcd(a, b)) * b; }
-}  // namespace
-
 void scale_all(std::vector<Int>& values, const Int& factor) {
     if (factor.is_one()) return;
     for (Int& v : values)
@@ -28,7 +24,7 @@ Scales::Scales(const Net& net, const std::vector<Int>& input_scales) {
         const ExactForm& form = net.exact_form(static_cast<int>(l));
         Int common = input_scales[l];
         for (const ExactBlock& b : form.blocks)
-            if (b.source != kInput) common = lcm(common, form.scale * scale[b.source]);
+            if (b.source != kInput) common = Int::lcm(common, form.scale * scale[b.source]);
         input.push_back(common.divexact(input_scales[l]));
         block.emplace_back();
         for (const ExactBlock& b : form.blocks)

@@ -269,6 +269,8 @@ public:
 
     // Nonnegative; gcd(0, 0) == 0.
     static Int gcd(Int a, Int b);
+    // Of positive integers.
+    static Int lcm(const Int& a, const Int& b) { return a.divexact(gcd(a, b)) * b; }
 
     // Limbs that fit without allocation; the buffer never shrinks while the Int lives.
     size_t capacity() const { return capacity_; }
@@ -388,67 +390,65 @@ private:
     }
     void finish_negated(size_t n, uint64_t over, bool negative);
 
-    // *this += (+-) (a, an). `a` may be the own limbs.
-    void accumulate(const uint64_t* a, size_t an, bool negative) {
-        if (an == 0) return;
+    // A running accumulation: the own limbs, xor mask, are added to.
+    struct Accumulation {
+        uint64_t* r;
+        size_t n;
+        uint64_t mask;
+        bool own_negative;
+    };
+    Accumulation start(size_t an, bool negative) {
         size_t n = size();
         if (an > n) [[unlikely]] {
             widen(an);
             n = an;
         }
         const bool own_negative = starts_negative(negative);
-        const bool subtract = own_negative != negative;
-        const uint64_t mask = subtract ? ~uint64_t{0} : 0;
-        uint64_t* r = data();
+        return {data(), n, own_negative != negative ? ~uint64_t{0} : 0, own_negative};
+    }
+    // Carries into the limbs from i on, and ends the accumulation.
+    void carry_on(const Accumulation& at, size_t i, uint64_t carry) {
+        for (; carry != 0 && i < at.n; ++i) {
+            const uint64_t t = (at.r[i] ^ at.mask) + carry;
+            at.r[i] = t ^ at.mask;
+            carry = t < carry;
+        }
+        finish(at.n, carry, at.mask != 0, at.own_negative);
+    }
+
+    // *this += (+-) (a, an). `a` may be the own limbs.
+    void accumulate(const uint64_t* a, size_t an, bool negative) {
+        if (an == 0) return;
+        const Accumulation at = start(an, negative);
         uint64_t carry = 0;
-        size_t i = 0;
-        for (; i < an; ++i) {
-            const uint64_t own = r[i] ^ mask;
+        for (size_t i = 0; i < an; ++i) {
+            const uint64_t own = at.r[i] ^ at.mask;
             uint64_t t = own + a[i];
             const uint64_t above = t < own;
             t += carry;
             carry = above + (t < carry);
-            r[i] = t ^ mask;
+            at.r[i] = t ^ at.mask;
         }
-        for (; carry != 0 && i < n; ++i) {
-            const uint64_t t = (r[i] ^ mask) + carry;
-            r[i] = t ^ mask;
-            carry = t < carry;
-        }
-        finish(n, carry, subtract, own_negative);
+        carry_on(at, an, carry);
     }
 
     // *this += (+-) (a, an) * b. `a` may be the own limbs: limb i is read before it is written, and
     // widen reallocates only when there are fewer own limbs than an.
     void accumulate_product(const uint64_t* a, size_t an, uint64_t b, bool negative) {
         if (an == 0 || b == 0) return;
-        size_t n = size();
-        if (an > n) [[unlikely]] {
-            widen(an);
-            n = an;
-        }
-        const bool own_negative = starts_negative(negative);
-        const bool subtract = own_negative != negative;
-        const uint64_t mask = subtract ? ~uint64_t{0} : 0;
-        uint64_t* r = data();
+        const Accumulation at = start(an, negative);
         uint64_t carry = 0;
-        size_t i = 0;
-        for (; i < an; ++i) {
+        for (size_t i = 0; i < an; ++i) {
             // 64-bit carries: a sum of three terms in Uint128 makes GCC spill the carry.
             const Uint128 product = static_cast<Uint128>(a[i]) * b;
-            const uint64_t own = r[i] ^ mask;
+            const uint64_t own = at.r[i] ^ at.mask;
             uint64_t t = static_cast<uint64_t>(product) + own;
             const uint64_t above = static_cast<uint64_t>(product >> 64) + (t < own);
             t += carry;
             carry = above + (t < carry);
-            r[i] = t ^ mask;
+            at.r[i] = t ^ at.mask;
         }
-        for (; carry != 0 && i < n; ++i) {
-            const uint64_t t = (r[i] ^ mask) + carry;
-            r[i] = t ^ mask;
-            carry = t < carry;
-        }
-        finish(n, carry, subtract, own_negative);
+        carry_on(at, an, carry);
     }
 
     void add_product(const Int& a, const Int& b, bool subtract);

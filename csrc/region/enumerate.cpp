@@ -4,7 +4,6 @@
 #include <exception>
 #include <mutex>
 
-#include "base/fp_mode.hpp"
 #include "base/thread.hpp"
 #include "base/timer.hpp"
 #include "region/walker.hpp"
@@ -33,7 +32,6 @@ EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& opt
     result.complete = true;
     std::atomic<int64_t> next_claim{0};
     std::mutex mutex;
-    std::exception_ptr failure;
     Sink<D> guarded = sink;
     if (sink.regions)
         guarded.regions = [&](RegionBatch<D>&& batch) {
@@ -45,46 +43,30 @@ EnumerateResult enumerate(const Problem<D>& problem, const EnumerateOptions& opt
             const std::lock_guard lock(mutex);
             sink.ties(subtree, std::move(ties));
         };
-    auto work = [&] {
-        const FpMode fp_mode;
+    const auto work = [&] {
         const Timer timer;
+        Walker<D> walker(problem, options, guarded, stop, next_claim, progress);
+        bool stopped = false;
         try {
-            Walker<D> walker(problem, options, guarded, stop, next_claim, progress);
-            bool stopped = false;
-            try {
-                walker.run();
-            } catch (const Stopped&) {
-                stopped = true;
-            }
-            const std::lock_guard lock(mutex);
-            if (stopped) result.complete = false;
-            result.count += walker.count();
-            walker.ever(result.ever_on, result.ever_off);
-            EnumerateStats stats = walker.stats();
-            stats.cpu_seconds = timer.thread_cpu();
-            result.stats.add(stats);
-        } catch (...) {
-            const std::lock_guard lock(mutex);
-            if (!failure) failure = std::current_exception();
-            stop.request();
+            walker.run();
+        } catch (const Stopped&) {
+            stopped = true;
         }
+        const std::lock_guard lock(mutex);
+        if (stopped) result.complete = false;
+        result.count += walker.count();
+        walker.ever(result.ever_on, result.ever_off);
+        EnumerateStats stats = walker.stats();
+        stats.cpu_seconds = timer.thread_cpu();
+        result.stats.add(stats);
     };
     // A split or a layer takes well under 4 KB of stack (sanitizers quadruple it).
     const size_t layers = problem.net->layers.size();
     const size_t splits = std::min<size_t>(problem.net->unit_count, kMaxSplits);
     const size_t stack = (size_t{1} << 20) + 4096 * (2 * layers + splits);
-    std::vector<Thread> threads;
-    threads.reserve(static_cast<size_t>(options.threads));
-    while (static_cast<int>(threads.size()) < options.threads) {
-        try {
-            threads.emplace_back(stack, work);
-        } catch (...) {
-            if (threads.empty()) throw;
-            break;  // fewer threads come to the same result
-        }
-    }
-    for (Thread& thread : threads) thread.join();
-    if (failure) std::rethrow_exception(failure);
+    // Fewer threads come to the same result.
+    if (const std::exception_ptr failure = run_threads(options.threads, stack, stop, work))
+        std::rethrow_exception(failure);
     if (!result.complete) result.reason = stop.reason();
     return result;
 }

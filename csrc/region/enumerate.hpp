@@ -1,16 +1,17 @@
-// Enumeration of the activation regions of a network over a domain of one or two dimensions.
+// Enumeration of the activation regions of a network over a domain of up to eight dimensions, with
+// vertices.
 //
-// Depth first over the layers. A cell of layer l is a polygon on which all layers below l have one
-// pattern, so layer l's units are affine on it; the units whose line crosses the polygon (their
-// *conflict list*) split it one after the other, each child inheriting the part of the list that
-// still crosses it. What is left when the list is empty is a cell of layer l + 1, whose map follows
-// from that of the previous sibling by adding the columns of the units that flipped. Only the path
-// from the root to the current cell is in memory.
+// Depth first over the layers. A cell of layer l is a polytope (in the plane a polygon) on which
+// all layers below l have one pattern, so layer l's units are affine on it; the units whose
+// hyperplane crosses it (their *conflict list*) split it one after the other, each child inheriting
+// the part of the list that still crosses it. What is left when the list is empty is a cell of
+// layer l + 1, whose map follows from that of the previous sibling by adding the columns of the
+// units that flipped. Only the path from the root to the current cell is in memory.
 //
 // Exactness: every sign is either decided in floating point inside a proven bound (kernels.hpp,
 // geom/vertex.hpp) or asked of the exact point (exact.hpp). A unit splits a cell if and only if it
 // is strictly positive at one vertex and strictly negative at another; a zero at a vertex belongs
-// to both children. Hence the polygons are the exact ones, whatever the rounding.
+// to both children. Hence the cells are the exact ones, whatever the rounding.
 //
 // Parallel work: every thread walks the top of the split tree (down to `claim_depth` splits) by
 // itself and claims the subtrees below it one by one from a shared counter; each subtree starts

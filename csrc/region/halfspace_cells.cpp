@@ -4,15 +4,14 @@
 #include <cmath>
 
 #include "base/contract.hpp"
+#include "base/rounding.hpp"
 #include "region/halfspace_walker.hpp"
 
 namespace plv {
 
 namespace {
-constexpr double kRound = 0x1p-53;
-constexpr double kUp = 1 + 0x1p-40;  // absorbs the rounding of the bounds themselves
-constexpr double kEnough = 1e-6;     // a value of a scaled row that is clearly positive
-constexpr int kMostPivots = 200;     // after these a dictionary is made afresh
+constexpr double kEnough = 1e-6;  // a value of a scaled row that is clearly positive
+constexpr int kMostPivots = 200;  // after these a dictionary is made afresh
 }  // namespace
 
 // Row times sign and a power of two into scratch_, its largest entry near 1; returns the factor.
@@ -271,7 +270,7 @@ StrictPoint HalfspaceWalker::solve_exactly(int k, const ExactRow* extra) {
     std::vector<int> at;
     std::vector<int> back(rows.size(), -1);
     for (size_t r = 0; r < rows.size(); ++r) {
-        if (r < problem_.constraints.size() && problem_.is_constant(static_cast<int>(r))) continue;
+        if (r < problem_.constraints.size() && problem_.constraints[r].is_constant()) continue;
         back[r] = static_cast<int>(at.size());
         at.push_back(static_cast<int>(r));
         with_variables.push_back(rows[r]);

@@ -95,8 +95,7 @@ void HalfspaceWalker::put_leaf(int k) {
                 return v.sign() > 0;
             };
             for (size_t i = 0; i < problem_.constraints.size() && good; ++i)
-                good =
-                    problem_.is_constant(static_cast<int>(i)) || positive(problem_.constraints[i]);
+                good = problem_.constraints[i].is_constant() || positive(problem_.constraints[i]);
             for (size_t r = 0; r < cells_[k]->rows && good; ++r) good = positive(exact_row(r));
             if (good) break;
         }

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/contract.hpp"
+#include "base/rounding.hpp"
 #include "lp/simplex.hpp"
 #include "region/halfspaces.hpp"
 
@@ -25,10 +26,6 @@ int only_coordinate(const ExactRow& row) {
         found = static_cast<int>(k);
     }
     return found;
-}
-
-bool has_no_variable(const ExactRow& row) {
-    return std::all_of(row.a.begin(), row.a.end(), [](const Int& v) { return v.is_zero(); });
 }
 
 // A rational bound of a coordinate.
@@ -69,7 +66,7 @@ void bound_others(const std::vector<ExactRow>& constraints, const StrictPoint& i
     simplex.start(dim, lo.data(), hi.data());
     std::vector<double> a(static_cast<size_t>(dim));
     for (const ExactRow& row : constraints) {
-        if (has_no_variable(row)) continue;
+        if (row.is_constant()) continue;
         size_t bits = row.c.bit_length();
         for (const Int& v : row.a) bits = std::max(bits, v.bit_length());
         const Int unit = Int(1) << bits;
@@ -123,7 +120,7 @@ double HalfspaceProblem::to_local(const ExactRow& row, const Int& scale, double*
         size += std::fabs(out[k] = Int::ratio_scaled(row.a[k], scale, exponent[k]));
     }
     size += std::fabs(out[dim] = Int::ratio_scaled(c, scale, -bits));
-    return size <= 1e150 ? 4 * 0x1p-53 * size + 1e-290 : kInfinity;
+    return size <= 1e150 ? 4 * kRound * size + 1e-290 : kInfinity;
 }
 
 void HalfspaceProblem::to_local(const StrictPoint& point, double* s) const {
@@ -137,10 +134,6 @@ void HalfspaceProblem::to_local(const StrictPoint& point, double* s) const {
         to_local(row, point.den, a.data());
         s[k] = -a[n] * std::ldexp(1.0, -exponent[k]);
     }
-}
-
-bool HalfspaceProblem::is_constant(int constraint) const {
-    return has_no_variable(constraints[constraint]);
 }
 
 bool HalfspaceProblem::inside(const double* s, const ExactRow& row) const {
@@ -185,12 +178,9 @@ std::shared_ptr<const HalfspaceProblem> HalfspaceProblem::build(std::shared_ptr<
     const auto n = static_cast<size_t>(d);
     out->net = net;
     std::vector<const ExactRow*> rows;
-    for (int i = 0; i < spec.constraint_count; ++i) {
-        const Int* from = &spec.constraints[static_cast<size_t>(i) * (n + 1)];
-        out->constraints.push_back({{from, from + n}, from[n]});
-    }
+    out->constraints = spec.constraints;
     for (const ExactRow& row : out->constraints)
-        if (!has_no_variable(row))
+        if (!row.is_constant())
             rows.push_back(&row);
         else if (row.c.sign() < 0)
             no_volume(true, d);
@@ -207,7 +197,7 @@ std::shared_ptr<const HalfspaceProblem> HalfspaceProblem::build(std::shared_ptr<
         const ExactRow& row = out->constraints[i];
         const int k = only_coordinate(row);
         if (k < 0) {
-            if (!has_no_variable(row)) out->others.push_back(static_cast<int>(i));
+            if (!row.is_constant()) out->others.push_back(static_cast<int>(i));
             continue;
         }
         if (row.a[k].sign() > 0) {

@@ -6,14 +6,12 @@
 #include <utility>
 
 #include "base/contract.hpp"
+#include "base/rounding.hpp"
 #include "proof/writer.hpp"
 
 namespace plv {
 
-namespace {
-constexpr double kRound = 0x1p-53;
-constexpr double kUp = 1 + 0x1p-40;  // absorbs the rounding of the bounds themselves
-}  // namespace
+namespace {}  // namespace
 
 HalfspaceWalker::HalfspaceWalker(const HalfspaceProblem& problem, const HalfspaceSink& sink,
                                  StopToken& stop, std::atomic<int64_t>& next_claim,

@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "base/contract.hpp"
-#include "base/fp_mode.hpp"
 #include "base/thread.hpp"
 #include "base/timer.hpp"
 #include "region/halfspace_walker.hpp"
@@ -21,7 +20,6 @@ HalfspaceResult enumerate_halfspaces(const HalfspaceProblem& problem, int thread
     result.complete = true;
     std::atomic<int64_t> next_claim{0};
     std::mutex mutex;
-    std::exception_ptr failure;
     HalfspaceSink guarded = sink;
     if (sink.regions)
         guarded.regions = [&](HalfspaceBatch&& batch) {
@@ -32,52 +30,35 @@ HalfspaceResult enumerate_halfspaces(const HalfspaceProblem& problem, int thread
     std::vector<HalfspaceWalker::Piece> pieces;
     std::string top;
     std::vector<size_t> offsets;
-    auto work = [&] {
-        const FpMode fp_mode;
+    const auto work = [&] {
         const Timer timer;
+        HalfspaceWalker walker(problem, guarded, stop, next_claim, progress);
+        bool stopped = false;
         try {
-            HalfspaceWalker walker(problem, guarded, stop, next_claim, progress);
-            bool stopped = false;
-            try {
-                walker.run();
-            } catch (const Stopped&) {
-                stopped = true;
-            }
-            const std::lock_guard lock(mutex);
-            if (stopped) result.complete = false;
-            result.count += walker.count();
-            for (size_t i = 0; i < on.size(); ++i) {
-                on[i] |= walker.ever_on()[i];
-                off[i] |= walker.ever_off()[i];
-            }
-            EnumerateStats stats = walker.stats();
-            stats.cpu_seconds = timer.thread_cpu();
-            result.stats.add(stats);
-            for (HalfspaceWalker::Piece& piece : walker.pieces())
-                pieces.push_back(std::move(piece));
-            if (!stopped && sink.prove) top = walker.top(), offsets = walker.offsets();
-        } catch (...) {
-            const std::lock_guard lock(mutex);
-            if (!failure) failure = std::current_exception();
-            stop.request();
+            walker.run();
+        } catch (const Stopped&) {
+            stopped = true;
         }
+        const std::lock_guard lock(mutex);
+        if (stopped) result.complete = false;
+        result.count += walker.count();
+        for (size_t i = 0; i < on.size(); ++i) {
+            on[i] |= walker.ever_on()[i];
+            off[i] |= walker.ever_off()[i];
+        }
+        EnumerateStats stats = walker.stats();
+        stats.cpu_seconds = timer.thread_cpu();
+        result.stats.add(stats);
+        for (HalfspaceWalker::Piece& piece : walker.pieces()) pieces.push_back(std::move(piece));
+        if (!stopped && sink.prove) top = walker.top(), offsets = walker.offsets();
     };
     // A unit or a window takes well under 4 KB of stack (sanitizers quadruple it).
     const size_t stack =
         (size_t{1} << 20) +
         4096 * (net.layers.size() + std::min<size_t>(net.unit_count, size_t{1} << 17));
-    std::vector<Thread> running;
-    running.reserve(static_cast<size_t>(threads));
-    while (static_cast<int>(running.size()) < threads) {
-        try {
-            running.emplace_back(stack, work);
-        } catch (...) {
-            if (running.empty()) throw;
-            break;  // fewer threads come to the same result
-        }
-    }
-    for (Thread& thread : running) thread.join();
-    if (failure) std::rethrow_exception(failure);
+    // Fewer threads come to the same result.
+    if (const std::exception_ptr failure = run_threads(threads, stack, stop, work))
+        std::rethrow_exception(failure);
     if (!result.complete) result.reason = stop.reason();
     for (size_t l = 0; l < net.layers.size(); ++l)
         for (int i = 0; i < net.layers[l].units; ++i) {

@@ -63,8 +63,6 @@ struct HalfspaceProblem {
     void to_local(const StrictPoint& point, double* s) const;
     // Whether a row is positive at a point of doubles in s, exactly.
     bool inside(const double* s, const ExactRow& row) const;
-    // Whether a constraint has no variable.
-    bool is_constant(int constraint) const;
 
     // Throws std::invalid_argument when the domain has no interior or does not fit the network;
     // Stopped when stopped.

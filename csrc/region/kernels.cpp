@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/rounding.hpp"
 #include "geom/vertex.hpp"
 #include "net/net.hpp"
 

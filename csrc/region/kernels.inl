@@ -102,7 +102,7 @@ static inline __attribute__((always_inline)) void classify_rows(const double* m,
             }
             if constexpr (kRanges) {
                 // Rounding once more stays within the 8 u and this factor. What is NaN is unknown.
-                const Vec wide = mul(t, set1(1 + 0x1p-40)), far = set1(kFar);
+                const Vec wide = mul(t, set1(kUp)), far = set1(kFar);
                 const Vec least = sub(lo, wide), most = add(hi, wide), minus = set1(-kFar);
                 store(low + r, if_gt(least, minus, least, minus));
                 store(high + r, if_gt(far, most, most, far));
@@ -205,7 +205,7 @@ static inline __attribute__((always_inline)) Slot<NC> load_slot(const double* m,
     const Vec size = add(gradient, abs(out.a[NC - 1])), e = gather(error, rows);
     out.t = mul(fma(fma(set1(detail::kEvalOf<NC - 1>), size, e), set1(v.rho),
                     mul(fma(set1(2.0), e, gradient), set1(v.delta))),
-                set1(1 + 0x1p-40));
+                set1(kUp));
     out.size = add(size, e);
     return out;
 }
@@ -293,7 +293,7 @@ template <int NC>
 static void meet_all(const double* a, const double* c, const double* error, double* x,
                      double* delta) {
     constexpr int D = NC - 1;
-    const Vec none = zero(), one = set1(1.0), unit = set1((D + 4) * 0x1p-53);
+    const Vec none = zero(), one = set1(1.0), unit = set1((D + 4) * kRound);
     for (int h = 0; h < kPad; h += kLanes) {
         const auto at = [&](const double* table, int i) { return load(table + i * kPad + h); };
         Vec m[D][D], inverse[D][D];
@@ -363,7 +363,7 @@ static void meet_all(const double* a, const double* c, const double* error, doub
             worst[0] = if_gt(set1(1e280), far, worst[0], one);
             worst[1] = max(worst[1], if_gt(set1(1e280), far, far, none));
         }
-        const Vec bound = fma(div(worst[1], sub(one, worst[0])), set1(1 + 0x1p-40), set1(1e-300));
+        const Vec bound = fma(div(worst[1], sub(one, worst[0])), set1(kUp), set1(1e-300));
         const Vec lost = set1(std::numeric_limits<double>::infinity());
         const Vec out = if_gt(set1(0.5), worst[0], bound, lost);
         store(delta + h, if_gt(set1(1e280), worst[2], out, lost));
@@ -390,7 +390,7 @@ static void values(const double* m, int stride, int blocks, const double* error,
 
 static void mix(int blocks, const MixEnd& u, const MixEnd& v, double* z, double* bound) {
     const Vec p = set1(u.weight), q = set1(v.weight), dp = set1(u.error), dq = set1(v.error);
-    const Vec up = set1(1 + 0x1p-40), rounding = set1(8 * 0x1p-53), tiny = set1(1e-290);
+    const Vec up = set1(kUp), rounding = set1(8 * kRound), tiny = set1(1e-290);
     for (int r = 0; r < blocks * kPad; r += kLanes) {
         const Vec zu = load(u.z + r), zv = load(v.z + r), eu = load(u.bound + r),
                   ev = load(v.bound + r);

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
 
 #include "base/contract.hpp"
+#include "base/rounding.hpp"
 #include "geom/dimension.hpp"
 #include "geom/vertex.hpp"
 
@@ -34,8 +36,11 @@ DomainSpec DomainSpec::parse(std::string_view bytes) {
         throw std::invalid_argument("malformed domain bytes: dimensions");
     }
     const uint32_t count = in.u32();
-    out.constraints = in.ints(static_cast<size_t>(count) * (dim + 1));
-    out.constraint_count = static_cast<int>(count);
+    std::vector<Int> flat = in.ints(static_cast<size_t>(count) * (dim + 1));
+    for (size_t i = 0; i < count; ++i) {
+        const auto row = std::make_move_iterator(&flat[i * (dim + 1)]);
+        out.constraints.push_back({{row, row + dim}, row[dim]});
+    }
     if (!in.at_end()) throw std::invalid_argument("malformed domain bytes: trailing");
     return out;
 }
@@ -192,11 +197,10 @@ std::vector<DomainCorner<D>> domain_cell(const std::vector<ExactLine<D>>& lines,
 
 template <int D>
 std::vector<ExactLine<D>> constraint_lines(const DomainSpec& spec) {
-    std::vector<ExactLine<D>> lines(static_cast<size_t>(spec.constraint_count));
-    for (int i = 0; i < spec.constraint_count; ++i) {
-        for (int k = 0; k < D; ++k)
-            lines[i].a[k] = spec.constraints[static_cast<size_t>(i) * (D + 1) + k];
-        lines[i].c = spec.constraints[static_cast<size_t>(i) * (D + 1) + D];
+    std::vector<ExactLine<D>> lines(spec.constraints.size());
+    for (size_t i = 0; i < lines.size(); ++i) {
+        std::copy_n(spec.constraints[i].a.begin(), D, lines[i].a.begin());
+        lines[i].c = spec.constraints[i].c;
     }
     return lines;
 }
@@ -268,7 +272,7 @@ typename Problem<D>::Input round_rows(const ExactRows<D>& rows, const Int& scale
         }
         // Each entry is rounded once; beyond kHuge the products with a vertex might overflow.
         out.error[r] =
-            size <= kHuge ? 4 * 0x1p-53 * size + 1e-290 : std::numeric_limits<double>::infinity();
+            size <= kHuge ? 4 * kRound * size + 1e-290 : std::numeric_limits<double>::infinity();
     }
     return out;
 }
@@ -284,18 +288,18 @@ std::shared_ptr<const Problem<D>> Problem<D>::build(std::shared_ptr<const Net> n
                    " dimensions, the network has " + std::to_string(net->input_size) + " inputs");
     auto out = std::make_shared<Problem>();
     out->net = net;
-    out->constraint_count = spec.constraint_count;
+    out->constraint_count = static_cast<int>(spec.constraints.size());
     out->lines = constraint_lines<D>(spec);
     add_box_sides<D>(out->lines);
-    out->corners = domain_cell<D>(out->lines, spec.constraint_count);
+    out->corners = domain_cell<D>(out->lines, out->constraint_count);
     out->bounded = std::none_of(out->corners.begin(), out->corners.end(),
                                 [](const DomainCorner<D>& corner) { return corner.at.infinite; });
     if (out->bounded) {
         out->frame = fit<D>(out->corners);
-        out->lines.resize(static_cast<size_t>(spec.constraint_count));
+        out->lines.resize(static_cast<size_t>(out->constraint_count));
         for (ExactLine<D>& line : out->lines) line = out->frame.to_local(line);
         add_box_sides<D>(out->lines);
-        out->corners = domain_cell<D>(out->lines, spec.constraint_count);
+        out->corners = domain_cell<D>(out->lines, out->constraint_count);
     }
 
     // The input's part of every layer's form, composed with the slice and the frame. to_local

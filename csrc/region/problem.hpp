@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lp/exact.hpp"
 #include "net/net.hpp"
 #include "region/exact.hpp"
 
@@ -18,8 +19,7 @@ struct DomainSpec {
     bool is_slice = false;
     Int slice_scale = 1;
     std::vector<Int> slice;  // ambient x (dim + 1)
-    int constraint_count = 0;
-    std::vector<Int> constraints;  // count x (dim + 1)
+    std::vector<ExactRow> constraints;
 
     static DomainSpec parse(std::string_view bytes);
 };

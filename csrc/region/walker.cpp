@@ -67,7 +67,7 @@ void Walker<D>::run() {
             size += std::fabs(line.rounded.a[k] = Int::ratio(exact.a[k], unit));
         size += std::fabs(line.rounded.c = Int::ratio(exact.c, unit));
         line.rounded.d = Int::ratio(exact.d, unit);
-        line.rounded.error = exact.d.is_zero() ? 4 * 0x1p-53 * size : 0.0;
+        line.rounded.error = exact.d.is_zero() ? 4 * kRound * size : 0.0;
         const int index = static_cast<int>(i);
         const bool side = index >= problem_.constraint_count;
         line.wall.layer = side ? kBoxSide : kConstraint;
@@ -431,8 +431,7 @@ int Walker<D>::float_sign(const double* row, double error, const Vertex<D>& v) c
     if (options_.unchecked) return (z > 0) - (z < 0);
     const double size = std::fabs(row[D]) + gradient;
     const double t =
-        ((error + detail::kEvalOf<D> * size) * v.rho + (gradient + 2 * error) * v.delta) *
-        detail::kUp;
+        ((error + detail::kEvalOf<D> * size) * v.rho + (gradient + 2 * error) * v.delta) * kUp;
     return (z > t) - (z < -t);
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/contract.hpp"
+#include "base/rounding.hpp"
 #include "base/stack.hpp"
 #include "geom/dimension.hpp"
 #include "geom/vertex.hpp"

@@ -95,7 +95,7 @@ bool Walker<D>::count_sections(const Section& s, int64_t& total) {
             const double scale = 1.0 / (size[0] + size[1]);
             for (int k = 0; k < 2; ++k) {
                 ends[k].weight = size[k] * scale;
-                ends[k].error = error[k] * scale * detail::kUp;
+                ends[k].error = error[k] * scale * kUp;
             }
             kernels_.mix(blocks, ends[0], ends[1], values + z + j * stride,
                          values + e + j * stride);
@@ -167,7 +167,7 @@ bool Walker<D>::distinct(const double* z, const double* e, int stride, size_t pi
             const double qe = std::fabs(z[stride + j]) * e[k] + e[stride + j] * std::fabs(z[k]) +
                               e[stride + j] * e[k];
             const double slack = pe + qe + 0x1p-50 * (std::fabs(p) + std::fabs(q)) + 1e-290;
-            if (!(std::fabs(p - q) > slack * detail::kUp)) return false;
+            if (!(std::fabs(p - q) > slack * kUp)) return false;
         }
     return true;
 }

@@ -51,8 +51,7 @@ typename Walker<D>::Level Walker<D>::make_level(int l) const {
         for (const FloatBlock& block : form.blocks) widest = std::max(widest, block.cols);
         level.update_cap = 4 * widest + 32;
         const double additions = form.terms + level.update_cap;
-        level.rounding =
-            ((chain ? 4.0 : 8.0) * additions + (chain ? 16.0 : 64.0)) * 0x1p-53 * detail::kUp;
+        level.rounding = ((chain ? 4.0 : 8.0) * additions + (chain ? 16.0 : 64.0)) * kRound * kUp;
         level.start.assign(NC * stride, 0.0);
         if (input.map.empty())
             std::copy(form.bias.begin(), form.bias.end(), level.start.end() - level.stride);
@@ -61,8 +60,8 @@ typename Walker<D>::Level Walker<D>::make_level(int l) const {
         for (int r = 0; r < level.rows; ++r) {
             double size = 0.0;
             for (int c = 0; c < NC; ++c) size += std::fabs(level.start[c * stride + r]);
-            level.base[r] = level.rounding * size * detail::kUp;
-            if (!input.map.empty()) level.base[r] += input.error[r] * detail::kUp;
+            level.base[r] = level.rounding * size * kUp;
+            if (!input.map.empty()) level.base[r] += input.error[r] * kUp;
             level.max_base = std::max(level.max_base, size);
             level.max_norm = std::max(level.max_norm, form.row_norm[r]);
         }
@@ -212,7 +211,7 @@ void Walker<D>::prepare_chain(int l) {
                     units.all_relu ? ~(below.positive.word(k) | below.crossing.word(k)) : 0;
             const double sum = kernels_.mass(below.map.data(), below.stride, below.blocks,
                                              below.error(), s.rounding, list_masks_[0].bytes());
-            const double up = (1.0 + (below.rows + 64) * 0x1p-50) * detail::kUp;
+            const double up = (1.0 + (below.rows + 64) * 0x1p-50) * kUp;
             // The floor stands for squares that underflow: below 1e-150 nothing is decided in
             // floating point.
             const double mass = std::sqrt(sum + below.rows * 1e-300) * units.max_slope * up;
@@ -252,8 +251,7 @@ void Walker<D>::copy_row(int l, int r) {
         error = row_error(row.level, row.row);
     else if (row.factor != 0.0)
         error =
-            std::fabs(row.factor) * (row_error(row.level, row.row) + 0x1p-50 * size) * detail::kUp +
-            1e-290;
+            std::fabs(row.factor) * (row_error(row.level, row.row) + 0x1p-50 * size) * kUp + 1e-290;
     s.base[r] = error;
     if (s.is_max()) s.row_error[r] = error;
 }
@@ -424,9 +422,9 @@ void Walker<D>::prepare_general(int l) {
     double sum = 0.0;
     for (double part : parts) sum += part;
     sum = (sum + columns * 1e-300) * (1.0 + (columns + 64) * 0x1p-50);
-    const double now = std::sqrt(sum) * detail::kUp;
+    const double now = std::sqrt(sum) * kUp;
     if (!(now <= s.peak)) s.peak = now;
-    bound_from(s, (now + s.peak) * detail::kUp, s.peak / s.rounding * detail::kUp, columns);
+    bound_from(s, (now + s.peak) * kUp, s.peak / s.rounding * kUp, columns);
 }
 
 // Bound of the error of the rounded difference of two outputs.
@@ -434,7 +432,7 @@ template <int D>
 double Walker<D>::difference_error(int i, int j, const double* row) const {
     double error = row_error(depth_, i) + row_error(depth_, j);
     for (int c = 0; c < NC; ++c) error += 0x1p-52 * std::fabs(row[c]);
-    return error * detail::kUp;
+    return error * kUp;
 }
 
 #define PLV_INSTANTIATE(D)                                                 \

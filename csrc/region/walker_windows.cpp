@@ -22,7 +22,7 @@ typename Walker<D>::Wall Walker<D>::difference(int l, int window, int a, int b, 
         row[c] = column[wall.entry] - column[wall.minus];
         error += 0x1p-52 * std::fabs(row[c]);
     }
-    error *= detail::kUp;
+    error *= kUp;
     return wall;
 }
 

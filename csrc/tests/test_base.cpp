@@ -1,10 +1,12 @@
 // Tests of csrc/base, standalone; see test_num.cpp for how to build one.
 #include <algorithm>
+#include <atomic>
 #include <cfenv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "base/contract.hpp"
 #include "base/fp_mode.hpp"
 #include "base/stop.hpp"
+#include "base/thread.hpp"
 #include "base/timer.hpp"
 #include "num/int.hpp"
 #include "tests/harness.hpp"
@@ -138,6 +141,27 @@ void test_stop() {
     CHECK(shared.stopped());
 }
 
+void test_threads() {
+    plv::StopToken stop;
+    std::atomic<int> ran{0};
+    const auto count = [&] {
+        CHECK(plv::FpMode::is_standard());
+        ++ran;
+    };
+    std::fesetround(FE_UPWARD);
+    CHECK(!plv::run_threads(3, 1, stop, count) && ran == 3 && !stop.stopped());
+    std::fesetround(FE_TONEAREST);
+
+    // What one throws stops the others and comes back.
+    std::atomic<bool> first{true};
+    const std::exception_ptr failure = plv::run_threads(2, size_t{1} << 20, stop, [&] {
+        if (first.exchange(false)) throw std::out_of_range("one");
+        while (!stop.poll()) std::this_thread::yield();
+    });
+    CHECK(stop.reason() == plv::StopReason::requested);
+    CHECK(throws<std::out_of_range>([&] { std::rethrow_exception(failure); }));
+}
+
 void test_timer() {
     plv::Timer timer;
     spin(0.02);
@@ -156,6 +180,7 @@ int main() {
     test_contract();
     test_fp_mode();
     test_stop();
+    test_threads();
     test_timer();
     return report();
 }

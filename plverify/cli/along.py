@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from plverify.cli.common import (
-    _entry,
-    plural,
+    npz_entry,
     print_json,
     print_rows,
     read_npz,
@@ -18,6 +17,7 @@ from plverify.cli.common import (
     seconds_text,
 )
 from plverify.errors import InputError
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify.network import Network
@@ -54,7 +54,7 @@ def run_along(
     for option, value in others.items():
         refuse_both({"--along": path, option: value})
     if plot is not None:
-        from plverify.report.plots import check_target
+        from plverify.report.drawing import check_target
 
         check_target(plot)
     from plverify.network import load
@@ -62,7 +62,7 @@ def run_along(
 
     net = load(model)
     arrays = read_npz(path, "--along")
-    points = _entry(arrays, ("points", "X"), path, "--along")
+    points = npz_entry(arrays, ("points", "X"), path, "--along")
     try:
         points = path_points(points, net.input_size).data
     except InputError as error:

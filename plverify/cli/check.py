@@ -27,12 +27,11 @@ def check(
 ) -> None:
     """Print what a proof claims, then whether it proves it: accepted or rejected.
 
-    The proof is validated in exact arithmetic by code that shares nothing with the engine. The exit
-    code is 0 if it is accepted and 1 if it is rejected. With a SPEC, a proof about any other
+    The proof is validated in exact arithmetic by code that shares no reasoning with the engine. The
+    exit code is 0 if it is accepted and 1 if it is rejected. With a SPEC, a proof about any other
     property is rejected, too.
 
-    Example: plverify check regions.plproof model.onnx
-    Example: plverify check verdict.plproof model.onnx spec.vnnlib.gz
+    Example: plverify check model.proof model.onnx property.vnnlib
     """
     from plverify.certificate import check as validate
     from plverify.network import load

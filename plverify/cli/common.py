@@ -149,7 +149,7 @@ def _read_segment(text: str, n: int) -> tuple[Any, Any]:
     """Origin and basis of the segment from a (t = 0) to b (t = 1)."""
     if text.endswith(".npz"):
         arrays = read_npz(text, "--segment")
-        ends = [_entry(arrays, (name,), text, "--segment") for name in ("a", "b")]
+        ends = [npz_entry(arrays, (name,), text, "--segment") for name in ("a", "b")]
         from plverify.exact_array import ExactArray
 
         a, b = (ExactArray(end, name).fractions() for end, name in zip(ends, "ab", strict=True))
@@ -173,8 +173,8 @@ def _read_segment(text: str, n: int) -> tuple[Any, Any]:
 def _read_slice(path: str, n: int) -> tuple[Any, Any, tuple[Any, Any] | None]:
     """Origin, basis and, if the file has them, bounds of t."""
     arrays = read_npz(path, "--slice")
-    origin = _entry(arrays, ("origin", "c"), path, "--slice")
-    basis = _entry(arrays, ("basis", "P"), path, "--slice")
+    origin = npz_entry(arrays, ("origin", "c"), path, "--slice")
+    basis = npz_entry(arrays, ("basis", "P"), path, "--slice")
     if basis.ndim == 1:
         basis = basis[:, None]
     if origin.ndim != 1 or basis.ndim != 2 or basis.shape[0] != n or origin.shape[0] != n:
@@ -189,7 +189,7 @@ def _read_slice(path: str, n: int) -> tuple[Any, Any, tuple[Any, Any] | None]:
     return origin, basis, (arrays["lo"][()], arrays["hi"][()])
 
 
-def _entry(arrays: dict[str, Any], names: Sequence[str], path: str, option: str) -> Any:
+def npz_entry(arrays: dict[str, Any], names: Sequence[str], path: str, option: str) -> Any:
     for name in names:
         if name in arrays:
             return arrays[name]
@@ -401,8 +401,3 @@ def units_text(units: Sequence[tuple[int, int]], total: int, shown: int = 12) ->
         by_layer.setdefault(layer, []).append(str(unit))
     listed = "; ".join(f"layer {layer}: {', '.join(v)}" for layer, v in by_layer.items())
     return f"{text} ({listed}{', ...' if len(units) > shown else ''})"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 region``, ``1,234 regions``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plverify.cli.common import plural, print_json, print_rows
+from plverify.cli.common import print_json, print_rows
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify.network import Network

@@ -11,13 +11,13 @@ from plverify.cli.common import (
     check_output,
     check_run,
     parse_box,
-    plural,
     print_json,
     print_rows,
     progress_line,
     seconds_text,
 )
 from plverify.cli.verify import point_text, write_proof
+from plverify.result import plural
 
 SHORT = 40
 """Characters up to which a fraction is printed as one."""

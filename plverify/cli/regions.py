@@ -16,7 +16,6 @@ from plverify.cli.common import (
     check_output,
     check_run,
     cores,
-    plural,
     print_json,
     print_rows,
     progress_line,
@@ -26,6 +25,7 @@ from plverify.cli.common import (
     units_text,
 )
 from plverify.errors import InputError
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify.domain import Domain
@@ -48,8 +48,8 @@ def regions(
         str | None,
         typer.Option(
             "--slice",
-            help="Study x = origin + basis t: an npz file with arrays origin (n,) and basis (n, 2) "
-            "or (n, 1), also called c and P; optional lo, hi of t.",
+            help="Study x = origin + basis t: an npz file with arrays origin (n,) and basis "
+            "(n, k), also called c and P; optional lo, hi of t.",
             metavar="FILE.npz",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def regions(
         ),
     ] = None,
     space: Annotated[
-        bool, typer.Option("--space", help="Study the whole line or plane instead of a box.")
+        bool, typer.Option("--space", help="Study all of space instead of a box.")
     ] = False,
     polygon: Annotated[
         str | None,
@@ -126,7 +126,8 @@ def regions(
         workers = threads or cores()
         run_along(model, along, workers, timeout, plot, json=json, others=others)
     if plot is not None:
-        from plverify.report.plots import COLORS, check_target
+        from plverify.report.drawing import check_target
+        from plverify.report.plots import COLORS
 
         check_target(plot)
         if color not in COLORS:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plverify import theory, theory_nets
-from plverify.cli.common import plural, print_json, progress_line, seconds_text
+from plverify.cli.common import print_json, progress_line, seconds_text
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify import reference

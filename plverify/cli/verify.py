@@ -13,7 +13,6 @@ import typer
 from plverify.cli.common import (
     check_output,
     check_run,
-    plural,
     print_json,
     print_rows,
     progress_line,
@@ -21,6 +20,7 @@ from plverify.cli.common import (
     seconds_text,
 )
 from plverify.errors import InputError
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify.network import Network

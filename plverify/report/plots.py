@@ -16,8 +16,6 @@ functions and never through pyplot, so no global state or display is touched.
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,7 +25,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plverify.domain import Box, Domain, Slice
-from plverify.errors import InputError, MissingExtra
+from plverify.errors import InputError
+from plverify.report.drawing import (
+    SQUARE,
+    WIDE,
+    Legend,
+    check_target,
+    dot,
+    draw_on,
+    dress,
+    patch,
+    stroke,
+)
 from plverify.report.palette import (
     BOUNDARY,
     INK,
@@ -43,6 +52,7 @@ from plverify.report.palette import (
     random_colors,
     unit_color,
 )
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify.partition import RegionSet
@@ -52,9 +62,6 @@ Frame = tuple[float, float, float, float]
 
 COLORS = ("map", "class", "norm", "random", "layer", "plain")
 """What ``color`` of `plot_regions` may be."""
-
-SUFFIXES = (".png", ".svg", ".pdf")
-"""Kinds of files that `plot_regions` writes."""
 
 LARGE = 1e150
 """Nothing larger is drawn: matplotlib overflows."""
@@ -123,14 +130,12 @@ def plot_regions(
     dim = regions.domain.dim
     if frame is not None and not _is_frame(frame, dim):
         raise InputError(f"frame is {tuple(frame)}, expected {dim} pairs of increasing numbers")
-    draw = _draw_plane if dim == 2 else _draw_line
-    if not isinstance(target, (str, os.PathLike)):
-        draw(regions, target, color, layer, boundary, frame, title)
-        return
-    figure = _figure(dim)
-    axes = figure.add_axes((0.09, 0.13, 0.88, 0.76))
-    draw(regions, axes, color, layer, boundary, frame, title)
-    _write(figure, os.fspath(target), dpi)
+    shape, size = (_draw_plane, SQUARE) if dim == 2 else (_draw_line, WIDE)
+
+    def draw(axes: Any) -> None:
+        shape(regions, axes, color, layer, boundary, frame, title)
+
+    draw_on(target, draw, dpi, size)
 
 
 def _is_frame(frame: Sequence[float], dim: int) -> bool:
@@ -139,43 +144,6 @@ def _is_frame(frame: Sequence[float], dim: int) -> bool:
         and bool(np.isfinite(frame).all())
         and all(frame[k] < frame[k + 1] for k in range(0, 2 * dim, 2))
     )
-
-
-def check_target(target: Any) -> None:
-    """Raise what `plot_regions` would raise about its target, before any work is done."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "pictures", "plot") from error
-    if isinstance(target, (str, os.PathLike)):
-        if not os.fspath(target).lower().endswith(SUFFIXES):
-            name = os.path.basename(os.fspath(target))
-            raise InputError(f"cannot draw {name}: the name must end in {', '.join(SUFFIXES)}")
-    elif not hasattr(target, "add_collection"):
-        raise InputError(f"target is a {type(target).__name__}, expected a path or matplotlib Axes")
-
-
-def _figure(dim: int) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(6.6, 7.2) if dim == 2 else (8.4, 5.0), facecolor=PAPER)
-
-
-def _write(figure: Any, path: str, dpi: int) -> None:
-    from plverify.proof import write_atomically
-
-    kind = path.rpartition(".")[2].lower()
-    stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    buffer = io.BytesIO()
-    figure.savefig(
-        buffer,
-        format=kind,
-        dpi=dpi if kind == "png" else 300,
-        metadata=stamp,
-        bbox_inches="tight",
-        pad_inches=0.12,
-    )
-    write_atomically(path, buffer.getvalue())
 
 
 # ---------------------------------------------------------------------------- geometry to draw
@@ -371,13 +339,13 @@ def _draw_plane(
     frame = cast(Frame, tuple(map(float, asked)) if asked is not None else _frame_of(regions))
     points = _points(regions, frame)
     cells = _polygons(regions, points)
-    legend: list[tuple[Any, str]] = []
+    legend: Legend = []
     if layer is not None:
         _fill(axes, regions, cells, np.full((regions.count, 3), 0.985))
     elif color == "class":
         parts, classes, names = _by_class(regions, cells)
         _fill_classes(axes, regions, parts, classes)
-        legend += [(_patch(class_shades(i)), names[i]) for i in np.unique(classes)[:12]]
+        legend += [(patch(class_shades(i)), names[i]) for i in np.unique(classes)[:12]]
     elif color == "norm":
         _fill_norm(axes, regions, cells)
     elif color == "random":
@@ -498,7 +466,7 @@ def _draw_facets(axes: Any, regions: RegionSet, points: Floats) -> None:
     _lines(axes, segments, INK, _thin(regions.count), alpha=alpha, zorder=3, rasterized=many)
 
 
-def _draw_layers(axes: Any, regions: RegionSet, points: Floats) -> list[tuple[Any, str]]:
+def _draw_layers(axes: Any, regions: RegionSet, points: Floats) -> Legend:
     """Every facet in the colour of the layer whose unit bends there."""
     depth = len(regions.net.widths)
     colors = layer_colors(depth)
@@ -508,11 +476,11 @@ def _draw_layers(axes: Any, regions: RegionSet, points: Floats) -> list[tuple[An
         width = max(_thin(regions.count) * (2.4 - 1.4 * k / max(1, depth - 1)), 0.12)
         _lines(axes, segments, colors[k], width, zorder=4 + (depth - k) / (depth + 1))
     for k in range(depth):
-        legend.append((_stroke(colors[k], 1.8), f"layer {k}: {regions.net.widths[k]} units"))
+        legend.append((stroke(colors[k], 1.8), f"layer {k}: {regions.net.widths[k]} units"))
     return legend[:10]
 
 
-def _draw_layer(axes: Any, regions: RegionSet, points: Floats, layer: int) -> list[tuple[Any, str]]:
+def _draw_layer(axes: Any, regions: RegionSet, points: Floats, layer: int) -> Legend:
     """The bent hyperplanes of one layer, a colour per unit, over the other facets in grey."""
     own = regions.line_layer == layer
     _lines(
@@ -526,25 +494,23 @@ def _draw_layer(axes: Any, regions: RegionSet, points: Floats, layer: int) -> li
     )
     units = np.unique(regions.line_unit[own])
     width = float(np.clip(9 / np.sqrt(max(1, len(units))), 0.8, 2.2))
-    legend: list[tuple[Any, str]] = []
+    legend: Legend = []
     if len(units) > 10:
         seen = f"{len(units)} of {regions.net.widths[layer]} units of layer {layer} bend here"
-        legend.append((_stroke(unit_color(1), 2.0), seen))
+        legend.append((stroke(unit_color(1), 2.0), seen))
     for place, unit in enumerate(units.tolist()):
         shade = unit_color(place)
         bent = _edges(regions, points, own & (regions.line_unit == unit))
         _lines(axes, bent, shade, width, zorder=4)
         if len(units) <= 10:
-            legend.append((_stroke(shade, 2.0), f"unit {unit}"))
+            legend.append((stroke(shade, 2.0), f"unit {unit}"))
     below = layer + 1 < len(regions.net.widths) or layer > 0
     if below:
-        legend.append((_stroke(QUIET, 0.8), "other layers"))
+        legend.append((stroke(QUIET, 0.8), "other layers"))
     return legend
 
 
-def _draw_boundary(
-    axes: Any, regions: RegionSet, frame: Frame, dashed: bool
-) -> list[tuple[Any, str]]:
+def _draw_boundary(axes: Any, regions: RegionSet, frame: Frame, dashed: bool) -> Legend:
     """The exact decision boundary, rounded to be drawn, with a light casing.
 
     Dashed and dark beside the many colours of one layer's bent hyperplanes.
@@ -570,7 +536,7 @@ def _draw_boundary(
     _lines(axes, lines, PAPER, 3.6, alpha=0.85, zorder=7, joinstyle="round")
     _lines(axes, lines, ink, 2.0, zorder=8, joinstyle="round", linestyles=[style])
     what = "decision boundary" if regions.net.output_size > 1 else "output = 0"
-    return [(_stroke(ink, 2.0, style), what)]
+    return [(stroke(ink, 2.0, style), what)]
 
 
 # ------------------------------------------------------------------------------------- the line
@@ -595,7 +561,7 @@ def _draw_line(
     value = _values(regions.J, ends[:, :, None], regions.c)
     outputs = regions.net.output_size
     curves = curve_colors(outputs)
-    legend: list[tuple[Any, str]] = []
+    legend: Legend = []
     shown = (ends[:, 1] > left) & (ends[:, 0] < right)
     if color == "class":
         legend += _shade_classes(axes, regions, ends, shown)
@@ -603,7 +569,7 @@ def _draw_line(
         graph = np.stack([ends, value[:, :, o]], axis=2).reshape(-1, 2)
         axes.plot(graph[:, 0], graph[:, 1], color=curves[o], lw=1.9, zorder=4)
         if outputs > 1 and o < 10:
-            legend.append((_stroke(curves[o], 1.9), f"output {o}"))
+            legend.append((stroke(curves[o], 1.9), f"output {o}"))
     legend += _draw_knots(axes, regions, ends, value, curves, layer)
     axes.set_xlim(left, right)
     inside = np.clip(ends[shown], left, right)
@@ -621,7 +587,7 @@ def _draw_line(
             axes.axvline(x, color=BOUNDARY, lw=1.3, zorder=3)
         if places:
             what = "class changes" if outputs > 1 else "output = 0"
-            legend.append((_stroke(BOUNDARY, 1.3), what))
+            legend.append((stroke(BOUNDARY, 1.3), what))
     axes.set_xlabel("t" if isinstance(regions.domain, Slice) else "x", color=INK)
     axes.set_ylabel("output" if outputs == 1 else "outputs", color=INK)
     axes.grid(axis="y", color="#e6e9ef", lw=0.6, zorder=0)
@@ -630,7 +596,7 @@ def _draw_line(
 
 def _draw_knots(
     axes: Any, regions: RegionSet, ends: Floats, value: Floats, curves: Floats, layer: int | None
-) -> list[tuple[Any, str]]:
+) -> Legend:
     """Dots where an output bends, ticks on the axis where only the pattern changes."""
     joined = np.flatnonzero(ends[:-1, 1] == ends[1:, 0])  # an incomplete list has gaps
     visible = regions.linear_labels[joined] != regions.linear_labels[joined + 1]
@@ -638,7 +604,7 @@ def _draw_knots(
     if layer is not None:
         own = regions.line_layer[1::2][joined] == layer
     size = float(np.clip(900 / max(1, len(joined)), 3, 26))
-    legend: list[tuple[Any, str]] = []
+    legend: Legend = []
     where = "" if layer is None else f" of layer {layer}"
     kinds = ((visible, "seen in the output"), (~visible, "pattern only"))
     for k, (mask, label) in enumerate(kinds):
@@ -660,7 +626,7 @@ def _draw_knots(
                 zorder=6,
                 clip_on=False,
             )
-            legend.append((_dot(PAPER, QUIET), many))
+            legend.append((dot(PAPER, QUIET), many))
             continue
         for o, shade in enumerate(curves):
             bends = (regions.J[at, o] != regions.J[at + 1, o]).any(axis=1)
@@ -668,13 +634,11 @@ def _draw_knots(
             axes.scatter(
                 ends[spots, 1], value[spots, 1, o], s=size, color=shade, ec=PAPER, lw=0.7, zorder=7
             )
-        legend.append((_dot(curves[0] if len(curves) == 1 else INK, PAPER), many))
+        legend.append((dot(curves[0] if len(curves) == 1 else INK, PAPER), many))
     return legend
 
 
-def _shade_classes(
-    axes: Any, regions: RegionSet, ends: Floats, shown: NDArray[np.bool_]
-) -> list[tuple[Any, str]]:
+def _shade_classes(axes: Any, regions: RegionSet, ends: Floats, shown: NDArray[np.bool_]) -> Legend:
     """Bands in the colour of the largest output (with one output: of its sign)."""
     jacobian, offset = regions.J[:, :, 0], regions.c
     if offset.shape[1] == 1:
@@ -703,73 +667,27 @@ def _shade_classes(
                 bands.append((p, q, top))
     for p, q, top in bands:
         axes.axvspan(p, q, color=base[top], lw=0, zorder=1)
-    return [(_patch(base[i]), names[i]) for i in sorted({top for _, _, top in bands})[:12]]
+    return [(patch(base[i]), names[i]) for i in sorted({top for _, _, top in bands})[:12]]
 
 
 # ----------------------------------------------------------------------------- title and legend
 
 
-def _patch(color: Any) -> Any:
-    from matplotlib.patches import Patch
-
-    return Patch(facecolor=color, edgecolor="none")
-
-
-def _stroke(color: Any, width: float, style: Any = "solid") -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=color, lw=width, ls=style)
-
-
-def _dot(fill: Any, rim: Any) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], ls="none", marker="o", ms=6, mfc=fill, mec=rim, mew=1.1)
-
-
 def caption_of(regions: RegionSet) -> str:
     """The counts in words, as under the picture."""
-    linear = regions.linear_count
-    many = [(regions.count, "activation region"), (linear, "linear region")]
-    text = " · ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in many)
+    counts = [(regions.count, "activation region"), (regions.linear_count, "linear region")]
     if regions.domain.dim == 1 and regions.complete:
-        text += f" · {regions.count - 1:,} knot{'' if regions.count == 2 else 's'}"
+        counts.append((regions.count - 1, "knot"))
+    text = " · ".join(plural(count, noun) for count, noun in counts)
     return text if regions.complete else f"{text} (incomplete: {regions.reason})"
 
 
-def _dress(axes: Any, regions: RegionSet, title: str | None, legend: list[tuple[Any, str]]) -> None:
-    """Title, caption with the counts, legend below, quiet ticks."""
+def _dress(axes: Any, regions: RegionSet, title: str | None, legend: Legend) -> None:
     if title is None:
         sizes = (regions.net.input_size, *regions.net.widths, regions.net.output_size)
         title = "-".join(map(str, sizes)) if len(sizes) < 12 else f"{len(sizes) - 2} hidden layers"
         where = regions.domain.describe()
         title += f" on {where if where.startswith('all') else 'the ' + where}"
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
-    axes.annotate(
-        caption_of(regions),
-        (0, 1),
-        xytext=(0, 8),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=9.5,
-        color=QUIET,
-    )
-    axes.tick_params(labelsize=8.5, colors=QUIET, width=0.6, length=3)
-    for side, spine in axes.spines.items():
-        spine.set(color=QUIET, linewidth=0.6, zorder=9)
-        if regions.domain.dim == 1 and side in ("top", "right"):
-            spine.set_visible(False)
-    if legend:
-        axes.legend(
-            [handle for handle, _ in legend],
-            [label for _, label in legend],
-            loc="upper left",
-            bbox_to_anchor=(0, -0.09 if regions.domain.dim == 2 else -0.13),
-            ncols=min(4, len(legend)),
-            frameon=False,
-            fontsize=8.5,
-            labelcolor=INK,
-            handlelength=1.4,
-            columnspacing=1.6,
-            borderaxespad=0,
-        )
+    columns = min(4, len(legend))
+    plane = regions.domain.dim == 2
+    dress(axes, title, caption_of(regions), legend, columns=columns, framed=plane)

@@ -10,20 +10,18 @@ never through pyplot, exact numbers in the caption.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plverify.errors import InputError
+from plverify.report.drawing import Legend, check_target, dot, draw_on, dress, stroke
 from plverify.report.palette import BOUNDARY, INK, PAPER, QUIET, curve_colors, layer_colors
-from plverify.report.plots import _dot, _figure, _stroke, _write, check_target
+from plverify.result import plural
 
 if TYPE_CHECKING:
     from plverify.study import Along, TrainingStudy
-
-Legend = list[tuple[Any, str]]
 
 IN_VIEW = 30
 """A bound is drawn if it is at most so many times the largest count; else the caption names it."""
@@ -63,13 +61,14 @@ def plot_along(along: Along, target: Any, *, title: str | None = None, dpi: int 
         legend = _draw_path(axes, along)
         knots = len(along.exact)
         caption = (
-            f"{_many(along.total, 'region')} met, {along.distinct:,} different · "
-            f"{_many(knots, 'knot')}, {along.mean_density:.4g} per unit of length"
+            f"{plural(along.total, 'region')} met, {along.distinct:,} different · "
+            f"{plural(knots, 'knot')}, {along.mean_density:.4g} per unit of length"
         )
-        name = f"path of {_many(len(along), 'segment')} in R^{along.input_size}"
+        name = f"path of {plural(len(along), 'segment')} in R^{along.input_size}"
         _dress(axes, title or f"Regions along a {name}", _marked(caption, along), legend)
 
-    _on(target, draw, dpi)
+    check_target(target)
+    draw_on(target, draw, dpi)
 
 
 def _draw_path(axes: Any, along: Along) -> Legend:
@@ -78,7 +77,7 @@ def _draw_path(axes: Any, along: Along) -> Legend:
     met = np.arange(1, len(places) + 2)
     stairs = np.concatenate([[0.0], places, [length]])
     axes.step(stairs, np.append(met, met[-1]), where="post", color=INK, lw=1.6, zorder=4)
-    legend: Legend = [(_stroke(INK, 1.6), "regions met so far")]
+    legend: Legend = [(stroke(INK, 1.6), "regions met so far")]
     layers = np.array([layer for layer, _ in along.units], int)
     colors = layer_colors(int(layers.max(initial=0)) + 1)
     for layer in np.unique(layers).tolist():
@@ -93,20 +92,20 @@ def _draw_path(axes: Any, along: Along) -> Legend:
             lw=float(np.clip(200 / len(places), 0.3, 1.4)),
             zorder=5,
         )
-        legend.append((_stroke(colors[layer], 1.8), f"layer {layer}: {_many(len(at), 'knot')}"))
+        legend.append((stroke(colors[layer], 1.8), f"layer {layer}: {plural(len(at), 'knot')}"))
     if len(points) <= MANY_POINTS:
         height = 1 + np.searchsorted(places, points, side="right")
         for x in points.tolist():
             axes.axvline(x, color=QUIET, lw=0.5, alpha=0.5, zorder=2)
         dots = {"ls": "none", "marker": "o", "ms": 5, "mfc": PAPER, "mec": INK, "mew": 1.1}
         axes.plot(points, height, clip_on=False, zorder=6, **dots)
-        legend.append((_dot(PAPER, INK), "given points"))
+        legend.append((dot(PAPER, INK), "given points"))
         if along.distances:
             near = [min(distance.lower, 2 * length) for distance in along.distances]
             some = points[: len(near)]
             low, high = np.maximum(some - near, 0), np.minimum(some + near, length)
             axes.hlines(height[: len(near)], low, high, color=BOUNDARY, lw=2.4, zorder=5)
-            legend.append((_stroke(BOUNDARY, 2.4), "no boundary nearer"))
+            legend.append((stroke(BOUNDARY, 2.4), "no boundary nearer"))
     axes.set_xlim(0, length)
     axes.set_ylim(0, 1.06 * max(2, int(met[-1])))
     axes.set_xlabel("length along the path (l2)", color=INK)
@@ -152,14 +151,14 @@ def plot_training(
         if not numeric:
             step = max(1, math.ceil(len(labels) / 12))
             axes.set_xticks(at[::step], [str(label) for label in labels[::step]])
-        legend: Legend = [(_stroke(INK, 1.6), "activation regions")]
+        legend: Legend = [(stroke(INK, 1.6), "activation regions")]
         shown, beyond = _bounds_in_view(study)
         colors = curve_colors(len(shown))
         for color, (value, names, kind) in zip(colors, shown, strict=True):
             style = "solid" if kind == "upper" else (0, (4, 2))
             axes.axhline(value, color=color, lw=1.2, ls=style, zorder=3)
             what = "at most" if kind == "upper" else "some net has"
-            legend.append((_stroke(color, 1.2, style), f"{what} {value:,}: {names}"))
+            legend.append((stroke(color, 1.2, style), f"{what} {value:,}: {names}"))
         heights = [*counts[counts > 0].tolist(), *(value for value, _, _ in shown)]
         if max(heights) > STEEP * min(heights):
             axes.set_yscale("log")
@@ -183,7 +182,8 @@ def plot_training(
         name = "-".join(map(str, study.sizes)) if len(study.sizes) < 12 else "network"
         _dress(axes, title or f"Regions of {name} in training", caption, legend)
 
-    _on(target, draw, dpi)
+    check_target(target)
+    draw_on(target, draw, dpi)
 
 
 def _bounds_in_view(
@@ -250,11 +250,11 @@ def plot_scaling(
             axes.plot([at], counts[-1:], mfc=color, zorder=4, **style)
             axes.plot([at], counts[:1], mfc=PAPER, zorder=5, **style)
             if len(drawn) <= 10:
-                legend.append((_dot(color, color), "-".join(map(str, study.sizes))))
+                legend.append((dot(color, color), "-".join(map(str, study.sizes))))
         values = [float(study.scale) for study in drawn]
         ends = [min(values) / 2, max(values) * 2]
         axes.plot(ends, ends, color=QUIET, lw=1.0, ls=(0, (4, 2)), zorder=2)
-        legend.append((_stroke(QUIET, 1.0, (0, (4, 2))), f"{_power(dims[0])} (Hanin-Rolnick 2019)"))
+        legend.append((stroke(QUIET, 1.0, (0, (4, 2))), f"{_power(dims[0])} (Hanin-Rolnick 2019)"))
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel(_power(dims[0]), color=INK)
@@ -262,21 +262,11 @@ def plot_scaling(
         caption = "hollow: first checkpoint · filled: last · a mean at random weights, not a bound"
         _dress(axes, title or "Regions against neurons", caption, legend)
 
-    _on(target, draw, dpi)
+    check_target(target)
+    draw_on(target, draw, dpi)
 
 
 # ------------------------------------------------------------------------------------- helpers
-
-
-def _on(target: Any, draw: Callable[[Any], None], dpi: int) -> None:
-    """Draw into axes, or into a new figure that is written to a file."""
-    check_target(target)
-    if not isinstance(target, (str, os.PathLike)):
-        draw(target)
-        return
-    figure = _figure(1)
-    draw(figure.add_axes((0.09, 0.13, 0.88, 0.76)))
-    _write(figure, os.fspath(target), dpi)
 
 
 def _power(dim: int) -> str:
@@ -284,42 +274,12 @@ def _power(dim: int) -> str:
     return "neurons" if dim == 1 else f"neurons^{dim} / {math.factorial(dim)}"
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _marked(caption: str, answer: Along | TrainingStudy) -> str:
     return caption if answer.complete else f"{caption} (incomplete: {answer.status})"
 
 
 def _dress(axes: Any, title: str, caption: str, legend: Legend) -> None:
-    """Title, caption, legend below, quiet ticks: as the pictures of partitions have them."""
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
-    axes.annotate(
-        caption,
-        (0, 1),
-        xytext=(0, 8),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=9.5,
-        color=QUIET,
-    )
     axes.grid(axis="y", color="#e6e9ef", lw=0.6, zorder=0)
     axes.set_axisbelow(True)
-    axes.tick_params(which="both", labelsize=8.5, colors=QUIET, width=0.6, length=3)
-    for side, spine in axes.spines.items():
-        spine.set(color=QUIET, linewidth=0.6)
-        spine.set_visible(side in ("left", "bottom"))
-    axes.legend(
-        [handle for handle, _ in legend],
-        [label for _, label in legend],
-        loc="upper left",
-        bbox_to_anchor=(0, -0.13),
-        ncols=3 if max(len(label) for _, label in legend) < 36 else 1,
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=INK,
-        handlelength=1.4,
-        columnspacing=1.6,
-        borderaxespad=0,
-    )
+    columns = 3 if max(len(label) for _, label in legend) < 36 else 1
+    dress(axes, title, caption, legend, columns=columns)
