@@ -7,8 +7,6 @@ reported beside that and never changes it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 import time
@@ -233,6 +231,8 @@ def keep_proof(
 def proof_to_json(proof: bytes | str | None) -> Any:
     """A proof as a field of a JSON object."""
     if isinstance(proof, bytes):
+        import base64
+
         return {"base64": base64.b64encode(proof).decode()}
     return proof
 
@@ -241,6 +241,9 @@ def proof_from_json(entry: Any) -> bytes | str | None:
     """What `proof_to_json` made an entry of."""
     if entry is None or isinstance(entry, str):
         return entry
+    import base64
+    import binascii
+
     try:
         return base64.b64decode(entry["base64"], validate=True)
     except (TypeError, KeyError, binascii.Error):

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from plverify.cli.arguments import Argument, Exit, Option
 from plverify.cli.common import (
     check_output,
     check_run,
@@ -32,21 +31,21 @@ SHOWN = 8
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="A network file.", metavar="MODEL")],
-    spec: Annotated[str, typer.Argument(help="A property, .vnnlib or .vnnlib.gz.", metavar="SPEC")],
+    model: Annotated[str, Argument(help="A network file.", metavar="MODEL")],
+    spec: Annotated[str, Argument(help="A property, .vnnlib or .vnnlib.gz.", metavar="SPEC")],
     proof: Annotated[
-        str | None, typer.Option(help="Write a proof of the answer.", metavar="FILE")
+        str | None, Option(help="Write a proof of the answer.", metavar="FILE")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop the search after this many seconds.")
+        float | None, Option(help="Stop the search after this many seconds.")
     ] = None,
     threads: Annotated[
-        int, typer.Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
+        int, Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
     ] = 1,
     no_float32: Annotated[
-        bool, typer.Option("--no-float32", help="Do not run the model in float32 at all.")
+        bool, Option("--no-float32", help="Do not run the model in float32 at all.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Decide exactly whether any input violates a property.
 
@@ -88,7 +87,7 @@ def verify(
             print(f"wrote {written} ({os.path.getsize(written):,} bytes)")
     if unwritten is not None:
         raise unwritten
-    raise typer.Exit(0 if found.status in ("sat", "unsat") else 1)
+    raise Exit(0 if found.status in ("sat", "unsat") else 1)
 
 
 def write_proof(data: Any, path: str | None) -> tuple[InputError | None, str | None]:

@@ -30,6 +30,7 @@ from plverify.exact_array import ExactArray
 from plverify.io.onnx_const import CONSTANTS, DEFINITION, DTYPES, ROUNDS, TYPE_NAMES
 from plverify.io.onnx_node import Array, Budget, Node, Result, Value
 from plverify.io.onnx_ops import FLOAT_TYPES, HANDLERS
+from plverify.io.onnx_proto import messages
 from plverify.io.onnx_views import VIEWS
 from plverify.io.trace import Graph, Live
 from plverify.network import Network
@@ -175,11 +176,7 @@ def _limited(file: Any, limit: int) -> bytes:
 
 
 def _parse(data: bytes) -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtra("onnx", "reading ONNX files") from error
-    proto = onnx.ModelProto()
+    proto = messages().ModelProto()
     try:
         proto.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError; its class differs between back ends
