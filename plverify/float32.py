@@ -150,22 +150,23 @@ def float_sides(box: Box, kind: Any) -> tuple[NDArray[Any], NDArray[Any]] | None
     >>> float_sides(Box(["0.1"], ["0.1"]), np.float32) is None
     True
     """
-    lo = np.array([_at_least(v, kind) for v in box.lo], kind)
-    hi = np.array([-_at_least(-v, kind) for v in box.hi], kind)
+    lo, hi = _at_least(box.lo, kind), -_at_least([-v for v in box.hi], kind)
     return (lo, hi) if bool((lo <= hi).all()) and bool(np.isfinite([lo, hi]).all()) else None
 
 
-def _at_least(value: Bound, kind: Any) -> Any:
-    """The least number of an element type that is no less than ``value``; maybe inf."""
-    top = np.finfo(kind).max
-    if isinstance(value, float):
-        return -top if value < 0 else kind(np.inf)
+def _at_least(values: Sequence[Bound], kind: Any) -> NDArray[Any]:
+    """The least numbers of an element type that are no less than ``values``; maybe inf."""
+    near = np.array([rounded(v) if isinstance(v, Fraction) else v for v in values])
     with np.errstate(over="ignore"):
-        found = kind(rounded(value))
-    if found == -np.inf:
-        return -top
-    while np.isfinite(found) and Fraction(float(found)) < value:
-        found = np.nextafter(found, kind(np.inf))
+        found = near.astype(kind)
+    found[found == -np.inf] = -np.finfo(kind).max
+    # Rounding keeps order: `found` and the value differ in the same sense as `found` and `near`,
+    # unless those two are equal.
+    wide = found.astype(np.float64)
+    small = wide < near
+    for i in np.flatnonzero((wide == near) & np.isfinite(wide)):
+        small[i] = Fraction(wide[i]) < values[i]
+    found[small] = np.nextafter(found[small], kind(np.inf))
     return found
 
 

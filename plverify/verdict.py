@@ -17,6 +17,7 @@ from typing import Any
 
 from plverify import float32 as executed
 from plverify import proof as proof_files
+from plverify.certificate import evaluate
 from plverify.errors import InputError, MissingExtra
 from plverify.network import Network, load
 from plverify.property import Property
@@ -163,7 +164,7 @@ def verify(
             header = proof_files.sat_header(network, prop, known["disjunct"], known["witness"])
             written = proof_files.encode(header, b"")
     elif status is Status.UNSAT and proof:
-        written = proof_files.encode(proof_files.unsat_header(network, prop), answer["proof"])
+        written = answer["file"]
     if float32 and status in (Status.SAT, Status.UNSAT):
         known |= _execution(network, prop, known)
     return Verification(
@@ -178,7 +179,7 @@ def verify(
 
 
 def checked_witness(net: Network, spec: Property, answer: dict[str, Any]) -> dict[str, Any]:
-    """``witness``, ``outputs`` and ``disjunct`` of a "sat" answer, checked again in fractions.
+    """``witness``, ``outputs`` and ``disjunct`` of a "sat" answer, checked without the engine.
 
     Raises
     ------
@@ -187,7 +188,7 @@ def checked_witness(net: Network, spec: Property, answer: dict[str, Any]) -> dic
     """
     numerators, den = answer["witness"]
     witness = tuple(Fraction(v, den) for v in numerators)
-    outputs = tuple(net.exact(witness))
+    outputs = tuple(evaluate(net, witness))
     disjunct = answer["disjunct"]
     if not spec.disjuncts[disjunct].contains(witness, outputs):
         raise RuntimeError(f"the witness does not lie in disjunct {disjunct}")
