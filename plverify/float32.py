@@ -164,7 +164,7 @@ def _at_least(values: Sequence[Bound], kind: Any) -> NDArray[Any]:
     # unless those two are equal.
     wide = found.astype(np.float64)
     small = wide < near
-    for i in np.flatnonzero((wide == near) & np.isfinite(wide)):
+    for i in np.flatnonzero((wide == near) & np.isfinite(wide)).tolist():
         small[i] = Fraction(wide[i]) < values[i]
     found[small] = np.nextafter(found[small], kind(np.inf))
     return found
@@ -310,8 +310,14 @@ class Runtime:
     run: Callable[[NDArray[Any]], FloatArray]
 
 
-def runtime_of(net: Network) -> Runtime:
+def runtime_of(net: Network, *, optimised: bool = False) -> Runtime:
     """The runtime of what a network was loaded from, else numpy in float32.
+
+    Parameters
+    ----------
+    net : Network
+    optimised : bool
+        Whether onnxruntime may rewrite the graph, as it does by default: other roundings.
 
     Raises
     ------
@@ -323,7 +329,10 @@ def runtime_of(net: Network) -> Runtime:
     from plverify.io.onnx import OnnxFile
 
     if isinstance(net.origin, OnnxFile):
-        return _onnx_runtime(net, net.origin)
+        if optimised not in net.origin.runtimes:
+            net.origin.runtimes[optimised] = _onnx_runtime(net, net.origin, optimised)
+        found: Runtime = net.origin.runtimes[optimised]
+        return found
     if net.origin is not None:
         return _torch_runtime(net.origin)
     return Runtime("numpy", np.float32, _numpy_run(net))
@@ -364,7 +373,7 @@ def _numpy_run(net: Network) -> Callable[[NDArray[Any]], FloatArray]:
     return lambda row: emulate(net, row[None])[0]
 
 
-def _onnx_runtime(net: Network, origin: OnnxFile) -> Runtime:
+def _onnx_runtime(net: Network, origin: OnnxFile, optimised: bool) -> Runtime:
     try:
         import onnxruntime
     except ImportError as error:
@@ -386,7 +395,8 @@ def _onnx_runtime(net: Network, origin: OnnxFile) -> Runtime:
         if name not in stated:
             proto.graph.output.append(messages().ValueInfoProto(name=name))
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:

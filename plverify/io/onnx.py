@@ -18,7 +18,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -107,11 +107,14 @@ class OnnxFile:
         As `read_onnx` was given it.
     dtype : type
         numpy's name of the inputs' element type.
+    runtimes : dict
+        What `plverify.float32` has started for it.
     """
 
     path: str
     input_shape: Sequence[int] | None
     dtype: Any
+    runtimes: dict[bool, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def read_onnx(path: str, input_shape: Sequence[int] | None = None) -> Network:
