@@ -63,9 +63,20 @@ class FloatPoint:
 
 
 def confirm(
-    net: Network, spec: Property, disjunct: int, witness: Sequence[Fraction]
+    net: Network,
+    spec: Property,
+    disjunct: int,
+    witness: Sequence[Fraction],
+    seconds: float = SECONDS,
 ) -> tuple[str, FloatPoint | None]:
     """Look for a float32 input near an exact witness whose execution violates.
+
+    Parameters
+    ----------
+    net, spec, disjunct, witness
+        The witness lies in this disjunct of the property.
+    seconds : float
+        Wall time after which the search for another point ends.
 
     Returns
     -------
@@ -79,12 +90,14 @@ def confirm(
         If what the network was loaded from cannot be run.
     """
     runtime = runtime_of(net)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     home = spec.disjuncts[disjunct].box
     groups = sorted(spec.groups, key=lambda group: group[0] != home)[:8]
     start = np.array([rounded(v) for v in witness])
     status = NO_POINT
     for box, alternatives in groups:
+        if status == NOT_CONFIRMED and time.monotonic() > deadline:
+            break
         sides = float_sides(box, runtime.dtype)
         if sides is None:
             continue
@@ -99,7 +112,7 @@ def confirm(
     return status, None
 
 
-def violation(net: Network, spec: Property) -> FloatPoint | None:
+def violation(net: Network, spec: Property, seconds: float = SECONDS) -> FloatPoint | None:
     """Look for a float32 input whose execution violates, though no real input does.
 
     Few points are tried, and the runtime is not even loaded unless rounding, as numpy's float32
@@ -111,7 +124,7 @@ def violation(net: Network, spec: Property) -> FloatPoint | None:
         If what the network was loaded from cannot be run.
     """
     kind = _element_type(net)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     draws = _Draws()
     runtime: Runtime | None = None
     for box, alternatives in spec.groups[:8]:

@@ -8,6 +8,7 @@ reported beside that and never changes it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import warnings
@@ -166,7 +167,8 @@ def verify(
     elif status is Status.UNSAT and proof:
         written = answer["file"]
     if float32 and status in (Status.SAT, Status.UNSAT):
-        known |= _execution(network, prop, known)
+        left = math.inf if timeout is None else timeout - (time.perf_counter() - start)
+        known |= _execution(network, prop, known, min(executed.SECONDS, max(left, 0.0)))
     return Verification(
         status=status,
         **known,
@@ -195,16 +197,20 @@ def checked_witness(net: Network, spec: Property, answer: dict[str, Any]) -> dic
     return {"witness": witness, "outputs": outputs, "disjunct": disjunct}
 
 
-def _execution(net: Network, spec: Property, known: dict[str, Any]) -> dict[str, Any]:
+def _execution(
+    net: Network, spec: Property, known: dict[str, Any], seconds: float
+) -> dict[str, Any]:
     """The fields about float32; none where nothing can be run, or Ctrl-C ends the search."""
     try:
         if known:
-            status, found = executed.confirm(net, spec, known["disjunct"], known["witness"])
+            status, found = executed.confirm(
+                net, spec, known["disjunct"], known["witness"], seconds
+            )
             out: dict[str, Any] = {"float32": status}
             if found is not None:
                 out |= {"float32_witness": found.point, "float32_outputs": found.outputs}
         else:
-            found = executed.violation(net, spec)
+            found = executed.violation(net, spec, seconds)
             out = {} if found is None else {"float32_violation": found.point}
             if found is not None:
                 out["float32_outputs"] = found.outputs

@@ -27,7 +27,7 @@ from plverify.errors import InputError, MissingExtra
 
 ANSWERED, UNKNOWN, BAD_INPUT, INTERNAL = 0, 1, 2, 3
 
-COMMANDS = ("info", "regions", "verify", "maximize", "check", "bounds", "selftest")
+COMMANDS = ("info", "regions", "verify", "maximize", "check", "bench", "bounds", "selftest")
 """Each is the function of the same name in the module of the same name."""
 
 ABOUT = """\
