@@ -41,6 +41,8 @@ SECONDS = 3.0
 _ROUNDS = 4
 _RUNS = 6
 """Runs per round, of the candidates that look best."""
+_RANGE = 2.0**40
+"""Infinite sides end here where the nearest numbers are taken; float32 and float64 have it."""
 _FAR = 10.0
 """Where an input has no bound, points between -10 and 10 are tried."""
 
@@ -102,7 +104,7 @@ def confirm(
         if sides is None:
             continue
         status = NOT_CONFIRMED
-        goal = _Goal(net, spec, box, alternatives, sides, runtime)
+        goal = Goal(net, box, alternatives, sides, runtime)
         first = goal.inside(start[None])
         found = goal.run(first) or goal.climb(first[0], deadline)
         if found is not None:
@@ -112,11 +114,13 @@ def confirm(
     return status, None
 
 
-def violation(net: Network, spec: Property, seconds: float = SECONDS) -> FloatPoint | None:
+def violation(
+    net: Network, spec: Property, seconds: float = SECONDS, *, optimised: bool = False
+) -> FloatPoint | None:
     """Look for a float32 input whose execution violates, though no real input does.
 
     Few points are tried, and the runtime is not even loaded unless rounding, as numpy's float32
-    shows it, is of the size of what is missing.
+    shows it, is of the size of what is missing. ``optimised`` is that of `runtime_of`.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def violation(net: Network, spec: Property, seconds: float = SECONDS) -> FloatPo
         sides = float_sides(box, kind)
         if sides is None:
             continue
-        goal = _Goal(net, spec, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
+        goal = Goal(net, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
         lo, hi = (np.clip(side.astype(np.float64), -_FAR, _FAR) for side in sides)
         spread = lo + (hi - lo) * draws.uniform(48, net.input_size)
         corners = np.where(draws.uniform(16, net.input_size) < 0.5, lo, hi)
@@ -144,7 +148,7 @@ def violation(net: Network, spec: Property, seconds: float = SECONDS) -> FloatPo
         best = np.argsort(executed, kind="stable")[:_RUNS]
         if not executed[best[0]] <= 8 * error:
             continue
-        goal.runtime = runtime = runtime or runtime_of(net)
+        goal.runtime = runtime = runtime or runtime_of(net, optimised=optimised)
         found = goal.run(points[best])
         if found is not None or time.monotonic() > deadline:
             return found
@@ -154,8 +158,12 @@ def violation(net: Network, spec: Property, seconds: float = SECONDS) -> FloatPo
 # ------------------------------------------------------------------ the points that exist
 
 
-def float_sides(box: Box, kind: Any) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def float_sides(
+    box: Box, kind: Any, slack: float = 0.0
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """The least and the greatest number of an element type on every side; None if there is none.
+
+    With ``slack``, the nearest numbers, which may lie outside by so much.
 
     >>> lo, hi = float_sides(Box([0], ["0.1"]), np.float32)
     >>> Fraction(float(hi[0])) < Fraction(1, 10) < Fraction(float(np.nextafter(hi[0], hi[0] + 1)))
@@ -163,13 +171,24 @@ def float_sides(box: Box, kind: Any) -> tuple[NDArray[Any], NDArray[Any]] | None
     >>> float_sides(Box(["0.1"], ["0.1"]), np.float32) is None
     True
     """
-    lo, hi = _at_least(box.lo, kind), -_at_least([-v for v in box.hi], kind)
+    if slack:
+        ends = [np.clip(_floats(side), -_RANGE, _RANGE) for side in (box.lo, box.hi)]
+        lo, hi = (end.astype(kind) for end in ends)
+        if max(np.abs(a - b).max() for a, b in zip(ends, (lo, hi), strict=True)) > slack:
+            return None
+    else:
+        lo, hi = _at_least(box.lo, kind), -_at_least([-v for v in box.hi], kind)
     return (lo, hi) if bool((lo <= hi).all()) and bool(np.isfinite([lo, hi]).all()) else None
+
+
+def _floats(values: Sequence[Bound]) -> FloatArray:
+    """Bounds, rounded."""
+    return np.array([rounded(v) if isinstance(v, Fraction) else v for v in values])
 
 
 def _at_least(values: Sequence[Bound], kind: Any) -> NDArray[Any]:
     """The least numbers of an element type that are no less than ``values``; maybe inf."""
-    near = np.array([rounded(v) if isinstance(v, Fraction) else v for v in values])
+    near = _floats(values)
     with np.errstate(over="ignore"):
         found = near.astype(kind)
     found[found == -np.inf] = -np.finfo(kind).max
@@ -195,19 +214,21 @@ class _Draws:
         return np.asarray(bits.reshape(rows, columns) * 2.0**-53, np.float64)
 
 
-class _Goal:
-    """To violate in one box of a property."""
+class Goal:
+    """To violate in one box of a property, at numbers between two ``sides``.
+
+    Without a box, the points between the sides are those that count.
+    """
 
     def __init__(
         self,
         net: Network,
-        spec: Property,
-        box: Box,
+        box: Box | None,
         alternatives: Sequence[tuple[Constraint, ...]],
         sides: tuple[NDArray[Any], NDArray[Any]],
         runtime: Runtime,
     ) -> None:
-        self.net, self.spec, self.box, self.runtime = net, spec, box, runtime
+        self.net, self.box, self.alternatives, self.runtime = net, box, alternatives, runtime
         self.lo, self.hi = sides
         rows = [row for case in alternatives for row in case]
         self.inputs = _table([row.inputs for row in rows], net.input_size)
@@ -244,15 +265,29 @@ class _Goal:
         for point in points:
             got = self.runtime.run(point)
             x = tuple(point.astype(np.float64).tolist())
-            if np.isfinite(got).all() and self.spec.contains(x, got):
+            if np.isfinite(got).all() and self._violates(x, got):
                 return FloatPoint(x, tuple(got.tolist()), self.runtime.name)
         return None
 
-    def climb(self, start: NDArray[Any], deadline: float) -> FloatPoint | None:
-        """Points next to ``start`` and further inside the violations, the best of them executed."""
+    def _violates(self, x: Sequence[float], got: FloatArray) -> bool:
+        """Whether the point is in the box and some alternative holds, exactly."""
+        inputs, outputs = [Fraction(v) for v in x], [Fraction(v) for v in got.tolist()]
+        if self.box is not None:
+            sides = zip(self.box.lo, inputs, self.box.hi, strict=True)
+            if not all(a <= v <= b for a, v, b in sides):
+                return False
+        return any(all(c.holds(inputs, outputs) for c in case) for case in self.alternatives)
+
+    def climb(
+        self, start: NDArray[Any], deadline: float, *, rounds: int = _ROUNDS, tried: bool = True
+    ) -> FloatPoint | None:
+        """Points next to ``start`` and further inside the violations, the best of them executed.
+
+        Unless it was ``tried``, ``start`` is one of them.
+        """
         draws = _Draws()
-        here, done = start, {start.tobytes()}
-        for _ in range(_ROUNDS):
+        here, done = start, {start.tobytes()} if tried else set[bytes]()
+        for _ in range(rounds):
             points = self.around(here, draws)
             _, executed = self.scores(points)
             order = np.argsort(executed, kind="stable")

@@ -27,7 +27,18 @@ from plverify.errors import InputError, MissingExtra
 
 ANSWERED, UNKNOWN, BAD_INPUT, INTERNAL = 0, 1, 2, 3
 
-COMMANDS = ("info", "regions", "verify", "maximize", "check", "bench", "bounds", "selftest")
+COMMANDS = (
+    "info",
+    "regions",
+    "verify",
+    "maximize",
+    "check",
+    "bench",
+    "bounds",
+    "selftest",
+    "supports",
+    "compete",
+)
 """Each is the function of the same name in the module of the same name."""
 
 ABOUT = """\

@@ -61,6 +61,11 @@ JUMPS = {
 }  # fmt: skip
 
 
+def operators() -> list[str]:
+    """The operators that may read computed values, and those dropped at the end."""
+    return sorted({*HANDLERS, *VIEWS, *ENDS, "Constant"})
+
+
 @dataclass(frozen=True)
 class ModelInput:
     """One input of the file: where it stands in the network's input is ``start``."""
