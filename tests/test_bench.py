@@ -83,7 +83,7 @@ STRANGE = """
 import json, os, signal, sys, time
 sys.path[:] = json.loads({paths!r})
 from plverify.bench import worker
-real = worker.Property.from_vnnlib
+real = worker.read_vnnlib
 def strange(path):
     name = os.path.basename(path)
     if name == "crash.vnnlib":
@@ -104,7 +104,7 @@ def strange(path):
     elif name == "bug.vnnlib":
         raise KeyError("two\\nlines")
     return real(path)
-worker.Property.from_vnnlib = staticmethod(strange)
+worker.read_vnnlib = strange
 worker.main()
 """
 

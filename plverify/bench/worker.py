@@ -27,9 +27,10 @@ from typing import Any
 from plverify.errors import InputError, MissingExtra
 from plverify.io import read_file
 from plverify.io.onnx import OnnxFile
+from plverify.io.onnx_proto import messages
+from plverify.io.vnnlib import read_vnnlib
 from plverify.network import Network
 from plverify.nodes import Linear
-from plverify.property import Property
 from plverify.replay_cache import replay_once
 from plverify.result import Status
 from plverify.verdict import Verification, verify
@@ -47,6 +48,8 @@ def main() -> None:
         tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
         worker = Worker(lambda message: print(json.dumps(message), file=out, flush=True))
+        with contextlib.suppress(MissingExtra):
+            messages()
         worker.send({"ready": True, "process_cpu": time.process_time()})
         while True:
             worker.answer(tasks.get())
@@ -95,7 +98,7 @@ class Worker:
         replayed = self._replay(net, task["onnx"])
         used = time.perf_counter() - self.wall
         self.send({"begun": True, "used": used})
-        spec = Property.from_vnnlib(task["vnnlib"])
+        spec = read_vnnlib(task["vnnlib"])
         left = task["timeout"] - (time.perf_counter() - self.wall)
         if left <= 0:
             return {"status": "timeout", "replay_seconds": replayed}
