@@ -106,7 +106,7 @@ COLUMNS = (
     "longest s",
     "total s",
     "CPU s",
-    "check / search",
+    "check/ search",
     "peak MB",
 )
 

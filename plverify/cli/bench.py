@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from plverify.cli.arguments import Argument, Exit, Option
-from plverify.cli.common import check_output, check_run, cores, print_json, require_file
+from plverify.cli.common import check_output, cores, print_json, require_file
 from plverify.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ def bench(
     """
     from plverify.bench import Options, read_folder, read_rows, resumable
 
-    check_run(threads, timeout)
-    if memory is not None and not memory > 0:
-        raise InputError(f"--memory is {memory}, expected a positive number of GB")
+    for name, value in (("--timeout", timeout), ("--memory", memory)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}, expected a positive number")
     if not folders and not compare:
         raise InputError("no FOLDER given, and no run to --compare (see plverify bench --help)")
     if resume and out is None:
@@ -221,14 +222,15 @@ def _show(runs: dict[str, list[Row]], *, json: bool, interrupted: bool) -> None:
 
 
 def _print_table(name: str | None, table: Sequence[Summary]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from plverify.bench.summary import COLUMNS, cells
 
-    view = Table(title=name, title_justify="left")
+    view = Table(title=name, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for k, column in enumerate(COLUMNS):
-        view.add_column(column, justify="right" if k else "left", no_wrap=True)
+        view.add_column(column, justify="right" if k else "left", overflow="fold")
     for summary in table:
         view.add_row(*cells(summary), style="red" if summary.wrong else None)
     console = Console()
