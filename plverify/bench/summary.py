@@ -102,13 +102,14 @@ COLUMNS = (
     "timeout",
     "other",
     "wrong",
-    "median s",
-    "longest s",
+    "median",
+    "longest",
     "total s",
     "CPU s",
-    "check/ search",
-    "peak MB",
+    "check",
+    "MB",
 )
+"""Median and longest are seconds; check is time of the proof checker over time of the search."""
 
 
 def cells(found: Summary) -> list[str]:

@@ -222,21 +222,15 @@ def _show(runs: dict[str, list[Row]], *, json: bool, interrupted: bool) -> None:
 
 
 def _print_table(name: str | None, table: Sequence[Summary]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     from plverify.bench.summary import COLUMNS, cells
 
-    view = Table(title=name, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for k, column in enumerate(COLUMNS):
-        view.add_column(column, justify="right" if k else "left", overflow="fold")
-    for summary in table:
-        view.add_row(*cells(summary), style="red" if summary.wrong else None)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    console.print(view)
+    lines = [list(COLUMNS), *map(cells, table)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    if name is not None:
+        print(name)
+    for first, *rest in lines:
+        numbers = (f"{text:>{width}}" for text, width in zip(rest, widths[1:], strict=True))
+        print("  ".join([f"{first:<{widths[0]}}", *numbers]))
 
 
 def _list_rows(rows: Sequence[Row]) -> None:
