@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 from cases import CASES, Case, find
+from parts import put_part
 
 from plverify import _core
 
@@ -401,10 +402,8 @@ def describe(facts: dict[str, Any]) -> str:
 
 
 def markdown(results: dict[str, Any], command: str) -> str:
-    """The text of RESULTS.md."""
+    """The part of RESULTS.md."""
     lines = [
-        "# Results",
-        "",
         f"Written by `{command}`.",
         f"{describe(results['environment'])}.",
         "",
@@ -488,7 +487,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
     if options.markdown:
         shown = " ".join(["python", "benchmarks/run.py", *(arguments or sys.argv[1:])])
-        Path(options.markdown).write_text(markdown(results, shown))
+        put_part(options.markdown, "regions", markdown(results, shown))
     return 0 if all(row["correct"] for row in results["cases"]) else 1
 
 

@@ -18,39 +18,38 @@ except ImportError as error:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from plverify import theory
-from plverify.boundary import (
-    BoundaryDistance,
-    DecisionBoundary,
-    boundary_distance,
-    decision_boundary,
-)
-from plverify.certificate import check
-from plverify.domain import Box, Polytope, Slice, Space
-from plverify.errors import InputError, MissingExtra
-from plverify.network import Network, load
-from plverify.partition import (
-    Knots,
-    RegionCount,
-    RegionSet,
-    count_regions,
-    knots,
-    regions,
-    segment,
-    stream_regions,
-)
-from plverify.region import Region
-from plverify.region_list import HalfspaceRegions
-from plverify.result import Status
-
 if TYPE_CHECKING:
+    from plverify import theory
+    from plverify.boundary import (
+        BoundaryDistance,
+        DecisionBoundary,
+        boundary_distance,
+        decision_boundary,
+    )
+    from plverify.certificate import check
     from plverify.compose import absolute_sum, difference, layer_network
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
     from plverify.dead import UnitReport, dead_units
+    from plverify.domain import Box, Polytope, Slice, Space
+    from plverify.errors import InputError, MissingExtra
     from plverify.extremum import Extremum, maximize, minimize, sup_distance
     from plverify.mesh import Mesh, level_set
+    from plverify.network import Network, load
+    from plverify.partition import (
+        Knots,
+        RegionCount,
+        RegionSet,
+        count_regions,
+        knots,
+        regions,
+        segment,
+        stream_regions,
+    )
     from plverify.property import Disjunct, Property
+    from plverify.region import Region
+    from plverify.region_list import HalfspaceRegions
+    from plverify.result import Status
     from plverify.study import Along, Checkpoint, TrainingStudy, regions_along, training_study
     from plverify.verdict import Verification, verify
 
@@ -107,39 +106,53 @@ __all__ = [
     "verify",
 ]
 
-# What few sessions need is imported when first asked for: `import plverify` stays quick.
-_LATER = {
-    "absolute_sum": "compose",
-    "difference": "compose",
-    "layer_network": "compose",
-    "ConvexDifference": "convex",
-    "difference_of_convex": "convex",
-    "Constraint": "constraint",
-    "Disjunct": "property",
-    "Property": "property",
-    "UnitReport": "dead",
-    "dead_units": "dead",
-    "Extremum": "extremum",
-    "maximize": "extremum",
-    "minimize": "extremum",
-    "sup_distance": "extremum",
-    "Mesh": "mesh",
-    "level_set": "mesh",
-    "Along": "study",
-    "Checkpoint": "study",
-    "TrainingStudy": "study",
-    "regions_along": "study",
-    "training_study": "study",
-    "Verification": "verdict",
-    "verify": "verdict",
+# Where the names above live. A module is imported when one of its names is first asked for, so that
+# a process starts with what its question needs and no more.
+_HOME = {
+    "boundary": ("BoundaryDistance", "DecisionBoundary", "boundary_distance", "decision_boundary"),
+    "certificate": ("check",),
+    "compose": ("absolute_sum", "difference", "layer_network"),
+    "constraint": ("Constraint",),
+    "convex": ("ConvexDifference", "difference_of_convex"),
+    "dead": ("UnitReport", "dead_units"),
+    "domain": ("Box", "Polytope", "Slice", "Space"),
+    "errors": ("InputError", "MissingExtra"),
+    "extremum": ("Extremum", "maximize", "minimize", "sup_distance"),
+    "mesh": ("Mesh", "level_set"),
+    "network": ("Network", "load"),
+    "partition": (
+        "Knots",
+        "RegionCount",
+        "RegionSet",
+        "count_regions",
+        "knots",
+        "regions",
+        "segment",
+        "stream_regions",
+    ),
+    "property": ("Disjunct", "Property"),
+    "region": ("Region",),
+    "region_list": ("HalfspaceRegions",),
+    "result": ("Status",),
+    "study": ("Along", "Checkpoint", "TrainingStudy", "regions_along", "training_study"),
+    "verdict": ("Verification", "verify"),
 }
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'plverify' has no attribute {name!r}")
-    return getattr(import_module(f"plverify.{_LATER[name]}"), name)
+    if name in _MODULE_OF:
+        value = getattr(import_module(f"plverify.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_"):
+        try:
+            return import_module(f"plverify.{name}")  # `plverify.theory` and other modules
+        except ModuleNotFoundError as error:
+            if error.name != f"plverify.{name}":
+                raise
+    raise AttributeError(f"module 'plverify' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LATER])
+    return sorted({*globals(), *__all__})

@@ -269,6 +269,10 @@ class ExactNet:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes (``docs/developer.md``)."""
+        return self._bytes
+
+    @cached_property
+    def _bytes(self) -> bytes:
         head = MAGIC + struct.pack("<II", self.input_size, len(self.nodes))
         return head + b"".join(node.to_bytes() for node in self.nodes)
 

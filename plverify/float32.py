@@ -11,6 +11,7 @@ float64 and in float32. The element type is that of the model (float16 and float
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ SECONDS = 3.0
 _ROUNDS = 4
 _RUNS = 6
 """Runs per round, of the candidates that look best."""
+_RANGE = 2.0**40
+"""Infinite sides end here where the nearest numbers are taken; float32 and float64 have it."""
 _FAR = 10.0
 """Where an input has no bound, points between -10 and 10 are tried."""
 
@@ -62,9 +65,20 @@ class FloatPoint:
 
 
 def confirm(
-    net: Network, spec: Property, disjunct: int, witness: Sequence[Fraction]
+    net: Network,
+    spec: Property,
+    disjunct: int,
+    witness: Sequence[Fraction],
+    seconds: float = SECONDS,
 ) -> tuple[str, FloatPoint | None]:
     """Look for a float32 input near an exact witness whose execution violates.
+
+    Parameters
+    ----------
+    net, spec, disjunct, witness
+        The witness lies in this disjunct of the property.
+    seconds : float
+        Wall time after which the search for another point ends.
 
     Returns
     -------
@@ -78,17 +92,19 @@ def confirm(
         If what the network was loaded from cannot be run.
     """
     runtime = runtime_of(net)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     home = spec.disjuncts[disjunct].box
     groups = sorted(spec.groups, key=lambda group: group[0] != home)[:8]
     start = np.array([rounded(v) for v in witness])
     status = NO_POINT
     for box, alternatives in groups:
+        if status == NOT_CONFIRMED and time.monotonic() > deadline:
+            break
         sides = float_sides(box, runtime.dtype)
         if sides is None:
             continue
         status = NOT_CONFIRMED
-        goal = _Goal(net, spec, box, alternatives, sides, runtime)
+        goal = Goal(net, box, alternatives, sides, runtime)
         first = goal.inside(start[None])
         found = goal.run(first) or goal.climb(first[0], deadline)
         if found is not None:
@@ -98,11 +114,13 @@ def confirm(
     return status, None
 
 
-def violation(net: Network, spec: Property) -> FloatPoint | None:
+def violation(
+    net: Network, spec: Property, seconds: float = SECONDS, *, optimised: bool = False
+) -> FloatPoint | None:
     """Look for a float32 input whose execution violates, though no real input does.
 
     Few points are tried, and the runtime is not even loaded unless rounding, as numpy's float32
-    shows it, is of the size of what is missing.
+    shows it, is of the size of what is missing. ``optimised`` is that of `runtime_of`.
 
     Raises
     ------
@@ -110,27 +128,27 @@ def violation(net: Network, spec: Property) -> FloatPoint | None:
         If what the network was loaded from cannot be run.
     """
     kind = _element_type(net)
-    deadline = time.monotonic() + SECONDS
-    rng = np.random.default_rng(0)
+    deadline = time.monotonic() + seconds
+    draws = _Draws()
     runtime: Runtime | None = None
     for box, alternatives in spec.groups[:8]:
         sides = float_sides(box, kind)
         if sides is None:
             continue
-        goal = _Goal(net, spec, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
+        goal = Goal(net, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
         lo, hi = (np.clip(side.astype(np.float64), -_FAR, _FAR) for side in sides)
-        spread = lo + (hi - lo) * rng.random((48, net.input_size))
-        corners = np.where(rng.random((16, net.input_size)) < 0.5, lo, hi)
+        spread = lo + (hi - lo) * draws.uniform(48, net.input_size)
+        corners = np.where(draws.uniform(16, net.input_size) < 0.5, lo, hi)
         points = goal.inside(np.concatenate([(lo + hi)[None] / 2, spread, corners]))
         exact, _ = goal.scores(points)
         points = points[np.argsort(exact, kind="stable")[:4]]
-        points = np.concatenate([points, goal.around(points[0], rng)])
+        points = np.concatenate([points, goal.around(points[0], draws)])
         exact, executed = goal.scores(points)
         error = float(np.abs(executed - exact).max(initial=0.0))
         best = np.argsort(executed, kind="stable")[:_RUNS]
         if not executed[best[0]] <= 8 * error:
             continue
-        goal.runtime = runtime = runtime or runtime_of(net)
+        goal.runtime = runtime = runtime or runtime_of(net, optimised=optimised)
         found = goal.run(points[best])
         if found is not None or time.monotonic() > deadline:
             return found
@@ -140,8 +158,12 @@ def violation(net: Network, spec: Property) -> FloatPoint | None:
 # ------------------------------------------------------------------ the points that exist
 
 
-def float_sides(box: Box, kind: Any) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def float_sides(
+    box: Box, kind: Any, slack: float = 0.0
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """The least and the greatest number of an element type on every side; None if there is none.
+
+    With ``slack``, the nearest numbers, which may lie outside by so much.
 
     >>> lo, hi = float_sides(Box([0], ["0.1"]), np.float32)
     >>> Fraction(float(hi[0])) < Fraction(1, 10) < Fraction(float(np.nextafter(hi[0], hi[0] + 1)))
@@ -149,38 +171,64 @@ def float_sides(box: Box, kind: Any) -> tuple[NDArray[Any], NDArray[Any]] | None
     >>> float_sides(Box(["0.1"], ["0.1"]), np.float32) is None
     True
     """
-    lo = np.array([_at_least(v, kind) for v in box.lo], kind)
-    hi = np.array([-_at_least(-v, kind) for v in box.hi], kind)
+    if slack:
+        ends = [np.clip(_floats(side), -_RANGE, _RANGE) for side in (box.lo, box.hi)]
+        lo, hi = (end.astype(kind) for end in ends)
+        if max(np.abs(a - b).max() for a, b in zip(ends, (lo, hi), strict=True)) > slack:
+            return None
+    else:
+        lo, hi = _at_least(box.lo, kind), -_at_least([-v for v in box.hi], kind)
     return (lo, hi) if bool((lo <= hi).all()) and bool(np.isfinite([lo, hi]).all()) else None
 
 
-def _at_least(value: Bound, kind: Any) -> Any:
-    """The least number of an element type that is no less than ``value``; maybe inf."""
-    top = np.finfo(kind).max
-    if isinstance(value, float):
-        return -top if value < 0 else kind(np.inf)
+def _floats(values: Sequence[Bound]) -> FloatArray:
+    """Bounds, rounded."""
+    return np.array([rounded(v) if isinstance(v, Fraction) else v for v in values])
+
+
+def _at_least(values: Sequence[Bound], kind: Any) -> NDArray[Any]:
+    """The least numbers of an element type that are no less than ``values``; maybe inf."""
+    near = _floats(values)
     with np.errstate(over="ignore"):
-        found = kind(rounded(value))
-    if found == -np.inf:
-        return -top
-    while np.isfinite(found) and Fraction(float(found)) < value:
-        found = np.nextafter(found, kind(np.inf))
+        found = near.astype(kind)
+    found[found == -np.inf] = -np.finfo(kind).max
+    # Rounding keeps order: `found` and the value differ in the same sense as `found` and `near`,
+    # unless those two are equal.
+    wide = found.astype(np.float64)
+    small = wide < near
+    for i in np.flatnonzero((wide == near) & np.isfinite(wide)).tolist():
+        small[i] = Fraction(wide[i]) < values[i]
+    found[small] = np.nextafter(found[small], kind(np.inf))
     return found
 
 
-class _Goal:
-    """To violate in one box of a property."""
+class _Draws:
+    """Random numbers, the same in every run; `numpy.random` takes 20 ms to import."""
+
+    def __init__(self) -> None:
+        self._source = random.Random(0)
+
+    def uniform(self, rows: int, columns: int) -> FloatArray:
+        """(rows, columns) numbers in [0, 1)."""
+        bits = np.frombuffer(self._source.randbytes(8 * rows * columns), "<u8") >> np.uint64(11)
+        return np.asarray(bits.reshape(rows, columns) * 2.0**-53, np.float64)
+
+
+class Goal:
+    """To violate in one box of a property, at numbers between two ``sides``.
+
+    Without a box, the points between the sides are those that count.
+    """
 
     def __init__(
         self,
         net: Network,
-        spec: Property,
-        box: Box,
+        box: Box | None,
         alternatives: Sequence[tuple[Constraint, ...]],
         sides: tuple[NDArray[Any], NDArray[Any]],
         runtime: Runtime,
     ) -> None:
-        self.net, self.spec, self.box, self.runtime = net, spec, box, runtime
+        self.net, self.box, self.alternatives, self.runtime = net, box, alternatives, runtime
         self.lo, self.hi = sides
         rows = [row for case in alternatives for row in case]
         self.inputs = _table([row.inputs for row in rows], net.input_size)
@@ -217,16 +265,30 @@ class _Goal:
         for point in points:
             got = self.runtime.run(point)
             x = tuple(point.astype(np.float64).tolist())
-            if np.isfinite(got).all() and self.spec.contains(x, got):
+            if np.isfinite(got).all() and self._violates(x, got):
                 return FloatPoint(x, tuple(got.tolist()), self.runtime.name)
         return None
 
-    def climb(self, start: NDArray[Any], deadline: float) -> FloatPoint | None:
-        """Points next to ``start`` and further inside the violations, the best of them executed."""
-        rng = np.random.default_rng(0)
-        here, done = start, {start.tobytes()}
-        for _ in range(_ROUNDS):
-            points = self.around(here, rng)
+    def _violates(self, x: Sequence[float], got: FloatArray) -> bool:
+        """Whether the point is in the box and some alternative holds, exactly."""
+        inputs, outputs = [Fraction(v) for v in x], [Fraction(v) for v in got.tolist()]
+        if self.box is not None:
+            sides = zip(self.box.lo, inputs, self.box.hi, strict=True)
+            if not all(a <= v <= b for a, v, b in sides):
+                return False
+        return any(all(c.holds(inputs, outputs) for c in case) for case in self.alternatives)
+
+    def climb(
+        self, start: NDArray[Any], deadline: float, *, rounds: int = _ROUNDS, tried: bool = True
+    ) -> FloatPoint | None:
+        """Points next to ``start`` and further inside the violations, the best of them executed.
+
+        Unless it was ``tried``, ``start`` is one of them.
+        """
+        draws = _Draws()
+        here, done = start, {start.tobytes()} if tried else set[bytes]()
+        for _ in range(rounds):
+            points = self.around(here, draws)
             _, executed = self.scores(points)
             order = np.argsort(executed, kind="stable")
             fresh = [k for k in order if points[k].tobytes() not in done][:_RUNS]
@@ -237,15 +299,17 @@ class _Goal:
             here = points[order[0]]
         return None
 
-    def around(self, here: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    def around(self, here: NDArray[Any], draws: _Draws) -> NDArray[Any]:
         """Candidates: steps into the violations, short to long, and neighbouring numbers."""
         x = here.astype(np.float64)
         reach = 2.0 ** np.arange(-30, 4)
         step = self._inwards(x)
         steps = reach[:, None] * step if step is not None else np.zeros((0, len(x)))
-        ulps = rng.integers(-1, 2, (32, len(x))) * 2.0 ** rng.integers(0, 6, (32, 1))
+        ulps = np.floor(3 * draws.uniform(32, len(x)) - 1)
+        ulps *= 2.0 ** np.floor(6 * draws.uniform(32, 1))
         near = ulps * np.spacing(np.abs(here)).astype(np.float64)
-        return np.unique(self.inside(np.concatenate([x[None], x + steps, x + near])), axis=0)
+        points = self.inside(np.concatenate([x[None], x + steps, x + near]))
+        return np.array(list({point.tobytes(): point for point in points}.values()))
 
     def _inwards(self, x: FloatArray) -> FloatArray | None:
         """The shortest step in the box that lowers every row of the nearest case by 1, locally."""
@@ -294,8 +358,14 @@ class Runtime:
     run: Callable[[NDArray[Any]], FloatArray]
 
 
-def runtime_of(net: Network) -> Runtime:
+def runtime_of(net: Network, *, optimised: bool = False) -> Runtime:
     """The runtime of what a network was loaded from, else numpy in float32.
+
+    Parameters
+    ----------
+    net : Network
+    optimised : bool
+        Whether onnxruntime may rewrite the graph, as it does by default: other roundings.
 
     Raises
     ------
@@ -307,7 +377,10 @@ def runtime_of(net: Network) -> Runtime:
     from plverify.io.onnx import OnnxFile
 
     if isinstance(net.origin, OnnxFile):
-        return _onnx_runtime(net, net.origin)
+        if optimised not in net.origin.runtimes:
+            net.origin.runtimes[optimised] = _onnx_runtime(net, net.origin, optimised)
+        found: Runtime = net.origin.runtimes[optimised]
+        return found
     if net.origin is not None:
         return _torch_runtime(net.origin)
     return Runtime("numpy", np.float32, _numpy_run(net))
@@ -348,7 +421,7 @@ def _numpy_run(net: Network) -> Callable[[NDArray[Any]], FloatArray]:
     return lambda row: emulate(net, row[None])[0]
 
 
-def _onnx_runtime(net: Network, origin: OnnxFile) -> Runtime:
+def _onnx_runtime(net: Network, origin: OnnxFile, optimised: bool) -> Runtime:
     from plverify.io.execute import onnx_feeds, onnx_runner
     from plverify.io.onnx import read_model
 
@@ -364,7 +437,7 @@ def _onnx_runtime(net: Network, origin: OnnxFile) -> Runtime:
     kinds = {np.dtype(i.dtype) for i in model.inputs}
     if len(kinds) > 1:
         raise InputError(f"{path} has inputs of several element types")
-    execute = onnx_runner(model, model.outputs, "running ONNX files")
+    execute = onnx_runner(model, model.outputs, "running ONNX files", optimised=optimised)
 
     def run(row: NDArray[Any]) -> FloatArray:
         return np.concatenate([v.ravel() for v in execute(onnx_feeds(model, row))])

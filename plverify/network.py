@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,10 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
 from plverify.exact_net import MAGIC, ExactNet
 from plverify.filters import fixed_filter, float_filter
-from plverify.local import LocalRegion, region_at
 from plverify.nodes import Conv, Dense, Linear, Max, Node, Slopes, Sparse, Units
+
+if TYPE_CHECKING:
+    from plverify.local import LocalRegion
 
 _BATCH = 1024
 _FIXED_FROM = 1_000_000
@@ -393,6 +395,8 @@ class Network:
         >>> region.inequalities, [r.pattern.tolist() for r in region.neighbours()]
         (((1, 0, 0), (0, 1, 0)), [[False, True], [True, False]])
         """
+        from plverify.local import region_at
+
         return region_at(self, x, domain)
 
     def affine_map(self, x: Any, exact: bool = False, layer: int | None = None) -> AffineMap:

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from plverify.domain import Box, Domain
@@ -161,10 +160,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         If it cannot be written (no such folder, no permission, disk full, a device or folder of
         that name); nothing is left behind.
     """
-    target = Path(path)
-    partial = target.parent / f".{target.name}.{os.getpid()}.part"
+    target = os.fspath(path)
+    folder, name = os.path.split(target)
+    partial = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:
-        if target.exists() and not target.is_file():
+        if os.path.exists(target) and not os.path.isfile(target):
             raise InputError(f"cannot write {target}: it is not a regular file")
         with open(partial, "wb") as file:
             file.write(data)
@@ -173,7 +173,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(partial, target)
     except BaseException as error:
         with suppress(OSError):
-            partial.unlink()
+            os.unlink(partial)
         if isinstance(error, OSError):
             raise InputError(f"cannot write {target}: {error.strerror or error}") from None
         raise

@@ -7,6 +7,7 @@ GIL released, and Ctrl-C or a timeout ends it with what it has found so far.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Literal
@@ -108,8 +109,8 @@ def decide(
     -------
     dict
         ``status`` ("sat", "unsat", "unknown", "timeout", "interrupted"); for "sat" ``disjunct`` and
-        ``witness``, numerators and a denominator; ``proof``, the body of an "unsat" proof where
-        wanted; ``nodes``, ``leaves``, ``stats``.
+        ``witness``, numerators and a denominator; ``proof`` and ``file``, the body of an "unsat"
+        proof and all of it, where wanted; ``nodes``, ``leaves``, ``stats``.
 
     Raises
     ------
@@ -124,17 +125,22 @@ def decide(
             f"the network has {wanted[0]} and {wanted[1]}"
         )
     limit = timeout if timeout is None or timeout < _FOREVER else None
+    start = time.perf_counter()
     answer = _core.verify(net.core, property_bytes(spec), True, threads, limit, progress)
+    searched = time.perf_counter()
+    answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":
         # The search proposes in floating point; the checker, which shares no code with it, decides.
-        proof = encode(unsat_header(net, spec), answer["proof"])
-        verdict = check(proof, net, spec)
+        answer["file"] = encode(unsat_header(net, spec), answer["proof"])
+        verdict = check(answer["file"], net, spec)
         answer["stats"]["checked"] = verdict.stats
+        answer["stats"]["check_seconds"] = time.perf_counter() - searched
         if not verdict:
             answer["status"] = "unknown"
             answer["stats"]["rejected"] = verdict.reason
     if not want_proof:
         answer.pop("proof", None)
+        answer.pop("file", None)
     return answer
 
 

@@ -16,34 +16,26 @@ where ``k = n + 4``, ``gamma_k = k u / (1 - k u)``, ``u`` the unit roundoff of t
 First the graph as traced, operator by operator, is held against the runtime's values; then the
 network, whose linear nodes are folded, is held against them layer by layer.
 
-A file that passed is remembered by its hash in the user's cache folder, so that loading it again
-does not import onnxruntime. A cache that cannot be written costs time only.
+`plverify.replay_cache` remembers which files passed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from plverify.errors import InputError, MissingExtra
+from plverify.errors import InputError
 from plverify.exact_array import ExactArray, FloatArray
 from plverify.filters import linear_bound
 from plverify.io.execute import CannotRun, onnx_feeds, onnx_runner, torch_runner
-from plverify.io.onnx import OnnxModel, read_bytes, read_model
+from plverify.io.onnx import OnnxModel, read_model
 from plverify.io.trace import Graph
 from plverify.network import Network
 from plverify.nodes import Linear, Max, Sparse, Units
-
-VERSION = 2
-"""Part of the cache key: raise it when the replay becomes stricter."""
 
 
 @dataclass(frozen=True)
@@ -67,28 +59,6 @@ class Replay:
 
 class NotReplayed(InputError):
     """onnxruntime cannot run the file: nothing was compared, so nothing was found wrong."""
-
-
-def replay_once(net: Network, path: str) -> Replay | None:
-    """Replay a file at the default points unless this very file passed before.
-
-    If onnxruntime is missing or cannot run the file (float16 on some machines), that is a warning
-    here: the model is read but was not replayed.
-    """
-    marker = _cache_path(net, path)
-    if marker is not None and os.path.isfile(marker):
-        return None
-    try:
-        result = replay(net, path)
-    except (MissingExtra, NotReplayed) as error:
-        warnings.warn(f"{os.path.basename(path)} was not replayed: {error}", stacklevel=2)
-        return None
-    if marker is not None:
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(marker), exist_ok=True)
-            with open(marker, "w", encoding="utf-8") as file:
-                file.write(f"{result}\n")
-    return result
 
 
 def replay(net: Network, path: str, points: Any = None) -> Replay:
@@ -378,28 +348,3 @@ def _visible(model: OnnxModel) -> list[str]:
     fed = {i.name for i in model.inputs}
     named = [made.name for made in model.graph.executed if made.name is not None]
     return [n for n in dict.fromkeys([*named, *model.outputs]) if n not in fed]
-
-
-# --------------------------------------------------------------------- cache
-
-
-def cache_folder() -> str:
-    """The per-user cache folder of plverify (``XDG_CACHE_HOME``, or what the platform uses)."""
-    if os.environ.get("XDG_CACHE_HOME"):
-        base = os.environ["XDG_CACHE_HOME"]
-    elif sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
-    elif sys.platform == "darwin":
-        base = os.path.expanduser("~/Library/Caches")
-    else:
-        base = os.path.expanduser("~/.cache")
-    return os.path.join(base, "plverify")
-
-
-def _cache_path(net: Network, path: str) -> str | None:
-    """Marker of one file *as read into one network*; None if there is no usable folder."""
-    folder = cache_folder()
-    if not os.path.isabs(folder):
-        return None
-    key = hashlib.sha256(read_bytes(path) + bytes.fromhex(net.digest)).hexdigest()
-    return os.path.join(folder, f"replay-{VERSION}", key)

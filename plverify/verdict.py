@@ -7,9 +7,8 @@ reported beside that and never changes it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
+import math
 import os
 import time
 import warnings
@@ -19,6 +18,7 @@ from typing import Any
 
 from plverify import float32 as executed
 from plverify import proof as proof_files
+from plverify.certificate import evaluate
 from plverify.errors import InputError, MissingExtra
 from plverify.network import Network, load
 from plverify.property import Property
@@ -165,9 +165,10 @@ def verify(
             header = proof_files.sat_header(network, prop, known["disjunct"], known["witness"])
             written = proof_files.encode(header, b"")
     elif status is Status.UNSAT and proof:
-        written = proof_files.encode(proof_files.unsat_header(network, prop), answer["proof"])
+        written = answer["file"]
     if float32 and status in (Status.SAT, Status.UNSAT):
-        known |= _execution(network, prop, known)
+        left = math.inf if timeout is None else timeout - (time.perf_counter() - start)
+        known |= _execution(network, prop, known, min(executed.SECONDS, max(left, 0.0)))
     return Verification(
         status=status,
         **known,
@@ -180,7 +181,7 @@ def verify(
 
 
 def checked_witness(net: Network, spec: Property, answer: dict[str, Any]) -> dict[str, Any]:
-    """``witness``, ``outputs`` and ``disjunct`` of a "sat" answer, checked again in fractions.
+    """``witness``, ``outputs`` and ``disjunct`` of a "sat" answer, checked without the engine.
 
     Raises
     ------
@@ -189,23 +190,27 @@ def checked_witness(net: Network, spec: Property, answer: dict[str, Any]) -> dic
     """
     numerators, den = answer["witness"]
     witness = tuple(Fraction(v, den) for v in numerators)
-    outputs = tuple(net.exact(witness))
+    outputs = tuple(evaluate(net, witness))
     disjunct = answer["disjunct"]
     if not spec.disjuncts[disjunct].contains(witness, outputs):
         raise RuntimeError(f"the witness does not lie in disjunct {disjunct}")
     return {"witness": witness, "outputs": outputs, "disjunct": disjunct}
 
 
-def _execution(net: Network, spec: Property, known: dict[str, Any]) -> dict[str, Any]:
+def _execution(
+    net: Network, spec: Property, known: dict[str, Any], seconds: float
+) -> dict[str, Any]:
     """The fields about float32; none where nothing can be run, or Ctrl-C ends the search."""
     try:
         if known:
-            status, found = executed.confirm(net, spec, known["disjunct"], known["witness"])
+            status, found = executed.confirm(
+                net, spec, known["disjunct"], known["witness"], seconds
+            )
             out: dict[str, Any] = {"float32": status}
             if found is not None:
                 out |= {"float32_witness": found.point, "float32_outputs": found.outputs}
         else:
-            found = executed.violation(net, spec)
+            found = executed.violation(net, spec, seconds)
             out = {} if found is None else {"float32_violation": found.point}
             if found is not None:
                 out["float32_outputs"] = found.outputs
@@ -233,6 +238,8 @@ def keep_proof(
 def proof_to_json(proof: bytes | str | None) -> Any:
     """A proof as a field of a JSON object."""
     if isinstance(proof, bytes):
+        import base64
+
         return {"base64": base64.b64encode(proof).decode()}
     return proof
 
@@ -241,6 +248,9 @@ def proof_from_json(entry: Any) -> bytes | str | None:
     """What `proof_to_json` made an entry of."""
     if entry is None or isinstance(entry, str):
         return entry
+    import base64
+    import binascii
+
     try:
         return base64.b64decode(entry["base64"], validate=True)
     except (TypeError, KeyError, binascii.Error):

@@ -9,14 +9,18 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tools import script
+
+import plverify as pv
+from plverify.property import Property
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
-def run(*arguments):
-    command = [sys.executable, str(FOLDER / "run.py"), *map(str, arguments)]
+def run(*arguments, program="run.py"):
+    command = [sys.executable, str(FOLDER / program), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
@@ -65,3 +69,65 @@ def test_made_networks_equal_those_of_an_installed_pytorch(cases):
     for linear, (weight, bias) in zip(linears, cases.torch_layers(sizes, 3), strict=True):
         assert (linear.weight.detach().numpy() == weight).all()
         assert (linear.bias.detach().numpy() == bias).all()
+
+
+# -------------------------------------------------------------------------------- verification
+
+
+@pytest.fixture
+def families(tmp_path):
+    """Two families of tiny instances, one of which has a wrong known verdict on request."""
+    net = {"W0": [[1.0], [-1.0]], "b0": [0.0, 0.0], "W1": [[1.0, 1.0]], "b1": [0.0]}  # |x|
+    box = pv.Box([-1], [2])
+
+    def write(known="unsat"):
+        for name in ("acasxu", "unheard"):
+            folder = tmp_path / "data" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savez(folder / "abs.npz", **net)
+            for bound in ("1.9", "2"):
+                spec = Property.output_at_most(box, 0, bound)
+                (folder / f"{bound}.vnnlib").write_text(spec.to_vnnlib())
+            (folder / "instances.csv").write_text("abs.npz,1.9.vnnlib,9\nabs.npz,2.vnnlib,9\n")
+        (folder / "expected.csv").write_text(f"onnx,vnnlib,verdict\nabs.npz,2.vnnlib,{known}\n")
+        return tmp_path / "data"
+
+    return write
+
+
+def test_verification_goes_into_its_own_part(families, tmp_path):
+    results = tmp_path / "RESULTS.md"
+    results.write_text("# Results\n\n<!-- begin regions -->\nkept\n<!-- end regions -->\n")
+    rows = tmp_path / "rows"
+    first = run("--run", families(), "--rows", rows, "--markdown", results, program="verify.py")
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.splitlines() == ["acasxu: 2 of 2 to do", "unheard: 2 of 2 to do"]
+    text = results.read_text()
+    assert "\nkept\n" in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[:4] for line in lines[2:]] == [
+        ["| acasxu", "2/2", "0/0", "0"],
+        ["| unheard", "2/2", "1/1", "0"],
+    ]
+    assert "nnenum 186/186" in lines[2]
+    assert "the listed time limits, 4 GB, 1 thread" in text
+    again = run("--run", families(), "--rows", rows, "--markdown", results, program="verify.py")
+    assert again.stderr.splitlines() == ["acasxu: 0 of 2 to do", "unheard: 0 of 2 to do"]
+    assert results.read_text() == text
+    put_part = script("benchmarks/parts.py").put_part
+    put_part(results, "regions", "new")
+    assert "kept" not in results.read_text()
+    assert "\n## Verification\n" in results.read_text()
+
+
+def test_wrong_verdicts_exit_with_1_and_are_listed(families, tmp_path):
+    rows, results = tmp_path / "rows", tmp_path / "RESULTS.md"
+    done = run("--run", families("sat"), "--rows", rows, "--markdown", results, program="verify.py")
+    assert done.returncode == 1
+    assert "| **1** |" in results.read_text()
+    assert "WRONG: unheard abs.npz 2.vnnlib: unsat, known: sat" in results.read_text()
+
+
+def test_the_committed_results_have_their_parts():
+    text = (FOLDER / "RESULTS.md").read_text()
+    assert "## Counting regions" in script("benchmarks/parts.py").read_part(text, "regions")

@@ -428,10 +428,8 @@ def test_the_property_asked_for_is_the_one_that_is_proven(tmp_path: Path) -> Non
         pv.check(regions, net, "spec.vnnlib")  # type: ignore[arg-type]
 
 
-def test_files_are_checked_from_the_command_line(tmp_path: Path) -> None:
-    from typer.testing import CliRunner
-
-    from plverify.cli import app
+def test_files_are_checked_from_the_command_line(tmp_path, capsys) -> None:
+    from plverify.cli import run
 
     weights = [[[1.0, -1.0], [0.5, 2.0]], [[1.0, 1.0]]]
     net = pv.Network.from_arrays(weights, [[0.0, 0.5], [0.0]])
@@ -451,13 +449,12 @@ def test_files_are_checked_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "proof").write_bytes(with_body(header, b"\4\1\0\1\0" + big(1)))
     files = [str(tmp_path / name) for name in ("proof", "net.npz", "spec.vnnlib")]
     for more in ([], ["--python"]):
-        done = CliRunner().invoke(app, ["check", *files, *more])
-        assert done.exit_code == 0, done.output
-        assert "accepted" in done.output
-        assert "SHA-256" in done.output
-    done = CliRunner().invoke(app, ["check", *files[:2], str(tmp_path / "other.vnnlib")])
-    assert done.exit_code == 1
-    assert "another property" in done.output
+        assert run(["check", *files, *more]) == 0
+        output = capsys.readouterr().out
+        assert "accepted" in output
+        assert "SHA-256" in output
+    assert run(["check", *files[:2], str(tmp_path / "other.vnnlib")]) == 1
+    assert "another property" in capsys.readouterr().out
 
 
 def test_maxima_of_windows_have_the_true_maximum() -> None:

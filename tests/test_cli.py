@@ -186,7 +186,8 @@ def test_selftest_cases_cover_lines_planes_slices_and_unbounded_domains():
 
 
 def test_version_and_help(cli):
-    assert cli("--version") == (0, f"plverify {pv.__version__}\n", "")
+    assert cli("--name") == (0, "plverify\n", "")
+    assert cli("--version") == (0, f"{pv.__version__}\n", "")
     for arguments in (["--help"], ["regions", "--help"], ["-h"], ["check", "-h"]):
         code, out, err = cli(*arguments)
         assert (code, err) == (0, "")
@@ -400,8 +401,8 @@ def refused(cli, *arguments):
         (["--layer", "0"], "give --plot too"),
         (["--out", "a.txt"], "must end in .npz"),
         (["--out", "nofolder/a.npz"], "no folder nofolder"),
-        (["--nonsense"], "No such option"),
-        (["surplus"], "unexpected extra argument"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["surplus"], "unrecognized arguments: surplus"),
     ],
 )
 def test_bad_options_get_one_line(cli, files, options, named, tmp_path, monkeypatch):
@@ -538,7 +539,7 @@ def test_check_needs_files_it_can_read(cli, files, tmp_path):
     assert "is a folder" in refused(cli, "check", tmp_path, files("plane.npz"))
     (tmp_path / "p").write_bytes(b"")
     assert "no such file" in refused(cli, "check", tmp_path / "p", tmp_path / "m.npz")
-    assert "Missing argument 'MODEL'" in refused(cli, "check", tmp_path / "p")
+    assert "required: MODEL" in refused(cli, "check", tmp_path / "p")
 
 
 def test_outputs_are_regular_files(cli, files, tmp_path):

@@ -76,7 +76,7 @@ def test_sides_are_the_outermost_numbers_inside(kind):
             F(int(v), den) * F(10) ** int(rng.integers(-9, 5)) for v in rng.integers(-999, 999, 2)
         )
         sides = float_sides(Box([a], [b]), kind)
-        below, above = executed._at_least(a, kind), -executed._at_least(-b, kind)
+        (below,), (above,) = executed._at_least([a], kind), -executed._at_least([-b], kind)
         assert F(float(below)) >= a > F(float(np.nextafter(below, kind(-np.inf))))
         assert F(float(above)) <= b < F(float(np.nextafter(above, kind(np.inf))))
         assert (sides is None) == (below > above)

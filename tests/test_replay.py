@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from plverify import replay as module
 from plverify.errors import InputError
 from plverify.network import Network, load
-from plverify.replay import NotReplayed, Replay, cache_folder, default_points, replay, replay_once
+from plverify.replay import NotReplayed, Replay, default_points, replay
+from plverify.replay_cache import cache_folder, replay_once
 
 RNG = np.random.default_rng(0)
 SIZES = [6, 20, 20, 3]

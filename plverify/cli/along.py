@@ -6,8 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
+from plverify.cli.arguments import Exit
 from plverify.cli.common import (
     npz_entry,
     print_json,
@@ -48,7 +47,7 @@ def run_along(
     ------
     InputError
         On such an option, or a path or model that cannot be used.
-    typer.Exit
+    Exit
         0 if complete, else 1.
     """
     for option, value in others.items():
@@ -89,7 +88,7 @@ def run_along(
         print_json(answer)
     if failure is not None:
         raise failure
-    raise typer.Exit(0 if found.complete else 1)
+    raise Exit(0 if found.complete else 1)
 
 
 def _draw(found: Along, plot: str, answer: dict[str, Any], quiet: bool) -> InputError | None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json as json_module
 import math
-import sys
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import typer
-
 from plverify import theory
+from plverify.cli.arguments import Option
+from plverify.errors import InputError
 
 DIGITS = 4000  # Python itself refuses to convert longer integers to and from text by default
 SHOWN = 60  # longer integers appear in the table in scientific form only
@@ -23,17 +22,15 @@ SHOWN = 60  # longer integers appear in the table in scientific form only
 
 def bounds(
     inputs: Annotated[
-        int, typer.Option("--inputs", help="Input size, or the dimension of the studied slice.")
+        int, Option("--inputs", help="Input size, or the dimension of the studied slice.")
     ],
-    widths: Annotated[
-        str, typer.Option("--widths", help="Hidden widths, separated by commas: 16,16.")
-    ],
+    widths: Annotated[str, Option("--widths", help="Hidden widths, separated by commas: 16,16.")],
     activation: Annotated[
-        str, typer.Option("--activation", help=f"One of {', '.join(theory.ACTIVATIONS)}.")
+        str, Option("--activation", help=f"One of {', '.join(theory.ACTIVATIONS)}.")
     ] = "relu",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
     rank: Annotated[
-        int | None, typer.Option("--rank", help="Pieces of a maxout unit (maxout only).")
+        int | None, Option("--rank", help="Pieces of a maxout unit (maxout only).")
     ] = None,
 ) -> None:
     """Print how many regions a network of these widths can have, by every known formula.
@@ -49,8 +46,7 @@ def bounds(
             raise ValueError(f"inputs must be at least 1, got {inputs}")
         table = theory.bounds_table(inputs, parse_widths(widths), activation, rank=rank)
     except ValueError as error:
-        print(f"plverify bounds: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        raise InputError(str(error)) from None
     if json:
         answer = {
             "inputs": inputs,

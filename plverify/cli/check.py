@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
+from plverify.cli.arguments import Argument, Exit, Option
 from plverify.cli.common import print_json, require_file
 
 
 def check(
-    proof: Annotated[str, typer.Argument(help="A proof file.", metavar="PROOF")],
-    model: Annotated[
-        str, typer.Argument(help="The network that the proof is about.", metavar="MODEL")
-    ],
+    proof: Annotated[str, Argument(help="A proof file.", metavar="PROOF")],
+    model: Annotated[str, Argument(help="The network that the proof is about.", metavar="MODEL")],
     spec: Annotated[
         str | None,
-        typer.Argument(
-            help="The VNN-LIB file that the proof must be about, .gz too.", metavar="[SPEC]"
-        ),
+        Argument(help="The VNN-LIB file that the proof must be about, .gz too.", metavar="[SPEC]"),
     ] = None,
     python: Annotated[
-        bool, typer.Option("--python", help="Read trees in plain Python integers, slowly.")
+        bool, Option("--python", help="Read trees in plain Python integers, slowly.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print what a proof claims, then whether it proves it: accepted or rejected.
 
@@ -55,4 +50,4 @@ def check(
     else:
         print(verdict.claim or "(no claim could be read)")
         print("accepted" if verdict else f"rejected: {verdict.reason}")
-    raise typer.Exit(0 if verdict else 1)
+    raise Exit(0 if verdict else 1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from plverify.cli.arguments import Argument, Option
 from plverify.cli.common import print_json, print_rows
 from plverify.result import plural
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A network file.", metavar="MODEL")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    model: Annotated[str, Argument(help="A network file.", metavar="MODEL")],
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print a model's layers, identity and definitions, and replay it against onnxruntime.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-import typer
-
+from plverify.cli.arguments import Argument, Exit, Option
 from plverify.cli.common import (
     check_output,
     check_run,
@@ -24,29 +23,29 @@ SHORT = 40
 
 
 def maximize(
-    model: Annotated[str, typer.Argument(help="A network file.", metavar="MODEL")],
-    output: Annotated[int, typer.Option(help="The number of the output, from 0.")] = 0,
+    model: Annotated[str, Argument(help="A network file.", metavar="MODEL")],
+    output: Annotated[int, Option(help="The number of the output, from 0.")] = 0,
     box: Annotated[
         str,
-        typer.Option(
+        Option(
             help="LO,HI for every coordinate, or 'LO,HI;LO,HI'. Exact: 0.1 is a tenth.",
             metavar="LO,HI",
         ),
     ] = "-1,1",
     minimize: Annotated[
-        bool, typer.Option("--minimize", help="The minimum instead of the maximum.")
+        bool, Option("--minimize", help="The minimum instead of the maximum.")
     ] = False,
     proof: Annotated[
-        str | None, typer.Option(help="Write a proof of the optimum.", metavar="FILE")
+        str | None, Option(help="Write a proof of the optimum.", metavar="FILE")
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(help="Stop after this many seconds with the best value found."),
+        Option(help="Stop after this many seconds with the best value found."),
     ] = None,
     threads: Annotated[
-        int, typer.Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
+        int, Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
     ] = 1,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the exact maximum of an output over a box, and an input that attains it.
 
@@ -103,4 +102,4 @@ def maximize(
             print(f"wrote {written} ({os.path.getsize(written):,} bytes)")
     if unwritten is not None:
         raise unwritten
-    raise typer.Exit(0 if found.exact else 1)
+    raise Exit(0 if found.exact else 1)

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from plverify import theory
 from plverify.cli import bounds as bounds_module
+from plverify.cli.arguments import Argument, Exit, Option
 from plverify.cli.common import (
     check_output,
     check_run,
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
 
 
 def regions(
-    model: Annotated[str, typer.Argument(help="A network file.", metavar="MODEL")],
+    model: Annotated[str, Argument(help="A network file.", metavar="MODEL")],
     box: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="LO,HI for every coordinate, or 'LO,HI;LO,HI'. Exact: 0.1 is a tenth; inf is "
             "allowed. Default -1,1 (for --segment 0,1).",
             metavar="LO,HI",
@@ -46,7 +45,7 @@ def regions(
     ] = None,
     slice_file: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--slice",
             help="Study x = origin + basis t: an npz file with arrays origin (n,) and basis "
             "(n, k), also called c and P; optional lo, hi of t.",
@@ -55,18 +54,16 @@ def regions(
     ] = None,
     segment: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Study the segment from a to b, 'a1,a2,...;b1,b2,...' or an npz file with arrays "
             "a and b; t is 0 at a and 1 at b.",
             metavar="'a;b'",
         ),
     ] = None,
-    space: Annotated[
-        bool, typer.Option("--space", help="Study all of space instead of a box.")
-    ] = False,
+    space: Annotated[bool, Option("--space", help="Study all of space instead of a box.")] = False,
     polygon: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Study a convex polygon: 'x,y;x,y;...' in order, a text file with one corner per "
             "line, or an npy file.",
             metavar="POINTS",
@@ -74,38 +71,38 @@ def regions(
     ] = None,
     along: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Follow the path through given inputs: an npz file with an array points (m, n), "
             "also called X.",
             metavar="PATH.npz",
         ),
     ] = None,
-    count: Annotated[bool, typer.Option("--count", help="Only count, in constant memory.")] = False,
+    count: Annotated[bool, Option("--count", help="Only count, in constant memory.")] = False,
     threads: Annotated[
-        int, typer.Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
+        int, Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
     ] = 1,
     timeout: Annotated[
         float | None,
-        typer.Option(help="Stop the enumeration after this many seconds with what is found."),
+        Option(help="Stop the enumeration after this many seconds with what is found."),
     ] = None,
     plot: Annotated[
         str | None,
-        typer.Option(help="Draw the regions to a png, svg or pdf file.", metavar="OUT.png"),
+        Option(help="Draw the regions to a png, svg or pdf file.", metavar="OUT.png"),
     ] = None,
     color: Annotated[
-        str, typer.Option(help="Of the drawing: map, class, norm, random, layer or plain.")
+        str, Option(help="Of the drawing: map, class, norm, random, layer or plain.")
     ] = "map",
     layer: Annotated[
-        int | None, typer.Option(help="Draw where this hidden layer bends; 0 is the first.")
+        int | None, Option(help="Draw where this hidden layer bends; 0 is the first.")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(help="Write the regions to an npz file.", metavar="FILE.npz")
+        str | None, Option(help="Write the regions to an npz file.", metavar="FILE.npz")
     ] = None,
     proof: Annotated[
         str | None,
-        typer.Option(help="Write a proof that these are all regions.", metavar="FILE"),
+        Option(help="Write a proof that these are all regions.", metavar="FILE"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count the regions of a network on a box, slice or line, exactly.
 
@@ -181,7 +178,7 @@ def regions(
         print_json(answer)
     if failure is not None:
         raise failure
-    raise typer.Exit(0 if answer["status"] == "complete" else 1)
+    raise Exit(0 if answer["status"] == "complete" else 1)
 
 
 def _check_options(

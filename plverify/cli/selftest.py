@@ -18,9 +18,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from plverify import theory, theory_nets
+from plverify.cli.arguments import Exit, Option
 from plverify.cli.common import print_json, progress_line, seconds_text
 from plverify.result import plural
 
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
 
 
 def selftest(
-    cases: Annotated[int, typer.Option(help="Random networks.", min=1)] = 60,
-    seed: Annotated[int, typer.Option(help="Chooses the random networks.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    cases: Annotated[int, Option(help="Random networks.", min=1)] = 60,
+    seed: Annotated[int, Option(help="Chooses the random networks.")] = 0,
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare the engine with an independent reference on random networks.
 
@@ -54,7 +53,7 @@ def selftest(
         print_json(report.to_dict())
     else:
         report.show()
-    raise typer.Exit(3 if report.failures else 1 if report.interrupted else 0)
+    raise Exit(3 if report.failures else 1 if report.interrupted else 0)
 
 
 class Difference(Exception):

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from plverify.cli.arguments import Argument, Exit, Option
 from plverify.cli.common import (
     check_output,
     check_run,
@@ -32,21 +31,28 @@ SHOWN = 8
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="A network file.", metavar="MODEL")],
-    spec: Annotated[str, typer.Argument(help="A property, .vnnlib or .vnnlib.gz.", metavar="SPEC")],
+    model: Annotated[str, Argument(help="A network file, or a query.", metavar="MODEL")],
+    spec: Annotated[
+        str | None, Argument(help="A property, .vnnlib or .vnnlib.gz.", metavar="SPEC")
+    ] = None,
     proof: Annotated[
-        str | None, typer.Option(help="Write a proof of the answer.", metavar="FILE")
+        str | None, Option(help="Write a proof of the answer.", metavar="FILE")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop the search after this many seconds.")
+        float | None, Option(help="Stop the search after this many seconds.")
     ] = None,
     threads: Annotated[
-        int, typer.Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
+        int, Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
     ] = 1,
     no_float32: Annotated[
-        bool, typer.Option("--no-float32", help="Do not run the model in float32 at all.")
+        bool, Option("--no-float32", help="Do not run the model in float32 at all.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    network: Annotated[
+        list[str] | None,
+        Option(help="The model of a VNN-LIB 2.0 query's network.", metavar="NAME=MODEL"),
+    ] = None,
+    real: Annotated[bool, Option(help="Read the element types of a query as real.")] = False,
 ) -> None:
     """Decide exactly whether any input violates a property.
 
@@ -54,20 +60,34 @@ def verify(
     timeout; the exit code is 0 for sat and unsat, else 1. The statement is about the real function;
     whether the model as executed in float32 violates next to the witness is said beside it.
 
+    With --network, the arguments and the answer are those of the VNN-LIB 2.0 standard: its query
+    instead of MODEL SPEC; sat, unsat, unknown or timed-out; the values of all declared tensors.
+
     Example: plverify verify model.onnx property.vnnlib --proof model.proof
+    Example: plverify verify query.vnnlib --network f=model.onnx --timeout 60
     """
     workers = check_run(threads, timeout)
     if proof is not None:
         check_output(proof, "--proof")
-    require_file(spec, "SPEC")
 
     from plverify.network import load
     from plverify.property import Property
     from plverify.verdict import proof_to_json
     from plverify.verdict import verify as decide
 
-    net = load(model)
-    prop = Property.from_vnnlib(spec)
+    query = None
+    if network:
+        from plverify.cli import query as standard
+
+        if spec is not None:
+            raise InputError("with --network the query is the only argument")
+        query, net = standard.read(model, network, real=real)
+        prop, spec, model = query.property, model, network[0].partition("=")[2]
+    else:
+        if spec is None:
+            raise InputError("no SPEC given (see plverify verify --help)")
+        require_file(spec, "SPEC")
+        net, prop = load(model), Property.from_vnnlib(spec)
     with progress_line("nodes") as progress:
         found = decide(
             net,
@@ -82,13 +102,15 @@ def verify(
     if json:
         asked = {"model": model, "network": net.digest, "spec": spec, "property": prop.describe()}
         print_json({**asked, **found.to_dict(), "proof": proof_to_json(written)})
+    elif query is not None:
+        standard.show(found, query)
     else:
         _print(found, net, prop)
         if written:
             print(f"wrote {written} ({os.path.getsize(written):,} bytes)")
     if unwritten is not None:
         raise unwritten
-    raise typer.Exit(0 if found.status in ("sat", "unsat") else 1)
+    raise Exit(0 if found.status in ("sat", "unsat") else 1)
 
 
 def write_proof(data: Any, path: str | None) -> tuple[InputError | None, str | None]:

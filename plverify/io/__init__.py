@@ -40,7 +40,7 @@ def read_file(path: str, *, replay: bool = True) -> Network:
 
             net = read_onnx(path)
             if replay:
-                from plverify.replay import replay_once
+                from plverify.replay_cache import replay_once
 
                 replay_once(net, path)
             return net

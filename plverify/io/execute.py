@@ -1,7 +1,7 @@
 """What a network was read from, executed as it is deployed: ONNX files and exported torch modules.
 
-onnxruntime runs on the CPU, with one thread and graph optimisation off, so that every tensor of the
-file is computed as the file says; torch interprets the exported program.
+onnxruntime runs on the CPU, with one thread and, unless asked for, without graph optimisation, so
+that every tensor of the file is computed as the file says; torch interprets the exported program.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def onnx_feeds(model: OnnxModel, row: Any) -> dict[str, Any]:
 
 
 def onnx_runner(
-    model: OnnxModel, names: Sequence[str], purpose: str
+    model: OnnxModel, names: Sequence[str], purpose: str, *, optimised: bool = False
 ) -> Callable[[dict[str, Any]], list[FloatArray]]:
     """A function from `onnx_feeds` to the values of tensors, in float64.
 
@@ -44,14 +44,17 @@ def onnx_runner(
         import onnxruntime
     except ImportError as error:
         raise MissingExtra("onnxruntime", purpose) from error
-    import onnx
+    from plverify.io.onnx_proto import messages
 
-    proto = onnx.ModelProto()
+    proto = messages().ModelProto()
     proto.CopyFrom(model.proto)
     stated = {output.name for output in proto.graph.output}
-    proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in stated)
+    for name in names:
+        if name not in stated:
+            proto.graph.output.append(messages().ValueInfoProto(name=name))
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:

@@ -18,7 +18,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -30,6 +30,7 @@ from plverify.exact_array import ExactArray
 from plverify.io.onnx_const import CONSTANTS, DEFINITION, DTYPES, ROUNDS, TYPE_NAMES
 from plverify.io.onnx_node import Array, Budget, Node, Result, Value
 from plverify.io.onnx_ops import FLOAT_TYPES, HANDLERS
+from plverify.io.onnx_proto import messages
 from plverify.io.onnx_views import VIEWS
 from plverify.io.trace import Graph, Live
 from plverify.network import Network
@@ -58,6 +59,11 @@ JUMPS = {
     "ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less",
     "LessOrEqual", "Mod", "NonZero", "Not", "Round", "Shrink", "Sign", "ThresholdedRelu", "TopK",
 }  # fmt: skip
+
+
+def operators() -> list[str]:
+    """The operators that may read computed values, and those dropped at the end."""
+    return sorted({*HANDLERS, *VIEWS, *ENDS, "Constant"})
 
 
 @dataclass(frozen=True)
@@ -106,11 +112,14 @@ class OnnxFile:
         As `read_onnx` was given it.
     dtype : type
         numpy's name of the inputs' element type.
+    runtimes : dict
+        What `plverify.float32` has started for it.
     """
 
     path: str
     input_shape: Sequence[int] | None
     dtype: Any
+    runtimes: dict[bool, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def read_onnx(path: str, input_shape: Sequence[int] | None = None) -> Network:
@@ -175,11 +184,7 @@ def _limited(file: Any, limit: int) -> bytes:
 
 
 def _parse(data: bytes) -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtra("onnx", "reading ONNX files") from error
-    proto = onnx.ModelProto()
+    proto = messages().ModelProto()
     try:
         proto.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError; its class differs between back ends

@@ -82,15 +82,26 @@ class _Word(NamedTuple):
     bracket: str = ""  # that follows, such as "[0,3]"
 
 
-class _Tensor(NamedTuple):
+class Tensor(NamedTuple):
+    """What version 2.0 declares of an input or output."""
+
     name: str
-    at: int
+    at: int  # where in the text
     is_input: bool
+    kind: str  # the element type, as written
     shape: tuple[int, ...]
-    named: bool
+    named: bool  # whether it has an ONNX name
 
 
-_Item: TypeAlias = _Word | _Tensor | Linear | Formula
+class Query(NamedTuple):
+    """A file with what version 2.0 declares in it; version 1.0 declares no network."""
+
+    property: Property
+    network: str
+    tensors: tuple[Tensor, ...]  # in the order of their declaration
+
+
+_Item: TypeAlias = _Word | Tensor | Linear | Formula
 
 
 class _Frame(NamedTuple):
@@ -107,6 +118,11 @@ def read_vnnlib(path: str) -> Property:
         One line: ``path: ...`` where the file cannot be read, ``path:line:column: ...`` where it
         is wrong.
     """
+    return parse_vnnlib(_read_text(path), path)
+
+
+def _read_text(path: str) -> str:
+    """The text of a file, decompressed."""
     try:
         with open(path, "rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
@@ -125,12 +141,18 @@ def read_vnnlib(path: str) -> Property:
     if len(data) > MAX_BYTES:
         raise InputError(f"{path}: longer than {MAX_BYTES} bytes")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig")
         raise InputError(f"{path}:{_place(before, len(before))}: not UTF-8 text") from None
-    del data
-    return parse_vnnlib(text, path)
+
+
+def read_query(path: str) -> Query:
+    """Read a file as `read_vnnlib` does, with its declarations."""
+    text = _read_text(path)
+    reader = _Reader(text)
+    spec = _run(reader, text, path)
+    return Query(spec, reader.network, reader.tensors)
 
 
 def parse_vnnlib(text: str, name: str = "<text>") -> Property:
@@ -142,8 +164,12 @@ def parse_vnnlib(text: str, name: str = "<text>") -> Property:
     >>> spec.describe()
     '1 input, 1 output; violated in box [0, 1/10] where y_0 > 3, or 2 x_0 + y_0 <= -1'
     """
+    return _run(_Reader(text), text, name)
+
+
+def _run(reader: _Reader, text: str, name: str) -> Property:
     try:
-        return _Reader(text).read()
+        return reader.read()
     except SpecError as error:
         raise InputError(f"{name}:{_place(text, error.at)}: {error}") from None
 
@@ -157,11 +183,13 @@ class _Reader:
     """One pass over the tokens; see the module's text."""
 
     def __init__(self, text: str) -> None:
+        self.network = ""
+        self.tensors: tuple[Tensor, ...] = ()
         self._text = text
         self._budget = Budget()
         # Words with a value: variables as in `Linear`, numbers once they were parsed.
         self._values: dict[str, int | Fraction] = {}
-        self._tensors: dict[str, _Tensor] = {}
+        self._tensors: dict[str, Tensor] = {}
         self._base: dict[str, int] = {}  # number of the first element of a tensor
         self._sizes = [0, 0]  # highest declared output and input, plus one
         self._declared = [0, 0]
@@ -291,9 +319,10 @@ class _Reader:
             raise SpecError(frame.at, "a second network is not supported")
         tensors = []
         for item in items[2:]:
-            if not isinstance(item, _Tensor):
+            if not isinstance(item, Tensor):
                 raise SpecError(frame.at, "declare-network holds something that is no declaration")
             tensors.append(item)
+        self.network, self.tensors = items[1].text, tuple(tensors)
         for is_input, what in ((True, "input"), (False, "output")):
             found = [t for t in tensors if t.is_input == is_input]
             if not found:
@@ -367,7 +396,7 @@ class _Reader:
             raise SpecError(word.at, f"{operator} inside another expression")
         raise SpecError(word.at, f"{operator!r:.60} is no operator")
 
-    def _tensor(self, frame: _Frame, is_input: bool) -> _Tensor:
+    def _tensor(self, frame: _Frame, is_input: bool) -> Tensor:
         words = [self._word(item, frame) for item in frame.items]
         if any(w.text == "initialized" for w in words[3:]):
             raise SpecError(frame.at, "inputs with initial values are not supported")
@@ -382,7 +411,7 @@ class _Reader:
         shape = self._integers(kind)
         if 0 in shape:
             raise SpecError(kind.at, f"the shape {kind.bracket:.60} has a dimension 0")
-        return _Tensor(self._new_name(words[1]), words[1].at, is_input, shape, named)
+        return Tensor(self._new_name(words[1]), words[1].at, is_input, kind.text, shape, named)
 
     def _integers(self, word: _Word) -> tuple[int, ...]:
         """The numbers in the bracket that follows a word."""
