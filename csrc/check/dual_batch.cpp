@@ -21,6 +21,14 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr size_t kLanes = DualDoubles::kLanes;
+constexpr size_t kTile = 8;  // columns
+typedef double Vector
+    __attribute__((vector_size(kLanes * sizeof(double)), aligned(sizeof(double)), may_alias));
+
+inline __attribute__((always_inline)) Vector& vector_at(double* p) {
+    return *reinterpret_cast<Vector*>(p);
+}
+#define PLV_ABS(v) ((v) < 0.0 ? -(v) : (v))  // an undefined number stays so
 
 }  // namespace
 
@@ -114,24 +122,21 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     const DualNode& extra = net_.nodes[k];
     const double* g = &lanes_[extra.base * kLanes];
     const double* r = &whole_.r[extra.base];
-    double constant[kLanes] = {};
+    Vector constant = {}, error = vector_at(sum.error);
     active_.clear();
     panel_.resize(size_t{node.size} * kLanes);
     for (uint32_t i = 0; i < node.size; ++i) {
-        const double* y = g + i * kLanes;
+        const Vector y = *reinterpret_cast<const Vector*>(g + i * kLanes), size = PLV_ABS(y);
         double any = 0;
-        for (size_t l = 0; l < kLanes; ++l) any += std::abs(y[l]);
+        for (size_t l = 0; l < kLanes; ++l) any += size[l];
         if (any == 0) continue;
-        const double bias = extra.weight[node.bias_of(i)], size = r[i];
-        double* to = &panel_[active_.size() * kLanes];
-        for (size_t l = 0; l < kLanes; ++l) {
-            to[l] = y[l];
-            constant[l] += y[l] * bias;
-            sum.error[l] += std::abs(y[l]) * size;
-        }
+        vector_at(&panel_[active_.size() * kLanes]) = y;
+        constant += y * extra.weight[node.bias_of(i)];
+        error += size * r[i];
         active_.push_back(i);
     }
-    for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += constant[l];
+    vector_at(sum.error) = error;
+    vector_at(sum.lower) += constant;
     if (node.kind != Kind::affine) {
         for (size_t a = 0; a < active_.size(); ++a) {
             const double* y = &panel_[a * kLanes];
@@ -143,27 +148,34 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
         }
         return;
     }
-    const size_t count = active_.size();
-    for (uint32_t j = 0; j < node.width; ++j) {
-        if (zero_[extra.source + j] != 0) continue;
-        const double* w = &extra.turned[size_t{j} * node.rows];
-        const double* y = panel_.data();
-        double total[kLanes] = {};
-        for (size_t a = 0; a < count; ++a, y += kLanes) {
-            const double factor = w[active_[a]];
-            for (size_t l = 0; l < kLanes; ++l) total[l] += factor * y[l];
+    // Several columns at a time: their sums do not wait for one another.
+    live_.clear();
+    for (uint32_t j = 0; j < node.width; ++j)
+        if (zero_[extra.source + j] == 0) live_.push_back(j);
+    const size_t count = active_.size(), columns = live_.size();
+    for (size_t first = 0; first < columns; first += kTile) {
+        Vector total[kTile] = {};
+        const double* w[kTile];
+        for (size_t t = 0; t < kTile; ++t)
+            w[t] = &extra.turned[size_t{live_[std::min(first + t, columns - 1)]} * node.rows];
+        for (size_t a = 0; a < count; ++a) {
+            const Vector y = *reinterpret_cast<const Vector*>(&panel_[a * kLanes]);
+            const uint32_t row = active_[a];
+            for (size_t t = 0; t < kTile; ++t) total[t] += w[t][row] * y;
         }
-        double* to = &lanes_[(extra.source + j) * kLanes];
-        for (size_t l = 0; l < kLanes; ++l) to[l] += total[l];
+        for (size_t t = 0; t < kTile && first + t < columns; ++t) {
+            double* to = &lanes_[(extra.source + live_[first + t]) * kLanes];
+            for (size_t l = 0; l < kLanes; ++l) to[l] += total[t][l];
+        }
     }
 }
 
 PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
-    double term[kLanes] = {};
+    Vector term = {}, error = {};
     for (uint32_t i = 0; i < node.size; ++i) {
-        const double* g = &lanes_[(extra.base + i) * kLanes];
+        double* g = &lanes_[(extra.base + i) * kLanes];
         const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
         double* to = &lanes_[e * kLanes];
         const double s = extra.slope[i], out = whole_.a[extra.base + i], in = whole_.a[e];
@@ -178,17 +190,17 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
             }
             continue;
         }
-        for (size_t l = 0; l < kLanes; ++l) {
-            const double h = (g[l] > 0 ? g[l] : 0.0) * below + (g[l] < 0 ? g[l] : 0.0) * above;
-            const double a = (g[l] - h) * right, b = (s * g[l] - h) * left;
-            const double low = a < b ? a : b;
-            // What is undefined here is so in the error, too.
-            term[l] += low < 0 ? low : 0.0;
-            sum.error[l] += std::abs(g[l]) * out + std::abs(h) * in;
-            to[l] += h;
-        }
+        const Vector x = vector_at(g), none = {};
+        const Vector h = (x > 0.0 ? x : none) * below + (x < 0.0 ? x : none) * above;
+        const Vector a = (x - h) * right, b = (s * x - h) * left;
+        const Vector low = a < b ? a : b;
+        // What is undefined here is so in the error, too.
+        term += low < 0.0 ? low : none;
+        error += PLV_ABS(x) * out + PLV_ABS(h) * in;
+        vector_at(to) += h;
     }
-    for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += term[l];
+    vector_at(sum.error) += error;
+    vector_at(sum.lower) += term;
 }
 
 void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {

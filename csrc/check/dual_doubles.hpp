@@ -114,7 +114,7 @@ private:
     std::vector<double> above_, below_, left_, right_;
     std::vector<double> v_, h_;  // of unit inputs
     std::vector<uint8_t> zero_;  // entries that are known to be 0 on the cell, by relax()
-    std::vector<uint32_t> active_;
+    std::vector<uint32_t> active_, live_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
     std::vector<Wanted> batch_;
     uint64_t exact_rows_ = 0;
