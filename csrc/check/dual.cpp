@@ -39,8 +39,6 @@ void DualChecker::run() {
 void DualChecker::tree(const DualSystem& system) {
     system_ = &system;
     const DualBox& box = question_.boxes[system.box];
-    if (entered_ != system.box) doubles_.enter(box);
-    entered_ = system.box;
     cell_ = {box, net_.own_piece, std::vector<double>(net_.inputs, -kInf),
              std::vector<double>(net_.inputs, kInf)};
     fixed_.clear();
@@ -196,7 +194,6 @@ void DualChecker::bounds() {
         const double lo = doubles_.lower()[i], hi = doubles_.upper()[i];
         if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
     }
-    if (branches_.empty()) doubles_.settle(cell_);
     hold(0);
 }
 

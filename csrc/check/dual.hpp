@@ -82,7 +82,6 @@ private:
     DualStats stats_;
 
     const DualSystem* system_ = nullptr;
-    uint32_t entered_ = kNothing;  // the box whose magnitudes are known
     Cell cell_;
     std::vector<Branch> branches_;
     uint64_t marks_ = 0;

@@ -35,6 +35,7 @@ inline __attribute__((always_inline)) Vector& vector_at(double* p) {
 bool DualDoubles::substitute(const Cell& cell) {
     lo_ = cell.lo;
     hi_ = cell.hi;
+    measure(cell);
     lanes_.resize(net_.entries() * kLanes);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
@@ -73,7 +74,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     Lanes sum{};
     for (size_t l = 0; l < n; ++l) {
         lanes_[wanted[l].entry * kLanes + l] = wanted[l].sign;
-        sum.error[l] = whole_.a[wanted[l].entry];
+        sum.error[l] = local_.a[wanted[l].entry];
     }
     for (uint32_t k = nodes; k-- > 0;) {
         const Kind kind = net_.net.nodes[k].kind;
@@ -86,7 +87,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     }
     double inputs[kLanes] = {};
     for (uint32_t i = 0; i < net_.net.input_size; ++i) {
-        const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = whole_.a[i];
+        const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = local_.a[i];
         const double* c = &lanes_[i * kLanes];
         for (size_t l = 0; l < kLanes; ++l) {
             inputs[l] += c[l] * (c[l] > 0 ? lo : hi);
@@ -95,7 +96,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     }
     for (size_t l = 0; l < n; ++l) {
         const Wanted& w = wanted[l];
-        const double error = sum.error[l] * unit_ + whole_.tiny;
+        const double error = sum.error[l] * unit_ + local_.tiny;
         const double value = sum.lower[l] + inputs[l] - error;
         const double bound = std::isfinite(value) ? std::nextafter(value, -kInf)
                                                   : bound_exactly(cell, w.nodes, w.entry, w.sign);
@@ -117,11 +118,81 @@ double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t ent
     return round_down(exact_.value().num, exact_.value().den);
 }
 
+// Magnitudes on a cell, from its bounds. They are rounded sums; see dual_doubles.hpp.
+PLV_CLONES void DualDoubles::measure(const Cell& cell) {
+    double *a = local_.a.data(), *sizes = local_.r.data();
+    for (uint32_t i = 0; i < net_.net.input_size; ++i)
+        a[i] = std::max(std::abs(cell.box.lo[i].rounded), std::abs(cell.box.hi[i].rounded));
+    for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
+        const Node& node = net_.net.nodes[k];
+        const DualNode& extra = net_.nodes[k];
+        if (!node.is_linear()) {
+            for (uint32_t i = 0; i < node.size; ++i) measure_unit(cell, k, i);
+            continue;
+        }
+        double* __restrict r = &sizes[extra.base];
+        for (uint32_t i = 0; i < node.size; ++i)
+            r[i] = std::abs(extra.weight[node.bias_of(i)]) +
+                   (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
+        if (node.kind == Kind::affine) {
+            for (uint32_t j = 0; j < node.width; ++j) {
+                const double* w = &extra.turned[size_t{j} * node.rows];
+                const double size = a[extra.source + j];
+                if (size == 0) continue;
+                if (std::isfinite(size)) {
+                    for (uint32_t i = 0; i < node.rows; ++i) r[i] += std::abs(w[i]) * size;
+                } else {
+                    for (uint32_t i = 0; i < node.rows; ++i)
+                        if (w[i] != 0) r[i] = kInf;
+                }
+            }
+        } else {
+            for (uint32_t i = 0; i < node.size; ++i)
+                node.each_term(i, [&](uint32_t j, size_t at) {
+                    const double w = extra.weight[at], size = a[extra.entry(j)];
+                    if (w != 0 && size != 0) r[i] += std::abs(w) * size;
+                });
+        }
+        for (uint32_t i = 0; i < node.size; ++i) a[extra.base + i] = r[i];
+    }
+    double sum = 0;
+    for (const double size : local_.a) sum += size;
+    for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
+        if (!net_.net.nodes[k].is_linear()) continue;
+        for (uint32_t i = 0; i < net_.net.nodes[k].size; ++i) sum += sizes[net_.nodes[k].base + i];
+    }
+    local_.tiny = sum <= 1e150 ? kTiny : kInf;
+}
+
+// Of a unit's inputs, where their bounds say more, and of the unit.
+void DualDoubles::measure_unit(const Cell& cell, uint32_t k, uint32_t i) {
+    const DualNode& extra = net_.nodes[k];
+    const bool window = net_.net.nodes[k].kind == Kind::max;
+    const uint32_t first = window ? extra.slot_start[i] : i;
+    const uint32_t last = window ? extra.slot_start[i + 1] : i + 1;
+    double most = 0;
+    for (uint32_t s = first; s < last; ++s) {
+        const uint32_t at = extra.first_input + s;
+        double& size = local_.a[extra.slot_entry[s]];
+        size = std::min(size, std::max(std::abs(cell.lo[at]), std::abs(cell.hi[at])));
+        most = std::max(most, size);
+    }
+    double& out = local_.a[extra.base + i];
+    out = most;
+    if (window) return;
+    const uint32_t at = extra.first_input + i;
+    const double slope = std::abs(extra.slope[i]);
+    const int32_t piece = cell.pieces[extra.first_unit + i];
+    const bool inactive = piece == 0 || (piece < 0 && cell.lo[at] < 0 && cell.hi[at] <= 0);
+    const double factor = inactive ? slope : std::max(1.0, slope);
+    out = factor == 0 ? 0 : factor * most;
+}
+
 PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     const double* g = &lanes_[extra.base * kLanes];
-    const double* r = &whole_.r[extra.base];
+    const double* r = &local_.r[extra.base];
     Vector constant = {}, error = vector_at(sum.error);
     active_.clear();
     panel_.resize(size_t{node.size} * kLanes);
@@ -178,7 +249,7 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
         double* g = &lanes_[(extra.base + i) * kLanes];
         const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
         double* to = &lanes_[e * kLanes];
-        const double s = extra.slope[i], out = whole_.a[extra.base + i], in = whole_.a[e];
+        const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
         const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
         if (zero_[extra.base + i] != 0) continue;  // a = 0 and h = 0
         if (std::isnan(above + below)) {           // no line on one side of the graph
@@ -213,12 +284,12 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
         const uint32_t e = extra.slot_entry[extra.slot_start[w] + slot.best];
         double* to = &lanes_[e * kLanes];
         for (size_t l = 0; l < kLanes; ++l) {
-            sum.error[l] += std::abs(g[l]) * whole_.a[extra.base + w];
+            sum.error[l] += std::abs(g[l]) * local_.a[extra.base + w];
             if (g[l] == 0) continue;
             if (g[l] < 0 && !slot.wins) {
                 term[l] += g[l] * slot.top;
             } else {
-                sum.error[l] += std::abs(g[l]) * whole_.a[e];
+                sum.error[l] += std::abs(g[l]) * local_.a[e];
                 to[l] += g[l];
             }
         }

@@ -83,10 +83,8 @@ double times(double c, double end) { return c == 0 ? 0 : c * end; }
 
 DualDoubles::DualDoubles(const DualNet& net, std::function<void()> tick)
     : net_(net), tick_(std::move(tick)), exact_(net, tick_), unit_(net.terms * kHalfUlp) {
-    for (Magnitudes* m : {&whole_, &scratch_}) {
-        m->a.assign(net.entries(), kInf);
-        m->r.assign(net.entries(), kInf);
-    }
+    local_.a.assign(net.entries(), 0);
+    local_.r.assign(net.entries(), 0);
     for (auto* v : {&lo_, &hi_, &above_, &below_, &left_, &right_, &v_, &h_})
         v->assign(net.inputs, 0);
     for (auto* v : {&entry_lo_, &entry_hi_, &g_}) v->assign(net.entries(), 0);
@@ -95,61 +93,30 @@ DualDoubles::DualDoubles(const DualNet& net, std::function<void()> tick)
 
 // ---------------------------------------------------------------------------------- intervals
 
-void DualDoubles::enter(const DualBox& box) {
-    const Cell cell{box, net_.own_piece, std::vector<double>(net_.inputs, -kInf),
-                    std::vector<double>(net_.inputs, kInf)};
-    lo_ = cell.lo;
-    hi_ = cell.hi;
-    pass(cell, whole_);
-}
-
-void DualDoubles::settle(const Cell& root) {
-    if (propagate(root)) std::swap(whole_, scratch_);
-}
-
 bool DualDoubles::propagate(const Cell& cell) {
     lo_ = cell.lo;
     hi_ = cell.hi;
-    return pass(cell, scratch_);
-}
-
-bool DualDoubles::pass(const Cell& cell, Magnitudes& out) {
     for (uint32_t i = 0; i < net_.net.input_size; ++i) {
         entry_lo_[i] = cell.box.lo[i].rounded;
         entry_hi_[i] = cell.box.hi[i].rounded;
-        out.a[i] = std::max(std::abs(entry_lo_[i]), std::abs(entry_hi_[i]));
     }
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const Node& node = net_.net.nodes[k];
-        if (node.is_linear()) {
-            linear(k, out);
-        } else if (!(node.kind == Kind::units ? units(cell, k) : windows(cell, k))) {
+        if (node.is_linear())
+            linear(k);
+        else if (!(node.kind == Kind::units ? units(cell, k) : windows(cell, k)))
             return false;
-        }
-        const uint32_t base = net_.nodes[k].base;
-        for (uint32_t e = base; e < base + node.size; ++e)
-            out.a[e] = std::max(std::abs(entry_lo_[e]), std::abs(entry_hi_[e]));
     }
-    finish(out);
     return true;
 }
 
-void DualDoubles::finish(Magnitudes& out) const {
-    double sum = 0;
-    for (const double a : out.a) sum += a;
-    for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
-        if (!net_.net.nodes[k].is_linear()) continue;
-        for (uint32_t i = 0; i < net_.net.nodes[k].size; ++i) sum += out.r[net_.nodes[k].base + i];
-    }
-    out.tiny = sum <= 1e150 ? kTiny : kInf;
-}
-
-void DualDoubles::linear(uint32_t k, Magnitudes& out) {
+void DualDoubles::linear(uint32_t k) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     double* __restrict lo = &entry_lo_[extra.base];
     double* __restrict hi = &entry_hi_[extra.base];
-    double* __restrict size = &out.r[extra.base];
+    sizes_.resize(node.size);
+    double* __restrict size = sizes_.data();
     for (uint32_t i = 0; i < node.size; ++i) {
         lo[i] = hi[i] = extra.weight[node.bias_of(i)];
         size[i] = std::abs(lo[i]) + (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
@@ -185,7 +152,7 @@ void DualDoubles::linear(uint32_t k, Magnitudes& out) {
                 const uint32_t e = extra.entry(j);
                 least += w * (w > 0 ? entry_lo_[e] : entry_hi_[e]);
                 most += w * (w > 0 ? entry_hi_[e] : entry_lo_[e]);
-                sum += std::abs(w) * out.a[e];
+                sum += std::abs(w) * std::max(std::abs(entry_lo_[e]), std::abs(entry_hi_[e]));
             });
             lo[i] = least;
             hi[i] = most;
@@ -567,7 +534,8 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
 bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows,
                               const std::vector<Multiplier>& used,
                               const std::vector<Multiplier>* given) {
-    if (!(whole_.tiny < kInf)) return false;
+    measure(cell);
+    if (!(local_.tiny < kInf)) return false;
     std::fill(g_.begin(), g_.end(), 0.0);
     Value start{0, 0};
     for (const Multiplier& u : used) {
@@ -575,7 +543,7 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
         for (const DualRow::Term& term : row.terms) {
             const double c = u.rounded * term.rounded;
             g_[term.entry] += c;
-            start.error += std::abs(c) * whole_.a[term.entry];
+            start.error += std::abs(c) * local_.a[term.entry];
         }
         start.lower -= u.rounded * row.bound;
         start.error += std::abs(u.rounded * row.bound);
@@ -589,7 +557,7 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
         for (uint32_t k = 0; k < net_.nodes.size(); ++k)
             if (!net_.net.nodes[k].is_linear()) relax(cell, k);
     }
-    const Value value = pull(cell, whole_, start, given != nullptr);
+    const Value value = pull(cell, local_, start, given != nullptr);
     return std::isfinite(value.lower) && value.lower - value.error > 0;
 }
 

@@ -40,11 +40,6 @@ public:
 
     DualDoubles(const DualNet& net, std::function<void()> tick);
 
-    // Finds the magnitudes for all cells of a box.
-    void enter(const DualBox& box);
-    // Finds better ones for all cells within one in which nothing was split yet.
-    void settle(const Cell& root);
-
     // Better bounds of a cell, into lower() and upper(). False if they contradict each other.
     bool propagate(const Cell& cell);
     bool substitute(const Cell& cell);
@@ -80,12 +75,12 @@ private:
         double top;
     };
 
-    bool pass(const Cell& cell, Magnitudes& out);
-    void linear(uint32_t k, Magnitudes& out);
+    void measure(const Cell& cell);
+    void measure_unit(const Cell& cell, uint32_t k, uint32_t i);
+    void linear(uint32_t k);
     void exact_end(uint32_t k, uint32_t i, bool upper);
     bool units(const Cell& cell, uint32_t k);
     bool windows(const Cell& cell, uint32_t k);
-    void finish(Magnitudes& out) const;
 
     void relax(const Cell& cell, uint32_t k);
     bool bound_batch(const Cell& cell, const Wanted* wanted, size_t n);
@@ -106,9 +101,10 @@ private:
     std::function<void()> tick_;
     DualExact exact_;
     double unit_ = 0;  // u times DualNet::terms
-    Magnitudes whole_, scratch_;
+    Magnitudes local_;
     std::vector<double> lo_, hi_;              // of unit inputs
     std::vector<double> entry_lo_, entry_hi_;  // of entries
+    std::vector<double> sizes_;                // of the terms of a row
     std::vector<double> g_;                    // gradients of entries
     // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
     std::vector<double> above_, below_, left_, right_;

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plverify.errors import InputError
-from plverify.report.palette import INK, curve_colors
 from plverify.report.drawing import check_target, draw_on, dress, stroke
+from plverify.report.palette import INK, curve_colors
 
 LEAST = 1e-3
 """Seconds below which an instance is drawn as if it had taken them."""
