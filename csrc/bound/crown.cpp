@@ -14,7 +14,8 @@ constexpr double kTie = 1 + 0x1p-10;  // as in docs/proof_format.md
 constexpr size_t kMostRows = 16;      // that are bounded together, from below and above
 }  // namespace
 
-Crown::Crown(const BoundNet& net) : net_(net), kernels_(bound_kernels()) {
+Crown::Crown(const BoundNet& net, StopToken& stop)
+    : net_(net), stop_(stop), kernels_(bound_kernels()) {
     const auto depth = static_cast<size_t>(net.depth);
     for (auto* lines : {&under_, &over_, &under_lift_, &over_lift_}) lines->resize(depth);
     windows_.resize(depth);
@@ -260,6 +261,7 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
     }
     const auto dim = static_cast<size_t>(net_.dim);
     for (size_t at = 0; at < open_.size(); at += kMostRows) {
+        if (stop_.poll()) throw Stopped{};
         const size_t n = std::min(kMostRows, open_.size() - at);
         start(layer, static_cast<int>(2 * n));
         for (size_t i = 0; i < n; ++i) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "base/stop.hpp"
 #include "bound/kernels.hpp"
 #include "bound/layers.hpp"
 #include "bound/points.hpp"
@@ -53,10 +54,10 @@ struct Multiplier {
 
 class Crown {
 public:
-    explicit Crown(const BoundNet& net);
+    Crown(const BoundNet& net, StopToken& stop);
 
     // Bounds of the pre-activations that are open, and the lines of all units. False if bounds
-    // contradict each other.
+    // contradict each other. Throws Stopped when stopped.
     bool tighten(const CellView& cell);
     // The lines alone. Of those through zero that bound a unit the one is taken that is better at
     // the first of the points `at`, where given.
@@ -98,6 +99,7 @@ private:
     };
 
     const BoundNet& net_;
+    StopToken& stop_;
     const BoundKernels& kernels_;
     // Per unit of slopes: lines below and above.
     std::vector<AlignedVector<double>> under_, over_, under_lift_, over_lift_;

@@ -27,7 +27,7 @@ CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult
       counts_(counts),
       dim_(problem.dim()),
       depth_(problem.depth()),
-      crown_(*box_.net),
+      crown_(*box_.net, stop),
       at_(*box_.net),
       attack_(problem, stop) {
     at_.resize(1);

@@ -10,8 +10,6 @@ namespace plv {
 
 namespace {
 
-Int lcm(const Int& a, const Int& b) { return a.divexact(Int::gcd(a, b)) * b; }
-
 // a <= b
 bool at_most(const Rational& a, const Rational& b) { return a.num * b.den <= b.num * a.den; }
 
@@ -31,7 +29,7 @@ std::shared_ptr<const LocalBox> LocalBox::make(const Net& net, const SpecCase& s
         if (!(std::fabs(a) < 0x1p300 && std::fabs(b) < 0x1p300)) return nullptr;
         LocalInput input;
         if (at_most(hi, lo)) {
-            out.common = lcm(out.common, lo.den);
+            out.common = Int::lcm(out.common, lo.den);
             input.center = a;
         } else {
             std::frexp(std::max(b / 2 - a / 2, 0x1p-300), &input.exponent);
@@ -146,7 +144,7 @@ std::optional<Witness> CaseProblem::violation_near(const double* s) const {
 
 std::optional<Witness> CaseProblem::violation_at(const std::vector<Rational>& x) const {
     Int den = box_->common;
-    for (const Rational& v : x) den = lcm(den, v.den);
+    for (const Rational& v : x) den = Int::lcm(den, v.den);
     std::vector<Int> whole;
     for (size_t i = 0; i < box_->inputs.size(); ++i) {
         const int place = box_->inputs[i].place;

@@ -25,11 +25,10 @@ bool same_box(const SpecCase& a, const SpecCase& b) {
 
 }  // namespace
 
-Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, int threads, StopToken& stop,
+Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, StopToken& stop,
                      std::atomic<int64_t>* progress)
     : net_(std::move(net)),
       spec_(spec),
-      threads_(threads),
       stop_(stop),
       progress_(progress),
       cases_(spec.cases.size()) {}
@@ -104,6 +103,10 @@ bool Scheduler::open_next(Task& task, bool wait) {
 }
 
 void Scheduler::work() {
+    {
+        const std::lock_guard lock(mutex_);
+        ++threads_;
+    }
     VerifyResult counts;
     const Timer timer;
     std::deque<Active> active;

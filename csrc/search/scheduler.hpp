@@ -20,7 +20,7 @@ namespace plv {
 
 class Scheduler {
 public:
-    Scheduler(std::shared_ptr<const Net> net, const Spec& spec, int threads, StopToken& stop,
+    Scheduler(std::shared_ptr<const Net> net, const Spec& spec, StopToken& stop,
               std::atomic<int64_t>* progress);
 
     // What one thread does. Throws Stopped when stopped; what else it throws ends the others too.
@@ -56,7 +56,6 @@ private:
 
     const std::shared_ptr<const Net> net_;
     const Spec& spec_;
-    const int threads_;
     StopToken& stop_;
     std::atomic<int64_t>* progress_;
 
@@ -65,7 +64,7 @@ private:
     std::deque<Task> offered_;
     std::shared_ptr<const LocalBox> box_;  // of the case opened last
     size_t opened_ = 0;                    // cases
-    int idle_ = 0;
+    int threads_ = 0, idle_ = 0;
     std::atomic<bool> done_{false};
     std::atomic<bool> hungry_{false};
     std::vector<Case> cases_;

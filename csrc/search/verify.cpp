@@ -1,10 +1,8 @@
 #include "search/verify.hpp"
 
 #include <exception>
-#include <mutex>
 
 #include "base/contract.hpp"
-#include "base/fp_mode.hpp"
 #include "base/thread.hpp"
 #include "search/scheduler.hpp"
 
@@ -19,28 +17,16 @@ VerifyResult verify(std::shared_ptr<const Net> net, const Spec& spec, int thread
                "the property has " + std::to_string(spec.outputs) + " outputs, the network " +
                    std::to_string(net->output_size()));
     PLV_EXPECT(threads >= 1 && threads <= 1024, "threads must lie between 1 and 1024");
-    Scheduler scheduler(std::move(net), spec, threads, stop, progress);
-    std::mutex mutex;
-    std::exception_ptr failure;
+    Scheduler scheduler(std::move(net), spec, stop, progress);
     const auto work = [&] {
-        const FpMode fp_mode;
         try {
             scheduler.work();
         } catch (...) {
             scheduler.abandon();
-            const std::lock_guard lock(mutex);
-            if (!failure) failure = std::current_exception();
-        }
-    };
-    {
-        std::vector<Thread> running;
-        try {
-            for (int i = 0; i < threads; ++i) running.emplace_back(size_t{16} << 20, work);
-        } catch (...) {
-            scheduler.abandon();
             throw;
         }
-    }
+    };
+    const std::exception_ptr failure = run_threads(threads, size_t{16} << 20, stop, work);
     VerifyResult result = scheduler.result();
     if (result.disjunct < 0 && failure) std::rethrow_exception(failure);
     if (result.disjunct < 0 && stop.stopped()) throw Stopped{};

@@ -1,10 +1,11 @@
 // Complete search for a violation of a property, and the split tree that shows that there is none.
 //
-// Depth first. A node is a box of inputs and units whose pieces are fixed. Bounds by linear
-// relaxation refute it, or the box is halved (few inputs, many open units), or an open unit of the
-// earliest layer that has one is split: then all units below are known, its pre-activation is
-// affine in the input, and a small linear program joins the rows of the fixed units with the
-// relaxed constraints. Where no unit is open the program is exact, so every branch ends.
+// A node is a box of inputs and units whose pieces are fixed. Bounds by linear relaxation refute
+// it, or the box is halved (few inputs, many open units) where the relaxation loses most, or an
+// open unit of the earliest layer that has one is split: then all units below are known, its
+// pre-activation is affine in the input, and a small linear program joins the rows of the fixed
+// units with the relaxed constraints. Where no unit is open the program is exact, so every branch
+// ends. Nodes with the least bounds come first, and attacks start from them.
 //
 // Bounds and programs in floating point prove nothing here: they yield multipliers, which a checker
 // evaluates exactly (docs/proof_format.md), and points, which are verified exactly.
@@ -31,7 +32,7 @@ struct VerifyResult {
     double cpu_seconds = 0.0;
 };
 
-// The cases are shared among the threads. Throws Stopped when stopped.
+// Nodes are shared among the threads. Throws Stopped when stopped.
 VerifyResult verify(std::shared_ptr<const Net> net, const Spec& spec, int threads, StopToken& stop,
                     std::atomic<int64_t>* progress);
 
