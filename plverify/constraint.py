@@ -149,16 +149,23 @@ class Fold:
             self.rest.append(constraint)
             return True
         [(i, sign)] = constraint.inputs
-        value = constraint.bound if sign > 0 else -constraint.bound
-        if value < self.hi[i] if sign > 0 else value > self.lo[i]:
-            if self._own is None:
-                self._own = (list(self.lo), list(self.hi))
-                self.lo, self.hi = self._own
-            self._own[sign > 0][i] = value
         if constraint.strict:
             self.rest.append(constraint)
             self._strict = True
-        return self.lo[i] <= self.hi[i]
+        return self.bound(i, constraint.bound if sign > 0 else -constraint.bound, sign > 0)
+
+    def bound(self, i: int, value: Fraction, upper: bool) -> bool:
+        """Take ``x_i <= value``, or ``x_i >= value``; False where the box is now empty."""
+        side = self.hi if upper else self.lo
+        old = side[i]
+        # A float is an infinite side, which every number tightens.
+        if isinstance(old, float) or (value < old if upper else value > old):
+            if self._own is None:
+                self._own = (list(self.lo), list(self.hi))
+                self.lo, self.hi = self._own
+            self._own[upper][i] = value
+        other = (self.lo if upper else self.hi)[i]
+        return isinstance(other, float) or self.lo[i] <= self.hi[i]
 
     def finish(self) -> tuple[Constraint, ...] | Constraint:
         """The constraints that the box does not express, or one that leaves no input."""

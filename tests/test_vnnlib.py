@@ -615,3 +615,62 @@ def test_mutations_are_read_or_refused_in_one_line(seed):
         else:
             assert parse_vnnlib(spec.to_vnnlib()) == spec
     assert outcomes == {True, False}
+
+
+# ---------------------------------------------- the short way through most lines of a file
+
+
+def slowly(text):
+    """The same text, but for comments that keep every command from the short way."""
+    return re.sub(r"\((assert|declare-const)\b", r"(\1 ;\n", text)
+
+
+LINES = (
+    HEAD_1
+    + "(assert (<= X_0 {})) (assert (>= X_0 -1.5e-1))(assert(<= X_1 +.5))( assert ( >= X_1 0 ) )"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LINES.format("0.25"),
+        LINES.format("-0.25"),  # no input is left
+        LINES.format("1e99999"),
+        LINES.format("0.2.5"),
+        LINES.format("X_1"),
+        LINES.format("Y_0"),
+        LINES.format("X_7"),
+        LINES.format("0.25") + "(assert (<= Y_0 1))(assert (<= X_0 0.125))(assert (< X_1 0.5))",
+        LINES.format("0.25") + "(assert (>= X_1 0.5))(assert (< X_1 0.5))",
+        HEAD_1 + "(declare-const X_0 Real)",
+        HEAD_1 + "(declare-const X_99999999 Real)",
+        HEAD_1 + "(declare-const X_3 Real)",
+        HEAD_1 + "(declare-const Y_1 Int)",
+        HEAD_2 + "(assert (<= X[0,0] 1.0))(assert (<= X[0,0] 0.5))(assert (>= X[0,0] 0.75))",
+        HEAD_2 + "(assert (<= X[0,1] 1.0))(assert (<= X[0,1] 0.5))(assert (<= Y[0] 0.75))",
+        HEAD_2 + "(declare-const X_0 Real)",
+        "(assert (<= X_0 1.0))",
+    ],
+)
+def test_both_ways_agree(text):
+    first, one = attempt(text)
+    second, two = attempt(slowly(text))
+    assert first == second
+    # comments move lines and columns
+    assert re.sub(r":\d+:\d+:", "", one) == re.sub(r":\d+:\d+:", "", two)
+
+
+def test_both_ways_name_the_same_place():
+    text = "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n"
+    text += "(assert (<= X_0 0))\n(assert (>= X_0 1))"
+    assert attempt(text)[1].startswith("t:4:9: ")
+    assert attempt(text.replace("(assert (>=", "(assert ;\n        (>="))[1].startswith("t:5:9: ")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_both_ways_agree_on_the_data(folder):
+    for path in files(folder)[:2]:
+        text = gzip.decompress(path.read_bytes()).decode()
+        if len(text) < 100_000:
+            assert parse_vnnlib(text) == parse_vnnlib(slowly(text))

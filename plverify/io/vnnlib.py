@@ -69,6 +69,13 @@ _TOKEN = re.compile(
     | \S                        # a bracket or quote without its counterpart""",
     re.VERBOSE,
 )
+_SIMPLE = re.compile(
+    r"""\s*\(\s*(?:
+        declare-const\s+([XY])_(0|[1-9][0-9]{0,8})\s+Real
+      | assert\s*\(\s*([<>]=)\s+([^\s()\[\]";]+(?:\[[0-9,]*\])?)\s+([-+]?[0-9][^\s()\[\]";]*)\s*\)
+    )\s*\)""",
+    re.VERBOSE,
+)
 _FLAT_NAME = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _REALS = {"real", "Real", "float16", "bfloat16", "float32", "float64"}
@@ -207,8 +214,42 @@ class _Reader:
         }
 
     def read(self) -> Property:
+        text, at = self._text, 0
+        while at < len(text):
+            simple = _SIMPLE.match(text, at)
+            at = simple.end() if simple is not None and self._take(simple) else self._read_one(at)
+        return self._finish()
+
+    def _take(self, match: re.Match[str]) -> bool:
+        """Take a command that most of every file consists of; False if it is not that simple."""
+        letter, index, operator, name, number = match.groups()
+        if letter is not None:
+            name, at = f"{letter}_{index}", int(index)
+            if self._version > 1 or name in self._values or at >= MAX_VARIABLES:
+                return False
+            self._version = 1
+            self._declare(name, letter == "X", at)
+            return True
+        variable, value = self._values.get(name), self._values.get(number)
+        if not isinstance(variable, int) or variable < 0:
+            return False
+        if value is None:
+            value = self._resolve(_Word(number, match.start(5)))
+            if len(self._values) < _CACHED:
+                self._values[number] = value
+        assert isinstance(value, Fraction)
+        upper = operator == "<="
+        if not self._fold.bound(variable, value, upper):
+            sign = 1 if upper else -1
+            row = Constraint(((variable, sign),), (), sign * value)
+            at = self._text.rindex("(", 0, match.start(3))
+            raise SpecError(at, self._contradiction(self._fold, row))
+        return True
+
+    def _read_one(self, start: int) -> int:
+        """Read one command; where it ends."""
         stack: list[_Frame] = []
-        for match in _TOKEN.finditer(self._text):
+        for match in _TOKEN.finditer(self._text, start):
             token, at = match[0], match.start()
             head = token[0]
             if head == ";":
@@ -240,9 +281,10 @@ class _Reader:
                 stack[-1].items.append(self._value(frame, stack))
             else:
                 self._command(frame)
+                return match.end()
         if stack:
             raise SpecError(stack[-1].at, "this '(' is not closed")
-        return self._finish()
+        return len(self._text)
 
     # ------------------------------------------------------------ commands
 
@@ -289,7 +331,10 @@ class _Reader:
         is_input, index = match[1] == "X", int(match[2])
         if index >= MAX_VARIABLES:
             raise SpecError(name.at, f"{name.text}: more than {MAX_VARIABLES} variables")
-        self._values[name.text] = index if is_input else -1 - index
+        self._declare(name.text, is_input, index)
+
+    def _declare(self, name: str, is_input: bool, index: int) -> None:
+        self._values[name] = index if is_input else -1 - index
         self._declared[is_input] += 1
         self._grow(is_input, index + 1)
 
