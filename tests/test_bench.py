@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tools import write_net
 
 import plverify as pv
 from plverify.bench import Options, bench, pool, read_folder, read_rows, resumable, summarise
@@ -20,15 +20,6 @@ from plverify.cli import run
 from plverify.property import Property
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-
-
-def write_net(path, sizes, seed=0):
-    rng = np.random.default_rng(seed)
-    arrays = {}
-    for k, (a, b) in enumerate(pairwise(sizes)):
-        arrays[f"W{k}"] = rng.standard_normal((b, a)).astype(np.float32)
-        arrays[f"b{k}"] = (0.4 * rng.standard_normal(b)).astype(np.float32)
-    np.savez(path, **arrays)
 
 
 def write_folder(folder, rows, expected=()):
@@ -83,7 +74,12 @@ STRANGE = """
 import json, os, signal, sys, time
 sys.path[:] = json.loads({paths!r})
 from plverify.bench import worker
-real = worker.read_vnnlib
+real, read_file = worker.read_vnnlib, worker.read_file
+def slow_file(path, **options):
+    if "endless" in path:
+        time.sleep(600)
+    return read_file(path, **options)
+worker.read_file = slow_file
 def strange(path):
     name = os.path.basename(path)
     if name == "crash.vnnlib":
@@ -244,6 +240,17 @@ def test_a_crash_is_one_row_and_the_worker_is_replaced(strange, tmp_path, worker
     assert {found[name]["status"] for name in ("holds.vnnlib", "fails.vnnlib")} == {"sat", "unsat"}
 
 
+def test_a_model_that_takes_too_long_to_read_is_an_error(strange, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "PREPARE", 0.3)
+    folder = write_folder(
+        tmp_path / "family", ["one.npz,holds.vnnlib,0.1", "endless.npz,holds.vnnlib,0.1"]
+    )
+    write_net(Path(folder, "endless.npz"), [2, 6, 2])
+    found = {r["onnx"]: r for r in bench(read_folder(folder))}
+    assert found["one.npz"]["status"] == "unsat"
+    assert found["endless.npz"]["error"] == "reading and replaying the model took more than 0.3 s"
+
+
 def test_timeouts_are_kept_even_by_a_worker_that_hangs(strange, tmp_path):
     rows = ["slow.npz,slow.vnnlib,100", "one.npz,hang.vnnlib,0.5", EASY[1]]
     folder = write_folder(tmp_path / "family", rows)
@@ -272,7 +279,7 @@ def test_memory_is_limited(strange, tmp_path):
 
 def test_workers_that_never_start_are_an_error(folder, monkeypatch):
     monkeypatch.setattr(pool, "_START", "raise SystemExit('no such library')")
-    with pytest.raises(RuntimeError, match="no worker can be started.*no such library"):
+    with pytest.raises(pv.InputError, match="no worker can be started.*no such library"):
         bench(read_folder(folder))
 
 

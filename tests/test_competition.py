@@ -311,8 +311,8 @@ def test_lists_of_networks(cli, instance, tmp_path):
     _, vnnlib = instance(TWO, QUERY.format(kind="real", bound="3.5"))
     for text, named in [
         ("[('f', 'a.onnx'), ('g', 'b.onnx')]", "2 networks are given"),
-        ("[('f',", "expected a file or"),
-        ("[1]", "expected a file or"),
+        ("[('f',", "is no file, nor a list"),
+        ("[(1,)]", "is no file, nor a list"),
     ]:
         code, _, err = cli("compete", text, vnnlib, tmp_path / "out.txt")
         assert code == 2

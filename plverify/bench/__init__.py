@@ -59,8 +59,8 @@ def bench(
 
     Raises
     ------
-    RuntimeError
-        If no worker can be started.
+    InputError
+        If no worker can be started, because too little memory is allowed for instance.
     KeyboardInterrupt
         On Ctrl-C, when all workers are gone; the rows so far went to ``on_row``.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import os
 import posixpath
@@ -86,7 +87,7 @@ class Instance:
         InputError
             If one is not there.
         """
-        return self._find(self.onnx), self._find(self.vnnlib)
+        return self._find(network_file(self.onnx)), self._find(self.vnnlib)
 
     def _find(self, name: str) -> str:
         path = os.path.join(self.folder, name)
@@ -94,6 +95,28 @@ class Instance:
             if os.path.isfile(found):
                 return found
         raise InputError(f"{name}: no such file")
+
+
+def network_file(text: str) -> str:
+    """The file of an entry: a path, or for VNN-LIB 2.0 a list of one network and its path.
+
+    Raises
+    ------
+    InputError
+        If there are several networks.
+
+    >>> network_file("onnx/f.onnx"), network_file("[('f', 'onnx/f.onnx')]")
+    ('onnx/f.onnx', 'onnx/f.onnx')
+    """
+    if not text.lstrip().startswith("[("):
+        return text
+    try:
+        listed = [(str(name), str(path)) for name, path in ast.literal_eval(text)]
+    except (ValueError, SyntaxError, TypeError):
+        raise InputError(f"{text!r:.80} is no file, nor a list [('name', 'file')]") from None
+    if len(listed) != 1:
+        raise InputError(f"{len(listed)} networks are given, one is supported")
+    return listed[0][1]
 
 
 def read_folder(folder: str | os.PathLike[str], pattern: str | None = None) -> list[Instance]:

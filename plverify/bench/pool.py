@@ -136,7 +136,7 @@ class Pool:
         elif not worker.ready:
             self.failed += 1
             if self.failed == ATTEMPTS:
-                raise RuntimeError(f"no worker can be started: {error or 'it does not answer'}")
+                raise InputError(f"no worker can be started: {error or 'it does not answer'}")
 
     def _remove(self, worker: _Worker) -> float:
         self.workers.remove(worker)
@@ -166,7 +166,7 @@ class _Worker:
         os.set_blocking(self.stdout.fileno(), False)
         selector.register(self.stdout, selectors.EVENT_READ, self)
         self.partial = b""
-        self.ready = False
+        self.ready = self.begun = False
         self.models: set[tuple[str, str]] = set()
         self.instance: Instance | None = None
         self.cpu = self.total_cpu = 0.0  # of the process: when the instance began, in the end
@@ -191,7 +191,7 @@ class _Worker:
             "threads": self.options.threads,
             "float32": self.options.float32,
         }
-        self.instance, self.largest = instance, None
+        self.instance, self.largest, self.begun = instance, None, False
         self.models.add((instance.folder, instance.onnx))
         self.since = time.monotonic()
         self.deadline = self.since + limit + PREPARE
@@ -214,7 +214,7 @@ class _Worker:
                 self.ready, self.cpu = True, message["process_cpu"]
                 self.deadline = float("inf")
             elif "begun" in message and self.instance is not None:
-                self.since = time.monotonic() - message["used"]
+                self.begun, self.since = True, time.monotonic() - message["used"]
                 self.deadline = self.since + limit_of(self.instance, self.options) + GRACE
         return messages
 
@@ -227,7 +227,7 @@ class _Worker:
         """Status and error of a worker that takes too long."""
         if time.monotonic() < self.deadline:
             return None
-        if self.instance is not None and self.deadline - self.since > PREPARE:
+        if self.instance is not None and not self.begun:
             return "error", f"reading and replaying the model took more than {PREPARE:g} s"
         return "timeout", None
 

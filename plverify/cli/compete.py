@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import os
 import sys
 import time
 from typing import Annotated
 
 from plverify.cli.arguments import Argument, Option
 from plverify.cli.common import check_output, check_run, require_file
-from plverify.errors import InputError
 
 
 def compete(
@@ -40,15 +37,15 @@ def compete(
     workers = check_run(threads, timeout)
     if result is not None:
         check_output(result, "RESULT")
-    path = only_network(model)
     require_file(spec, "SPEC")
 
+    from plverify.bench.instances import network_file
     from plverify.competition import answer, witness_text
     from plverify.io.vnnlib import read_query
     from plverify.network import load
     from plverify.proof import write_atomically
 
-    net = load(path)
+    net = load(network_file(model))
     query = read_query(spec)
     if result is None:
         return
@@ -61,20 +58,3 @@ def compete(
         print(f"plverify compete: {entry.note}", file=sys.stderr)
     write_atomically(result, text.encode())
     print(entry.verdict)
-
-
-def only_network(text: str) -> str:
-    """The file of a path, or of a list of one network.
-
-    >>> only_network("[('f', 'onnx/f.onnx')]")
-    'onnx/f.onnx'
-    """
-    if os.path.isfile(text) or not text.lstrip().startswith("["):
-        return text
-    try:
-        listed = [(str(name), str(path)) for name, path in ast.literal_eval(text)]
-    except (ValueError, SyntaxError, TypeError):
-        raise InputError(f"MODEL is {text!r:.80}, expected a file or [('name', 'file')]") from None
-    if len(listed) != 1:
-        raise InputError(f"{len(listed)} networks are given, one is supported")
-    return listed[0][1]
