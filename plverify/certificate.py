@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 from plverify import _check, checker
 from plverify.checker_claims import Box, System
-from plverify.checker_dual import DualTools
+from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
+from plverify.executed import executed
 from plverify.network import Network, load
 from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header, require
 from plverify.property import Property
@@ -26,6 +28,7 @@ def check(
     *,
     python: bool = False,
     timeout: float | None = None,
+    float32: bool = False,
 ) -> Verdict:
     """Validate a proof in exact arithmetic, with code that shares no reasoning with the engine.
 
@@ -45,6 +48,9 @@ def check(
         less to trust.
     timeout : float, optional
         Seconds after which the compiled checker gives up; the proof then counts as rejected.
+    float32 : bool
+        Ask whether a proof of "unsat" also holds for the network as it is executed, with all
+        rounding that the model in `plverify.executed` allows.
 
     Returns
     -------
@@ -54,7 +60,7 @@ def check(
     Raises
     ------
     InputError
-        If the proof file cannot be read.
+        If the proof file cannot be read, or the execution has no error model.
 
     Examples
     --------
@@ -71,10 +77,24 @@ def check(
     if timeout is not None and not timeout >= 0:
         raise InputError("a timeout must be at least 0 seconds")
     network = net if isinstance(net, Network) else load(net)
+    model = executed(network) if float32 else None
+    return check_executed(proof, network, property, model, python=python, timeout=timeout)
+
+
+def check_executed(
+    proof: str | os.PathLike[str] | bytes,
+    network: Network,
+    property: Property | None,
+    model: Executed | None,
+    *,
+    python: bool = False,
+    timeout: float | None = None,
+) -> Verdict:
+    """As `check`, for a model of the execution that is known."""
     tree = None if python else _compiled(timeout)
     dual = None if python else DualTools(_compiled_dual(timeout), _evaluate)
     try:
-        verdict = checker.check(proof, network.exact_net, tree, dual)
+        verdict = checker.check(proof, network.exact_net, tree, dual, model)
         if property is None or not verdict.accepted or _is_about(proof, property):
             return verdict
     except OSError as error:
@@ -114,19 +134,28 @@ def _compiled(
 # --------------------------------------------------------------------- the compiled dual checker
 
 
-def _compiled_dual(
-    timeout: float | None,
-) -> Callable[[Sequence[System], ExactNet, Body], dict[str, Any]]:
+def _compiled_dual(timeout: float | None) -> DualWalk:
     """The compiled checker of dual trees, as `checker.check` takes it."""
 
-    def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]:
+    def walk(
+        systems: Sequence[System], net: ExactNet, body: Body, rounding: Model
+    ) -> dict[str, Any]:
         accepted, reason, counts = _check.check_dual(
-            net.to_bytes(), question_bytes(systems), body.more, timeout
+            net.to_bytes(), question_bytes(systems), body.more, timeout, _rounding_bytes(rounding)
         )
         require(accepted, reason)
         return dict(counts)
 
     return walk
+
+
+def _rounding_bytes(rounding: Model) -> bytes:
+    """What the compiled checker reads of the linear nodes as executed (``DualNet``)."""
+    out = []
+    for _, node in sorted((rounding or {}).items()):
+        out.append(struct.pack("<2d", node.relative, node.limit))
+        out.append(struct.pack(f"<{len(node.absolute)}d", *node.absolute))
+    return b"".join(out)
 
 
 def _evaluate(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:

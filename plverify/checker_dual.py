@@ -19,11 +19,12 @@ SHA-256, and `plverify.exact_net`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from math import inf
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from plverify.checker_bounds import Bounds, Cell
+from plverify.checker_bounds import Bounds, Cell, Rounding
 from plverify.checker_claims import KEYS, Box, Row, System, read_claim
 from plverify.exact_net import ExactNet
 from plverify.proof_reader import MAX_TREE, Body, definitions, require
@@ -36,7 +37,9 @@ MAX_SPLIT = 1 << 16
 MAX_HELD = 1 << 27
 """Most numbers kept for the nodes with children that were not read."""
 
-DualWalk: TypeAlias = Callable[[Sequence[System], ExactNet, Body], dict[str, Any]]
+Model: TypeAlias = Mapping[int, Rounding] | None
+"""Of the linear nodes of a network as executed; None for the exact function."""
+DualWalk: TypeAlias = Callable[[Sequence[System], ExactNet, Body, Model], dict[str, Any]]
 """Reads the trees of some systems, one after the other; raises `Rejected`."""
 Evaluate: TypeAlias = Callable[[ExactNet, Sequence[Fraction]], list[Fraction]]
 """The exact outputs at a point."""
@@ -49,6 +52,24 @@ class DualTools(NamedTuple):
     evaluate: Evaluate
 
 
+class Executed(NamedTuple):
+    """A network as it is executed: nodes that round.
+
+    Attributes
+    ----------
+    net : ExactNet
+        The nodes as they are executed, in exact arithmetic.
+    rounding : mapping from node to Rounding
+        For all linear nodes; the others are exact.
+    words : str
+        What executes it, such as "float32".
+    """
+
+    net: ExactNet
+    rounding: Mapping[int, Rounding]
+    words: str
+
+
 def refutation(
     header: dict[str, Any],
     file: BinaryIO,
@@ -56,6 +77,7 @@ def refutation(
     stated: list[str],
     stats: dict[str, Any],
     tools: DualTools,
+    executed: Executed | None = None,
 ) -> None:
     """Check a proof of one of the claims in `KEYS`; see `plverify.checker.check`.
 
@@ -76,12 +98,21 @@ def refutation(
             attained = claim.systems[0].rows[0].value(claim.witness, outputs)
             require(attained == claim.value, "the witness does not attain the value")
     body = Body(file, MAX_TREE)
-    stats.update(tools.walk(claim.systems, net, body))
+    if executed is None:
+        stats.update(tools.walk(claim.systems, net, body, None))
+    else:
+        require(header["claim"] == "unsat", "only 'unsat' can be proved about an execution")
+        sizes = [(n.input_size, n.output_size) for n in (net, executed.net)]
+        require(sizes[0] == sizes[1], "what is executed has other inputs or outputs")
+        stated.append(f" Here the network is what {executed.words} computes, rounding included.")
+        stats.update(tools.walk(claim.systems, executed.net, body, executed.rounding))
     body.finish("leaf")
 
 
-def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]:
-    """Read trees in exact numbers.
+def walk(
+    systems: Sequence[System], net: ExactNet, body: Body, rounding: Model = None
+) -> dict[str, Any]:
+    """Read trees in exact numbers; with `rounding`, about all that it allows.
 
     Returns
     -------
@@ -93,7 +124,7 @@ def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]
     Rejected
         If a tree does not refute its system.
     """
-    return _Walk(net, body).run(systems)
+    return _Walk(net, body, rounding).run(systems)
 
 
 def evaluate(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
@@ -104,9 +135,9 @@ def evaluate(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
 class _Walk:
     """What is known on the path from the root to the node that is read next."""
 
-    def __init__(self, net: ExactNet, body: Body) -> None:
+    def __init__(self, net: ExactNet, body: Body, rounding: Model) -> None:
         self.net, self.body = net, body
-        self.bounds = Bounds(net)
+        self.bounds = Bounds(net, rounding)
         self.rows: tuple[Row, ...] = ()
         self.cell: Cell
         self.waiting: list[Cell] = []  # children that were not read, the next one last
@@ -118,6 +149,9 @@ class _Walk:
         for system in systems:
             self.rows = system.rows
             self.waiting = [self.bounds.start(system.box)]
+            _, errors = self.bounds.with_errors(self.waiting[0])
+            finite = all(error < inf for some in errors.values() for error in some)
+            require(finite, "a sum may overflow as executed")
             while self.waiting:
                 self.cell = self.waiting.pop()
                 while self._node():
@@ -168,7 +202,10 @@ class _Walk:
         self.leaves += 1
         if self.bounds.is_empty(self.cell):
             return
-        least = self.bounds.least(self.cell, *self._combination(used), given)
+        seen, errors = self.bounds.with_errors(self.cell)
+        if seen.empty:
+            return
+        least = self.bounds.least(self.cell, *self._combination(used), given, errors)
         strict = any(row.strict for _, row in used)
         require(least > 0 or (strict and least == 0), "a leaf proves nothing")
 
@@ -247,4 +284,5 @@ class _Walk:
 
 PYTHON = DualTools(walk, evaluate)
 
-__all__ = ["KEYS", "PYTHON", "DualTools", "DualWalk", "Evaluate", "evaluate", "refutation", "walk"]
+__all__ = ["KEYS", "PYTHON", "DualTools", "DualWalk", "Evaluate", "Executed", "Model", "evaluate",
+           "refutation", "walk"]  # fmt: skip

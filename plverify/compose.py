@@ -5,18 +5,12 @@ What is asked about two networks, or about units inside one, is then a question 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
-
 import numpy as np
 
 from plverify.errors import InputError
 from plverify.exact_array import ExactRows
 from plverify.network import Network
-from plverify.nodes import Linear, Max, Node, Sparse, Units
-
-AnyNode = TypeVar("AnyNode", bound=Node)
+from plverify.nodes import Linear, Node, Sparse, Units, copies, with_sources
 
 
 def difference(f: Network, g: Network) -> Network:
@@ -81,14 +75,12 @@ def layer_network(net: Network, layer: int) -> Network:
             stack += net.nodes[tensor - 1].sources
     place = {0: 0} | {tensor: k + 1 for k, tensor in enumerate(sorted(needed))}
     nodes = [
-        _moved(net.nodes[t - 1], [place[s] for s in net.nodes[t - 1].sources])
+        with_sources(net.nodes[t - 1], [place[s] for s in net.nodes[t - 1].sources])
         for t in sorted(needed)
     ]
     if len(sources) > 1 or not nodes or not isinstance(nodes[-1], Linear):
         size = sum(net.input_size if s == 0 else net.nodes[s - 1].size for s in sources)
-        index = np.arange(size, dtype=np.int32)[:, None]
-        copies = ExactRows.from_integers([[1, 0]] * size, [1] * size)
-        nodes.append(Sparse(tuple(place[s] for s in sources), index, copies))
+        nodes.append(copies([place[s] for s in sources], np.arange(size)))
     return Network(net.input_size, nodes, definitions=net.definitions, input_shape=net.input_shape)
 
 
@@ -101,7 +93,7 @@ def _beside(f: Network, g: Network) -> tuple[list[Node], int, int]:
         if a != b:
             raise InputError(f"the networks have {a} and {b} {what}")
     shift = len(f.nodes)
-    moved = [_moved(n, [s + shift if s else 0 for s in n.sources]) for n in g.nodes]
+    moved = [with_sources(n, [s + shift if s else 0 for s in n.sources]) for n in g.nodes]
     return [*f.nodes, *moved], shift, shift + len(g.nodes)
 
 
@@ -110,10 +102,3 @@ def _combination(first: int, second: int, size: int) -> Sparse:
     at = np.arange(size, dtype=np.int32)
     rows = ExactRows.from_integers([[1, -1, 0]] * size, [1] * size)
     return Sparse((first, second), np.stack([at, at + size], axis=1), rows)
-
-
-def _moved(node: AnyNode, sources: Sequence[int]) -> AnyNode:
-    """The node reading other tensors."""
-    if isinstance(node, (Sparse, Max)):
-        return replace(node, parts=tuple(sources))
-    return replace(node, source=sources[0])

@@ -44,7 +44,9 @@ class Verification(Result):
         Which of the property's disjuncts the witness lies in.
     float32 : str or None
         For "sat": "confirmed" if a float32 input exactly inside a box violates as executed,
-        "not_confirmed" if none was found, "no_float32_point" if no box holds one. None if nothing
+        "not_confirmed" if none was found, "no_float32_point" if no box holds one. For "unsat",
+        where a proof about executions was asked for: "proved" if no float32 input violates as
+        executed, with all rounding that `plverify.executed` allows, else "unknown". None if nothing
         was tried.
     float32_witness, float32_outputs : tuple of float, or None
         That input, and what came out.
@@ -120,6 +122,7 @@ def verify(
     proof: bool | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     float32: bool = True,
+    float32_sound: bool = False,
 ) -> Verification:
     """Decide whether any input of a network violates a property, exactly.
 
@@ -138,6 +141,9 @@ def verify(
         Called about ten times a second with the number of nodes searched so far.
     float32 : bool
         Whether float32 inputs near the witness are executed, too.
+    float32_sound : bool
+        Whether "unsat" is to be proved for float32 executions, too, with the same proof or one with
+        more room for rounding (`plverify.float32.prove`). The answer is in `Verification.float32`.
 
     Raises
     ------
@@ -151,7 +157,7 @@ def verify(
     answer = decide(
         network,
         prop,
-        want_proof=bool(proof),
+        want_proof=bool(proof) or float32_sound,
         threads=threads,
         timeout=timeout,
         progress=progress,
@@ -164,10 +170,20 @@ def verify(
         if proof:
             header = proof_files.sat_header(network, prop, known["disjunct"], known["witness"])
             written = proof_files.encode(header, b"")
-    elif status is Status.UNSAT and proof:
-        written = proof_files.encode(proof_files.unsat_header(network, prop), answer["proof"])
     if float32 and status in (Status.SAT, Status.UNSAT):
         known |= _execution(network, prop, known)
+    if status is Status.UNSAT:
+        body = answer.pop("proof", None)
+        if float32_sound:
+            known["float32"] = executed.UNKNOWN
+            if "float32_violation" not in known:
+                left = None if timeout is None else timeout - (time.perf_counter() - start)
+                limits: dict[str, Any] = {"threads": threads, "timeout": left, "progress": progress}
+                stronger = _proof_of_execution(network, prop, body, limits)
+                if stronger is not None:
+                    known["float32"], body = executed.PROVED, stronger
+        if proof:
+            written = proof_files.encode(proof_files.unsat_header(network, prop), body)
     return Verification(
         status=status,
         **known,
@@ -215,6 +231,19 @@ def _execution(net: Network, spec: Property, known: dict[str, Any]) -> dict[str,
     except KeyboardInterrupt:
         pass
     return {}
+
+
+def _proof_of_execution(
+    net: Network, spec: Property, body: bytes, limits: dict[str, Any]
+) -> bytes | None:
+    """A body that also proves "unsat" of executions; None if there is none, or Ctrl-C comes."""
+    try:
+        return executed.prove(net, spec, body, **limits)
+    except (InputError, MissingExtra) as error:
+        warnings.warn(f"nothing is proved about float32: {error}", stacklevel=3)
+    except KeyboardInterrupt:
+        pass
+    return None
 
 
 # ------------------------------------------------------------------ what results share

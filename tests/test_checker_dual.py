@@ -188,7 +188,7 @@ def leaf_bound(graph: Graph, net: Network, records: list[Any], m: int) -> Fracti
     given = dict(rest[2]) if kind == "dual" else None
     grad = [0] * graph.sizes[-1]
     grad[0] = -m
-    out = bounds.least(cell, {len(graph.nodes): (grad, 1)}, Fraction(0), given)
+    out = bounds.least(cell, {len(graph.nodes): (grad, 1)}, Fraction(0), given, {})
     assert isinstance(out, Fraction)
     return out
 

@@ -95,7 +95,7 @@ RANKS = [
     {"checker_claims"},
     {"checker_bounds"},
     {"network", "local", "checker", "checker_dual", "checker_tree", "io", "property", "replay"}
-    | {"cuda"},
+    | {"cuda", "executed"},
     {"certificate", "proof"},
     {"question"},
     {"a topic module"},

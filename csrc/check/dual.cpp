@@ -39,7 +39,10 @@ void DualChecker::run() {
 void DualChecker::tree(const DualSystem& system) {
     system_ = &system;
     const DualBox& box = question_.boxes[system.box];
-    if (entered_ != system.box) doubles_.enter(box);
+    if (entered_ != system.box) {
+        doubles_.enter(box);
+        require(doubles_.errors_are_finite(), "a sum may overflow as executed");
+    }
     entered_ = system.box;
     cell_ = {box, net_.own_piece, std::vector<double>(net_.inputs, -kInf),
              std::vector<double>(net_.inputs, kInf)};
@@ -75,6 +78,7 @@ void DualChecker::leaf(bool dual) {
     ++stats_.leaves;
     if (is_empty()) return;
     const std::vector<Multiplier>* given = dual ? &given_ : nullptr;
+    if (net_.rounds && !doubles_.propagate(cell_)) return;  // the cell is empty
     if (doubles_.is_positive(cell_, rows, used_, given)) return;
     ++stats_.exact_leaves;
     exact_.clear();
@@ -84,7 +88,8 @@ void DualChecker::leaf(bool dual) {
         strict = strict || rows[m.index].strict;
     }
     const auto nodes = static_cast<uint32_t>(net_.nodes.size());
-    const bool bounded = exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given);
+    const bool bounded =
+        exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given, doubles_.errors());
     const int sign = bounded ? exact_.value().num.sign() : -1;
     require(sign > 0 || (sign == 0 && strict), "a leaf proves nothing");
 }
@@ -196,7 +201,10 @@ void DualChecker::bounds() {
         const double lo = doubles_.lower()[i], hi = doubles_.upper()[i];
         if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
     }
-    if (branches_.empty()) doubles_.settle(cell_);
+    if (branches_.empty()) {
+        doubles_.settle(cell_);
+        entered_ = kNothing;  // the next tree of this box is about more than this cell
+    }
     hold(0);
 }
 

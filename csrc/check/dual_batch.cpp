@@ -25,6 +25,7 @@ constexpr size_t kLanes = DualDoubles::kLanes;
 }  // namespace
 
 bool DualDoubles::substitute(const Cell& cell) {
+    if (net_.rounds && !propagate(cell)) return false;  // which finds the errors
     lo_ = cell.lo;
     hi_ = cell.hi;
     lanes_.resize(net_.entries() * kLanes);
@@ -105,7 +106,7 @@ double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t ent
     ++exact_rows_;
     exact_.clear();
     exact_.add_term(entry, Int(sign > 0 ? 1 : -1));
-    if (!exact_.least(cell, lo_.data(), hi_.data(), nodes, nullptr)) return -kInf;
+    if (!exact_.least(cell, lo_.data(), hi_.data(), nodes, nullptr, errors())) return -kInf;
     return round_down(exact_.value().num, exact_.value().den);
 }
 
@@ -122,11 +123,12 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
         double any = 0;
         for (size_t l = 0; l < kLanes; ++l) any += std::abs(y[l]);
         if (any == 0) continue;
-        const double bias = extra.weight[node.bias_of(i)], size = r[i];
+        const double bias = extra.weight[node.bias_of(i)], off = errors_[extra.base + i];
+        const double size = r[i] + off;
         double* to = &panel_[active_.size() * kLanes];
         for (size_t l = 0; l < kLanes; ++l) {
             to[l] = y[l];
-            constant[l] += y[l] * bias;
+            constant[l] += y[l] * bias - std::abs(y[l]) * off;
             sum.error[l] += std::abs(y[l]) * size;
         }
         active_.push_back(i);

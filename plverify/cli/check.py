@@ -23,6 +23,9 @@ def check(
     python: Annotated[
         bool, typer.Option("--python", help="Read trees in plain Python integers, slowly.")
     ] = False,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="Ask for unsat of every float32 execution, too.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print what a proof claims, then whether it proves it: accepted or rejected.
@@ -42,7 +45,7 @@ def check(
     if spec is not None:
         require_file(spec, "specification")
         asked = Property.from_vnnlib(spec)
-    verdict = validate(proof, load(model), asked, python=python)
+    verdict = validate(proof, load(model), asked, python=python, float32=float32)
     if json:
         print_json(
             {

@@ -46,6 +46,10 @@ def verify(
     no_float32: Annotated[
         bool, typer.Option("--no-float32", help="Do not run the model in float32 at all.")
     ] = False,
+    float32_sound: Annotated[
+        bool,
+        typer.Option("--float32-sound", help="Prove unsat for every float32 execution, too."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Decide exactly whether any input violates a property.
@@ -77,6 +81,7 @@ def verify(
             proof=proof is not None,
             progress=progress,
             float32=not no_float32,
+            float32_sound=float32_sound,
         )
     unwritten, written = write_proof(found.proof, proof)
     if json:
