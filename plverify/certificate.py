@@ -17,7 +17,7 @@ from plverify.errors import InputError
 from plverify.exact_net import ExactNet
 from plverify.executed import executed
 from plverify.network import Network, load
-from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header, require
+from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header
 from plverify.property import Property
 
 
@@ -29,6 +29,7 @@ def check(
     python: bool = False,
     timeout: float | None = None,
     float32: bool = False,
+    other: Network | Any = None,
 ) -> Verdict:
     """Validate a proof in exact arithmetic, with code that shares no reasoning with the engine.
 
@@ -51,6 +52,8 @@ def check(
     float32 : bool
         Ask whether a proof of "unsat" also holds for the network as it is executed, with all
         rounding that the model in `plverify.executed` allows.
+    other : Network, or what `load` reads, optional
+        The second network of a proof about two (`sup_distance`).
 
     Returns
     -------
@@ -78,7 +81,8 @@ def check(
         raise InputError("a timeout must be at least 0 seconds")
     network = net if isinstance(net, Network) else load(net)
     model = executed(network) if float32 else None
-    return check_executed(proof, network, property, model, python=python, timeout=timeout)
+    second = None if other is None else load(other)
+    return check_executed(proof, network, property, model, second, python=python, timeout=timeout)
 
 
 def check_executed(
@@ -86,6 +90,7 @@ def check_executed(
     network: Network,
     property: Property | None,
     model: Executed | None,
+    other: Network | None = None,
     *,
     python: bool = False,
     timeout: float | None = None,
@@ -94,7 +99,8 @@ def check_executed(
     tree = None if python else _compiled(timeout)
     dual = None if python else DualTools(_compiled_dual(timeout), _evaluate)
     try:
-        verdict = checker.check(proof, network.exact_net, tree, dual, model)
+        second = None if other is None else other.exact_net
+        verdict = checker.check(proof, network.exact_net, tree, dual, model, second)
         if property is None or not verdict.accepted or _is_about(proof, property):
             return verdict
     except OSError as error:
@@ -125,8 +131,7 @@ def _compiled(
         accepted, reason, counts = _check.check_tree(
             net.to_bytes(), statement.domain, statement.regions, body.more, timeout
         )
-        require(accepted, reason)
-        return dict(counts)
+        return _counts(accepted, reason, counts)
 
     return walk
 
@@ -143,10 +148,16 @@ def _compiled_dual(timeout: float | None) -> DualWalk:
         accepted, reason, counts = _check.check_dual(
             net.to_bytes(), question_bytes(systems), body.more, timeout, _rounding_bytes(rounding)
         )
-        require(accepted, reason)
-        return dict(counts)
+        return _counts(accepted, reason, counts)
 
     return walk
+
+
+def _counts(accepted: bool, reason: str, counts: dict[str, Any]) -> dict[str, Any]:
+    """How far a body was read; raises `Rejected` with it unless it was accepted."""
+    if not accepted:
+        raise Rejected(reason, counts)
+    return counts
 
 
 def _rounding_bytes(rounding: Model) -> bytes:

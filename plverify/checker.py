@@ -78,6 +78,7 @@ def check(
     tree: TreeWalk | None = None,
     dual: DualTools | None = None,
     executed: Executed | None = None,
+    other: ExactNet | None = None,
 ) -> Verdict:
     """Check a proof, given as a path or as bytes, against a network.
 
@@ -95,6 +96,8 @@ def check(
         What reads dual trees and evaluates networks; by default `plverify.checker_dual`.
     executed : Executed, optional
         Whether an "unsat" proof holds for this, too: the network as it is executed.
+    other : ExactNet, optional
+        The second network of a proof about two.
 
     Raises
     ------
@@ -105,8 +108,8 @@ def check(
     tools = checker_dual.PYTHON if dual is None else dual
     if isinstance(proof, (str, os.PathLike)):
         with open(proof, "rb") as file:
-            return _check(file, exact_net, walk, tools, executed)
-    return _check(io.BytesIO(proof), exact_net, walk, tools, executed)
+            return _check(file, exact_net, walk, tools, executed, other)
+    return _check(io.BytesIO(proof), exact_net, walk, tools, executed, other)
 
 
 def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
@@ -115,7 +118,12 @@ def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
 
 
 def _check(
-    file: BinaryIO, net: ExactNet, walk: TreeWalk, tools: DualTools, executed: Executed | None
+    file: BinaryIO,
+    net: ExactNet,
+    walk: TreeWalk,
+    tools: DualTools,
+    executed: Executed | None,
+    other: ExactNet | None,
 ) -> Verdict:
     stated: list[str] = []
     stats: dict[str, Any] = {}
@@ -125,7 +133,9 @@ def _check(
         known = isinstance(claim, str) and (claim == "region_list" or claim in checker_dual.KEYS)
         require(known, f"unknown claim {short(claim)}")
         if claim in checker_dual.KEYS:
-            checker_dual.refutation(header, file, net, stated, stats, tools, executed)
+            checker_dual.refutation(header, file, net, stated, stats, tools, executed, other)
+        elif other is not None:
+            raise Rejected("the proof is about one network, not two")
         elif executed is not None:
             raise Rejected("only 'unsat' can be proved about an execution")
         elif "evidence" in header:
@@ -133,7 +143,7 @@ def _check(
         else:
             _region_list(header, file, net, stated, stats)
     except Rejected as error:
-        return Verdict(False, "".join(stated), str(error), stats)
+        return Verdict(False, "".join(stated), str(error), stats | error.counts)
     return Verdict(True, "".join(stated), "", stats)
 
 

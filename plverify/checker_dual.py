@@ -25,9 +25,9 @@ from math import inf
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from plverify.checker_bounds import Bounds, Cell, Rounding
-from plverify.checker_claims import KEYS, Box, Row, System, read_claim
+from plverify.checker_claims import KEYS, Box, Claim, Row, System, read_claim
 from plverify.exact_net import ExactNet
-from plverify.proof_reader import MAX_TREE, Body, definitions, require
+from plverify.proof_reader import MAX_TREE, Body, Rejected, definitions, require
 
 RULE, DUAL, INPUT, UNIT, BOUNDS = range(5)
 MAX_EXPONENT = 1 << 16
@@ -78,6 +78,7 @@ def refutation(
     stats: dict[str, Any],
     tools: DualTools,
     executed: Executed | None = None,
+    other: ExactNet | None = None,
 ) -> None:
     """Check a proof of one of the claims in `KEYS`; see `plverify.checker.check`.
 
@@ -86,20 +87,14 @@ def refutation(
     Rejected
         Unless the proof is accepted. `stated` and `stats` hold what was found out until then.
     """
-    claim = read_claim(header, net)
-    stats.update(definitions=definitions(header), units=net.unit_count, **claim.stats)
+    claim = read_claim(header, net, other)
+    stats.update(definitions=definitions(header), units=claim.net.unit_count, **claim.stats)
     stated.append(claim.words)
-    if claim.witness is not None and claim.at is not None:
-        outputs = tools.evaluate(net, claim.witness)
-        require(claim.at.box.holds(claim.witness), "the witness is not in the box")
-        for row in claim.at.rows:
-            require(row.holds(claim.witness, outputs), "the witness violates a constraint")
-        if claim.value is not None:
-            attained = claim.systems[0].rows[0].value(claim.witness, outputs)
-            require(attained == claim.value, "the witness does not attain the value")
+    if claim.witness is not None:
+        _witness(claim, claim.witness, tools.evaluate(claim.net, claim.witness))
     body = Body(file, MAX_TREE)
     if executed is None:
-        stats.update(tools.walk(claim.systems, net, body, None))
+        stats.update(tools.walk(claim.systems, claim.net, body, None))
     else:
         require(header["claim"] == "unsat", "only 'unsat' can be proved about an execution")
         sizes = [(n.input_size, n.output_size) for n in (net, executed.net)]
@@ -107,6 +102,17 @@ def refutation(
         stated.append(f" Here the network is what {executed.words} computes, rounding included.")
         stats.update(tools.walk(claim.systems, executed.net, body, executed.rounding))
     body.finish("leaf")
+
+
+def _witness(claim: Claim, x: Sequence[Fraction], y: Sequence[Fraction]) -> None:
+    """Require that a point and its outputs are what the claim says."""
+    require(claim.at[0].box.holds(x), "the witness is not in the box")
+    meets = any(all(row.holds(x, y) for row in system.rows) for system in claim.at)
+    require(meets, "the witness violates a constraint")
+    if claim.sharp:
+        rows = [system.rows[0] for system in claim.systems]
+        least = min(row.value(x, y) - row.bound for row in rows)
+        require(least == 0, "the witness does not attain the value")
 
 
 def walk(
@@ -146,6 +152,18 @@ class _Walk:
 
     def run(self, systems: Sequence[System]) -> dict[str, Any]:
         """Read all trees."""
+        try:
+            self._read(systems)
+        except Rejected as error:
+            error.counts = self.counts()
+            raise
+        return self.counts()
+
+    def counts(self) -> dict[str, Any]:
+        """How far the trees were read."""
+        return {"nodes": self.nodes, "leaves": self.leaves}
+
+    def _read(self, systems: Sequence[System]) -> None:
         for system in systems:
             self.rows = system.rows
             self.waiting = [self.bounds.start(system.box)]
@@ -156,7 +174,6 @@ class _Walk:
                 self.cell = self.waiting.pop()
                 while self._node():
                     pass
-        return {"nodes": self.nodes, "leaves": self.leaves}
 
     def _node(self) -> bool:
         """Read a node; False for a leaf, otherwise `cell` is the first child's."""

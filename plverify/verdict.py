@@ -7,13 +7,10 @@ reported beside that and never changes it.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import os
 import time
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -86,31 +83,6 @@ class Verification(Result):
     leaves: int = 0
     seconds: float = 0.0
     stats: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields in JSON's types; a proof that is not in a file as ``{"base64": ...}``."""
-        return super().to_dict() | {"proof": proof_to_json(self.proof)}
-
-    @staticmethod
-    def from_json(text: str) -> Verification:
-        """The result that `to_json` wrote.
-
-        Raises
-        ------
-        InputError
-            On anything else.
-        """
-        entry = read_fields(text, Verification)
-        try:
-            for name in ("witness", "outputs"):
-                entry[name] = point_from_json(entry[name])
-            for name in ("float32_witness", "float32_outputs", "float32_violation"):
-                entry[name] = None if entry[name] is None else tuple(map(float, entry[name]))
-            entry["status"] = Status(entry["status"])
-            entry["proof"] = proof_from_json(entry["proof"])
-            return Verification(**entry)
-        except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise InputError(f"verification in JSON: {error!s:.100}") from None
 
 
 def verify(
@@ -257,43 +229,3 @@ def keep_proof(
         return data
     proof_files.write_atomically(where, data)
     return os.fspath(where)
-
-
-def proof_to_json(proof: bytes | str | None) -> Any:
-    """A proof as a field of a JSON object."""
-    if isinstance(proof, bytes):
-        return {"base64": base64.b64encode(proof).decode()}
-    return proof
-
-
-def proof_from_json(entry: Any) -> bytes | str | None:
-    """What `proof_to_json` made an entry of."""
-    if entry is None or isinstance(entry, str):
-        return entry
-    try:
-        return base64.b64decode(entry["base64"], validate=True)
-    except (TypeError, KeyError, binascii.Error):
-        raise ValueError("proof is no base64 text") from None
-
-
-def point_from_json(entry: Any) -> Point | None:
-    """A point written as fractions."""
-    return None if entry is None else tuple(Fraction(v) for v in entry)
-
-
-def read_fields(text: str, kind: type[Result]) -> dict[str, Any]:
-    """The fields of a result in JSON: all of them and no others.
-
-    Raises
-    ------
-    InputError
-        On anything else.
-    """
-    try:
-        entry = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"a result in JSON: {error!s:.100}") from None
-    names = {f.name for f in fields(kind)}
-    if not isinstance(entry, dict) or entry.keys() != names:
-        raise InputError(f"a {kind.__name__} in JSON has the fields {', '.join(sorted(names))}")
-    return entry

@@ -31,10 +31,12 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
+from math import inf
 from typing import Any, NamedTuple
 
 from dual_cases import NAMES, at_most, cube, graphs, network, small_random
@@ -56,12 +58,13 @@ from dual_proof_tools import (
 from oracle_graph import Graph
 from oracle_nd import NdDomain, _leaves, _start
 from proof_tools import Proof, pack, unpack
-from proof_truth import Malformed, better_than_maximum, is_true, systems_of
+from proof_truth import Malformed, better_than_maximum, closest, is_true, systems_of
 from tiling_mutations import FALSE_PROOFS
-from tree_cases import BREAKING, MAXIMA, mutate_breaking
+from tree_cases import BREAKING, mutate_breaking
 from tree_proof_tools import TreeProof, prove_tree
 
 import plverify as pv
+from plverify.ball import radius_proof
 from plverify.network import Network
 
 AnyProof = DualProof | TreeProof | Proof
@@ -78,14 +81,17 @@ class Case:
     graph: Graph
     net: Network
     proof: AnyProof
+    other: tuple[Graph, Network] | None = None  # the second network of a claim about two
     truths: dict[str, bool | None] = field(default_factory=dict)
 
-    def states_truth(self, header: dict[str, Any], graph: Graph | None = None) -> bool | None:
-        """Whether a header is true; None if it states nothing."""
-        key = json.dumps([graph is not None and graph.nodes, header], sort_keys=True, default=str)
+    def states_truth(self, header: dict[str, Any], mutant: Mutant) -> bool | None:
+        """Whether a header is true of a mutant's networks; None if it states nothing."""
+        nets = mutant.graph.nodes, mutant.other and mutant.other[0].nodes
+        key = json.dumps([nets, header], sort_keys=True, default=str)
         if key not in self.truths:
             try:
-                self.truths[key] = is_true(graph or self.graph, header)
+                second = mutant.other and mutant.other[0]
+                self.truths[key] = is_true(mutant.graph, header, second)
             except Malformed:
                 self.truths[key] = None
         return self.truths[key]
@@ -98,6 +104,7 @@ class Mutant(NamedTuple):
     data: bytes
     graph: Graph
     net: Network
+    other: tuple[Graph, Network] | None = None
 
 
 # ------------------------------------------------------------------------------------ valid proofs
@@ -108,7 +115,7 @@ def _networks() -> list[Graph]:
     """Small networks of all kinds: at most 40 patterns to decide what is true of them."""
     named = [graphs()[name] for name in NAMES if name not in ("ties", "zero rows")]
     drawn = [graph for graph in map(small_random, range(260)) if graph is not None]
-    return [*named, MAXIMA, *(g for g in drawn if _size(g) <= 40)]
+    return [*named, *(g for g in drawn if _size(g) <= 40)]
 
 
 def _size(graph: Graph) -> int:
@@ -212,31 +219,73 @@ def _engine_case(kind: str, graph: Graph, net: Network, data: Any) -> Case | Non
     return Case(kind, graph, net, DualProof(header, decode(zlib.decompress(stream))))
 
 
-def _dead_unit(rng: random.Random, graph: Graph, net: Network) -> Case | None:
-    units = list(range(len(numbering(graph))))
-    rng.shuffle(units)
-    half = rng.choice((1, Fraction(1, 2), Fraction(1, 8)))
-    for unit in units:
+def _dead_units(rng: random.Random, graph: Graph, net: Network) -> Case | None:
+    box = cube(graph.inputs, rng.choice((1, Fraction(1, 2), Fraction(1, 8))))
+    header: dict[str, Any] = {
+        "claim": "dead_units",
+        "evidence": "tree",
+        "network": net.digest,
+        "definitions": "",
+        "box": box_json(box),
+        "units": [],
+    }
+    systems = []
+    for unit in range(len(numbering(graph))):
         for piece in (0, 1):
-            header = {
-                "claim": "dead_unit",
-                "evidence": "tree",
-                "network": net.digest,
-                "definitions": "",
-                "box": box_json(cube(graph.inputs, half)),
-                "unit": unit,
-                "piece": piece,
-            }
-            row = Row({}, {}, Fraction(0), True, (unit, 1 if piece else -1))
-            try:
-                if not is_true(graph, header):
-                    continue
-            except Malformed:
-                continue
-            records = full(graph, [System(cube(graph.inputs, half), [row])])
-            assert records is not None
-            return Case("dead_unit", graph, net, DualProof(header, records))
-    return None
+            with suppress(Malformed):
+                if is_true(graph, {**header, "units": [[unit, piece]]}):
+                    header["units"].append([unit, piece])
+                    row = Row({}, {}, Fraction(0), True, (unit, 1 if piece else -1))
+                    systems.append(System(box, [row]))
+                    break
+        if len(systems) == 3:
+            break
+    records = full(graph, systems)
+    assert records is not None
+    return Case("dead units", graph, net, DualProof(header, records)) if systems else None
+
+
+def _engine_dead_units(rng: random.Random, graph: Graph, net: Network) -> Case | None:
+    box = pv.Box(*zip(*_box(rng, graph), strict=True))
+    found = pv.dead_units(net, box, proof=True)
+    if not found.dead and not found.always_active:
+        return None
+    return _engine_case("dead units", graph, net, found.proof)
+
+
+def _engine_distance(rng: random.Random, graph: Graph, net: Network) -> Case | None:
+    """To a network of which one weight differs, or to any other of the same sizes."""
+    sizes = (graph.inputs, graph.sizes[-1])
+    some = [g for g in _networks() if (g.inputs, g.sizes[-1]) == sizes and _size(g) <= 8]
+    other = rng.choice(some) if some and _size(graph) <= 8 else None
+    if other is None or sizes[1] > 2:
+        return None
+    box, second = pv.Box(*zip(*_box(rng, graph), strict=True)), network(other, rng.randrange(9))
+    found = pv.sup_distance(net, second, box, rng.choice(("linf", "l1")), proof=True)
+    made = _engine_case("sup distance", graph, net, found.proof)
+    if made is not None:
+        made.other = other, second
+    return made
+
+
+def _engine_radius(rng: random.Random, graph: Graph, net: Network) -> Case | None:
+    """Between the exact distance and itself, or between rougher bounds."""
+    if graph.sizes[-1] < 2:
+        return None
+    x = [Fraction(rng.randint(-8, 8), 8) for _ in range(graph.inputs)]
+    label, targeted = rng.randrange(graph.sizes[-1]), rng.random() < 0.3
+    norm, box = rng.choice(("linf", "l1")), None
+    if rng.random() < 0.5:
+        box = pv.Box(*zip(*cube(graph.inputs, rng.choice((1, 2, Fraction(1, 2)))), strict=True))
+    sides = [(None, None)] * graph.inputs if box is None else list(zip(box.lo, box.hi, strict=True))
+    found = closest(graph, x, label, targeted, sides, norm)
+    if found is None:
+        ends: Any = rng.choice((inf, Fraction(5))), inf, None
+    else:
+        lower = found[0] * rng.choice((1, 1, 1, Fraction(1, 2)))
+        ends = lower, found[0] + rng.choice((0, 0, 1)), found[1]
+    data = radius_proof(net, x, label, *ends, norm, targeted=targeted, domain=box, timeout=10)
+    return _engine_case("radius", graph, net, data)
 
 
 def _region_tree(rng: random.Random, graph: Graph, net: Network) -> Case:
@@ -271,7 +320,10 @@ _MAKERS: dict[str, Callable[[random.Random, Graph, Network], Case | None]] = {
     "unsat by halving": _halved_unsat,
     "sat": _engine_sat,
     "maximum": _engine_maximum,
-    "dead unit": _dead_unit,
+    "dead units": _dead_units,
+    "dead units by the engine": _engine_dead_units,
+    "sup distance": _engine_distance,
+    "radius": _engine_radius,
     "region tree": _region_tree,
     "tiling": _tiling,
 }
@@ -283,7 +335,7 @@ _MAKERS: dict[str, Callable[[random.Random, Graph, Network], Case | None]] = {
 def mutants(case: Case, rng: random.Random) -> Iterator[Mutant]:
     """Changed proofs, without end."""
     makers = [
-        *(_networks_apart, _record, _tree, _bytes, _truncated),
+        *(_another_network, _record, _tree, _bytes, _truncated),
         *(_statement, _statement, _statement, _statement_and_body, _statement_and_body),
     ]
     while True:
@@ -297,12 +349,28 @@ def mutants(case: Case, rng: random.Random) -> Iterator[Mutant]:
 
 
 def _mutant(how: str, case: Case, proof: AnyProof) -> Mutant:
-    return Mutant(how, proof.to_bytes(), case.graph, case.net)
+    return _as_bytes(how, case, proof.to_bytes())
 
 
-def _networks_apart(case: Case, rng: random.Random) -> Mutant | None:
-    """One coefficient or bias moved by a hair."""
-    nodes = [list(node) for node in case.graph.nodes]
+def _as_bytes(how: str, case: Case, data: bytes) -> Mutant:
+    return Mutant(how, data, case.graph, case.net, case.other)
+
+
+def _another_network(case: Case, rng: random.Random) -> Mutant | None:
+    """One coefficient or bias moved by a hair, the hash in the header forged or not."""
+    second = case.other is not None and rng.random() < 0.5
+    graph = _moved(case.other[0] if second and case.other else case.graph, rng)
+    net, proof = network(graph), case.proof.copy()
+    if rng.random() < 0.8:
+        proof.header["other" if second else "network"] = net.digest
+    data = proof.to_bytes()
+    if second:
+        return Mutant("another network", data, case.graph, case.net, (graph, net))
+    return Mutant("another network", data, graph, net, case.other)
+
+
+def _moved(graph: Graph, rng: random.Random) -> Graph:
+    nodes = [list(node) for node in graph.nodes]
     k = rng.choice([k for k, node in enumerate(nodes) if node[0] == "linear"])
     rows = [(list(terms), bias) for terms, bias in nodes[k][2]]
     r = rng.randrange(len(rows))
@@ -314,12 +382,7 @@ def _networks_apart(case: Case, rng: random.Random) -> Mutant | None:
     else:
         rows[r] = (terms, bias + step)
     nodes[k] = [*nodes[k][:2], rows]  # a convolution is none any more
-    graph = Graph(case.graph.inputs, tuple(map(tuple, nodes)))
-    net, proof = network(graph), case.proof.copy()
-    forged = rng.random() < 0.8
-    if forged:
-        proof.header["network"] = net.digest
-    return Mutant("another network", proof.to_bytes(), graph, net)
+    return Graph(graph.inputs, tuple(map(tuple, nodes)))
 
 
 def _statement(case: Case, rng: random.Random) -> Mutant | None:
@@ -521,7 +584,7 @@ def _statement_and_body(case: Case, rng: random.Random) -> Mutant | None:
     if not change_statement(header, rng):
         return None
     data = pack(json.dumps(header).encode(), stream)
-    return Mutant("statement and body", data, case.graph, case.net)
+    return _as_bytes("statement and body", case, data)
 
 
 def _bytes(case: Case, rng: random.Random) -> Mutant | None:
@@ -539,12 +602,12 @@ def _bytes(case: Case, rng: random.Random) -> Mutant | None:
         at = rng.randrange(len(text))
         text = text[:at] + rng.choice('0123456789-[]{}," e.n') + text[at + rng.randrange(2) :]
         data = pack(text.encode(), zlib.compress(bytes(body)))
-        return Mutant("bytes", data, case.graph, case.net)
+        return _as_bytes("bytes", case, data)
     else:
         data = bytearray(case.proof.to_bytes())
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        return Mutant("bytes", bytes(data), case.graph, case.net)
-    return Mutant("bytes", with_body(header, bytes(body)), case.graph, case.net)
+        return _as_bytes("bytes", case, bytes(data))
+    return _as_bytes("bytes", case, with_body(header, bytes(body)))
 
 
 def _truncated(case: Case, rng: random.Random) -> Mutant | None:
@@ -554,7 +617,7 @@ def _truncated(case: Case, rng: random.Random) -> Mutant | None:
     else:
         whole = case.proof.to_bytes()
         data = whole[: rng.randrange(len(whole))]
-    return Mutant("truncated", data, case.graph, case.net)
+    return _as_bytes("truncated", case, data)
 
 
 # ---------------------------------------------------------------------------------------- judgement
@@ -571,12 +634,12 @@ class Judgement(NamedTuple):
 
 def judge(case: Case, mutant: Mutant) -> Judgement:
     """Ask both checkers, and the truth."""
-    verdicts = [pv.check(mutant.data, mutant.net, python=p) for p in (False, True)]
-    graph = None if mutant.graph is case.graph else mutant.graph
+    second = mutant.other and mutant.other[1]
+    verdicts = [pv.check(mutant.data, mutant.net, python=p, other=second) for p in (False, True)]
     try:
         header, stream = unpack(mutant.data)
         assert isinstance(header, dict)
-        truth = case.states_truth(header, graph) if "claim" in header else None
+        truth = case.states_truth(header, mutant) if "claim" in header else None
     except (ValueError, AssertionError):
         header, stream, truth = {}, b"", None
     accepted = [verdict.accepted for verdict in verdicts]
@@ -599,7 +662,7 @@ def _accept_with_a_margin(mutant: Mutant, header: dict[str, Any], stream: bytes)
         systems = systems_of(graph, header["property"])
     elif header["claim"] == "maximum":
         systems = [better_than_maximum(graph, header)]
-    else:  # the sign of a unit's input has no margin
+    else:  # no such statement about one network and its outputs
         return ("bounds", 1) in decode(zlib.decompress(stream))
     for system in systems:
         system.rows[:] = [
@@ -650,7 +713,7 @@ class Tally:
 def run(seed: int, count: int, tally: Tally) -> None:
     """So many mutants of the proof of a seed, which must itself be accepted."""
     case, rng = case_of(seed), random.Random(f"mutants {seed}")
-    honest = judge(case, Mutant("", case.proof.to_bytes(), case.graph, case.net))
+    honest = judge(case, _as_bytes("", case, case.proof.to_bytes()))
     if not honest.accepted or honest.wrong:
         tally.wrong.append(f"seed {seed}: the valid proof: {honest.wrong or 'rejected'}")
         return

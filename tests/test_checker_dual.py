@@ -371,13 +371,12 @@ def test_dead_units(name: str, piece: int) -> None:
             row = Row({}, {}, Fraction(0), True, (unit, 1 if piece else -1))
             records = full(graph, [System(box, [row])])
             header = {
-                "claim": "dead_unit",
+                "claim": "dead_units",
                 "evidence": "tree",
                 "network": net.digest,
                 "definitions": "",
                 "box": box_json(box),
-                "unit": unit,
-                "piece": piece,
+                "units": [[unit, piece]],
             }
             guess = b"".join(map(encode, records or [("bounds", 1), ("rule", [(0, 1)])]))
             verdict = both(with_body(header, guess), net)
@@ -387,20 +386,21 @@ def test_dead_units(name: str, piece: int) -> None:
     assert refused
     assert accepted or name != "relu"
     number = len(numbering(graph))
-    assert rejected(with_body({**header, "unit": number}, guess), net, "unit")
-    assert rejected(with_body({**header, "piece": 2}, guess), net, "piece")
+    for units, why in (([[number, piece]], "unit"), ([[0, 2]], "piece"), ([0], "malformed"),
+                       ([[0, 0], [0, 0]], "in order")):  # fmt: skip
+        assert rejected(with_body({**header, "units": units}, guess), net, why)
+    assert both(with_body({**header, "units": []}, b""), net)
 
 
 def test_a_window_is_no_dead_unit() -> None:
     net = network(TIES)
     header = {
-        "claim": "dead_unit",
+        "claim": "dead_units",
         "evidence": "tree",
         "network": net.digest,
         "definitions": "",
         "box": box_json(cube(2)),
-        "unit": 0,
-        "piece": 0,
+        "units": [[0, 0]],
     }
     assert rejected(with_body(header, b"\0\0"), net, "window")
 

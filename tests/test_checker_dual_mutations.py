@@ -204,6 +204,17 @@ def test_frames_are_read_strictly() -> None:
     assert rejected(head, net)
 
 
+def test_a_rejected_proof_says_how_far_it_was_read() -> None:
+    net, proof = good_proof()
+    leaves = [k for k, record in enumerate(proof.records) if record[0] == "dual"]
+    proof.records[leaves[3]] = ("rule", [])
+    for python in (False, True):
+        verdict = pv.check(proof.to_bytes(), net, python=python)
+        assert verdict.reason == "a leaf proves nothing"
+        assert verdict.stats["leaves"] == 4
+        assert verdict.stats["nodes"] == leaves[3] + 1
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_random_bodies(seed: int) -> None:
     net, proof = good_proof()

@@ -92,6 +92,7 @@ RANKS = [
     {"filters"},
     {"domain", "result", "proof_reader", "_check", "_core", "_cuda"},
     {"constraint"},
+    {"checker_nets"},
     {"checker_claims"},
     {"checker_bounds"},
     {"network", "local", "checker", "checker_dual", "checker_tree", "io", "property", "replay"}
@@ -117,7 +118,8 @@ STRICT = {
     "property": {"constraint", "domain", "errors", "exact_array", "io"},
     "proof_reader": {"exact_net"},
     "checker_tree": {"exact_net", "proof_reader"},
-    "checker_claims": {"exact_net", "proof_reader"},
+    "checker_nets": {"exact_net"},
+    "checker_claims": {"checker_nets", "exact_net", "proof_reader"},
     "checker_bounds": {"checker_claims", "exact_net"},
     "checker_dual": {"checker_bounds", "checker_claims", "exact_net", "proof_reader"},
     "checker": {"checker_dual", "checker_tree", "exact_net", "proof_reader"},

@@ -67,7 +67,6 @@ def verify(
 
     from plverify.network import load
     from plverify.property import Property
-    from plverify.verdict import proof_to_json
     from plverify.verdict import verify as decide
 
     net = load(model)
@@ -86,7 +85,7 @@ def verify(
     unwritten, written = write_proof(found.proof, proof)
     if json:
         asked = {"model": model, "network": net.digest, "spec": spec, "property": prop.describe()}
-        print_json({**asked, **found.to_dict(), "proof": proof_to_json(written)})
+        print_json({**asked, **found.to_dict(), "proof": written})
     else:
         _print(found, net, prop)
         if written:
