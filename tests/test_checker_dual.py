@@ -279,6 +279,27 @@ def test_inputs_without_bounds(sides: Any) -> None:
     assert rejected(unsat(graph, net.digest, [system], records).to_bytes(), net)
 
 
+@pytest.mark.sanitize
+def test_what_one_tree_says_about_sizes_is_no_help_to_the_next() -> None:
+    """A leaf whose gradient, 2/5, vanishes in doubles; the tree before ends in a tiny cell."""
+    graph = Graph(1, (linear(0, [[Fraction(1, 5), 0]]),))
+    net, far = network(graph), Fraction(2**61)
+    box = [(-far, Fraction(1, 2**60))]
+    p = (2**55 + 2) // 5  # 2^55 / 5 is 2/5 less
+    systems = [
+        System(box, [at_most(Fraction(2**70), False)]),
+        System(box, [Row({}, {0: -1}, Fraction(0)), Row({0: 1}, {}, Fraction(-1))]),
+    ]
+    first = [("input", 0, 0, 1), ("rule", [(0, 1)]), ("bounds", 0), ("rule", [(0, 1)])]
+    leaf = ("rule", [(0, 2**55), (1, p)])
+    proof = unsat(graph, net.digest, systems, [*first, leaf])
+    for system in systems:  # one box that both share
+        assert system.box is box
+    proof.header["property"]["boxes"].pop()
+    proof.header["property"]["disjuncts"][1]["box"] = 0
+    assert rejected(proof.to_bytes(), net, "a leaf proves nothing")
+
+
 # ------------------------------------------------------------------------------------ other claims
 
 
