@@ -6,9 +6,9 @@ from __future__ import annotations
 import collections.abc
 import typing
 __all__: list[str] = ['check_dual', 'check_tree', 'evaluate']
-def check_dual(network: bytes, question: bytes, read: collections.abc.Callable, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> tuple:
+def check_dual(network: bytes, question: bytes, read: collections.abc.Callable, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, rounding: bytes = b'') -> tuple:
     """
-    Whether the body that `read` returns piece by piece refutes the systems of the question, which plverify.certificate writes. Returns (accepted, reason, counts).
+    Whether the body that `read` returns piece by piece refutes the systems of the question, which plverify.certificate writes, for the network or, with the rounding of its linear nodes, for all that this allows. Returns (accepted, reason, counts).
     """
 def check_tree(network: bytes, domain: bytes, regions: typing.SupportsInt | typing.SupportsIndex, read: collections.abc.Callable, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> tuple:
     """

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 from plverify import _check, checker
 from plverify.checker_claims import Box, System
-from plverify.checker_dual import DualTools
+from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
+from plverify.executed import executed
 from plverify.network import Network, load
-from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header, require
+from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header
 from plverify.property import Property
 
 
@@ -26,6 +28,8 @@ def check(
     *,
     python: bool = False,
     timeout: float | None = None,
+    float32: bool = False,
+    other: Network | Any = None,
 ) -> Verdict:
     """Validate a proof in exact arithmetic, with code that shares no reasoning with the engine.
 
@@ -45,6 +49,11 @@ def check(
         less to trust.
     timeout : float, optional
         Seconds after which the compiled checker gives up; the proof then counts as rejected.
+    float32 : bool
+        Ask whether a proof of "unsat" also holds for the network as it is executed, with all
+        rounding that the model in `plverify.executed` allows.
+    other : Network, or what `load` reads, optional
+        The second network of a proof about two (`sup_distance`).
 
     Returns
     -------
@@ -54,7 +63,7 @@ def check(
     Raises
     ------
     InputError
-        If the proof file cannot be read.
+        If the proof file cannot be read, or the execution has no error model.
 
     Examples
     --------
@@ -71,10 +80,27 @@ def check(
     if timeout is not None and not timeout >= 0:
         raise InputError("a timeout must be at least 0 seconds")
     network = net if isinstance(net, Network) else load(net)
+    model = executed(network) if float32 else None
+    second = None if other is None else load(other)
+    return check_executed(proof, network, property, model, second, python=python, timeout=timeout)
+
+
+def check_executed(
+    proof: str | os.PathLike[str] | bytes,
+    network: Network,
+    property: Property | None,
+    model: Executed | None,
+    other: Network | None = None,
+    *,
+    python: bool = False,
+    timeout: float | None = None,
+) -> Verdict:
+    """As `check`, for a model of the execution that is known."""
     tree = None if python else _compiled(timeout)
     dual = None if python else DualTools(_compiled_dual(timeout), _evaluate_exact)
     try:
-        verdict = checker.check(proof, network.exact_net, tree, dual)
+        second = None if other is None else other.exact_net
+        verdict = checker.check(proof, network.exact_net, tree, dual, model, second)
         if property is None or not verdict.accepted or _is_about(proof, property):
             return verdict
     except OSError as error:
@@ -116,8 +142,7 @@ def _compiled(
         accepted, reason, counts = _check.check_tree(
             net.to_bytes(), statement.domain, statement.regions, body.more, timeout
         )
-        require(accepted, reason)
-        return dict(counts)
+        return _counts(accepted, reason, counts)
 
     return walk
 
@@ -125,23 +150,38 @@ def _compiled(
 # --------------------------------------------------------------------- the compiled dual checker
 
 
-def _compiled_dual(
-    timeout: float | None,
-) -> Callable[[Sequence[System], ExactNet, Body], dict[str, Any]]:
+def _compiled_dual(timeout: float | None) -> DualWalk:
     """The compiled checker of dual trees, as `checker.check` takes it."""
 
-    def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]:
+    def walk(
+        systems: Sequence[System], net: ExactNet, body: Body, rounding: Model
+    ) -> dict[str, Any]:
         accepted, reason, counts = _check.check_dual(
-            net.to_bytes(), question_bytes(systems), body.more, timeout
+            net.to_bytes(), question_bytes(systems), body.more, timeout, _rounding_bytes(rounding)
         )
-        require(accepted, reason)
-        return dict(counts)
+        return _counts(accepted, reason, counts)
 
     return walk
 
 
 def _evaluate_exact(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
     return _evaluate(net.to_bytes(), point)
+
+
+def _counts(accepted: bool, reason: str, counts: dict[str, Any]) -> dict[str, Any]:
+    """How far a body was read; raises `Rejected` with it unless it was accepted."""
+    if not accepted:
+        raise Rejected(reason, counts)
+    return counts
+
+
+def _rounding_bytes(rounding: Model) -> bytes:
+    """What the compiled checker reads of the linear nodes as executed (``DualNet``)."""
+    out = []
+    for _, node in sorted((rounding or {}).items()):
+        out.append(struct.pack("<2d", node.relative, node.limit))
+        out.append(struct.pack(f"<{len(node.absolute)}d", *node.absolute))
+    return b"".join(out)
 
 
 def _evaluate(network: bytes, point: Sequence[Fraction]) -> list[Fraction]:

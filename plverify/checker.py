@@ -44,7 +44,7 @@ from operator import and_, mul
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from plverify import checker_dual, checker_tree
-from plverify.checker_dual import DualTools
+from plverify.checker_dual import DualTools, Executed
 from plverify.checker_tree import TreeWalk
 from plverify.exact_net import ExactNet, Units
 from plverify.proof_reader import (
@@ -77,6 +77,8 @@ def check(
     exact_net: ExactNet,
     tree: TreeWalk | None = None,
     dual: DualTools | None = None,
+    executed: Executed | None = None,
+    other: ExactNet | None = None,
 ) -> Verdict:
     """Check a proof, given as a path or as bytes, against a network.
 
@@ -92,6 +94,10 @@ def check(
         like everything here is plain integers.
     dual : DualTools, optional
         What reads dual trees and evaluates networks; by default `plverify.checker_dual`.
+    executed : Executed, optional
+        Whether an "unsat" proof holds for this, too: the network as it is executed.
+    other : ExactNet, optional
+        The second network of a proof about two.
 
     Raises
     ------
@@ -102,8 +108,8 @@ def check(
     tools = checker_dual.PYTHON if dual is None else dual
     if isinstance(proof, (str, os.PathLike)):
         with open(proof, "rb") as file:
-            return _check(file, exact_net, walk, tools)
-    return _check(io.BytesIO(proof), exact_net, walk, tools)
+            return _check(file, exact_net, walk, tools, executed, other)
+    return _check(io.BytesIO(proof), exact_net, walk, tools, executed, other)
 
 
 def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
@@ -111,7 +117,14 @@ def check_region_list(proof_bytes: bytes, exact_net: ExactNet) -> Verdict:
     return check(bytes(proof_bytes), exact_net)
 
 
-def _check(file: BinaryIO, net: ExactNet, walk: TreeWalk, tools: DualTools) -> Verdict:
+def _check(
+    file: BinaryIO,
+    net: ExactNet,
+    walk: TreeWalk,
+    tools: DualTools,
+    executed: Executed | None,
+    other: ExactNet | None,
+) -> Verdict:
     stated: list[str] = []
     stats: dict[str, Any] = {}
     try:
@@ -120,13 +133,17 @@ def _check(file: BinaryIO, net: ExactNet, walk: TreeWalk, tools: DualTools) -> V
         known = isinstance(claim, str) and (claim == "region_list" or claim in checker_dual.KEYS)
         require(known, f"unknown claim {short(claim)}")
         if claim in checker_dual.KEYS:
-            checker_dual.refutation(header, file, net, stated, stats, tools)
+            checker_dual.refutation(header, file, net, stated, stats, tools, executed, other)
+        elif other is not None:
+            raise Rejected("the proof is about one network, not two")
+        elif executed is not None:
+            raise Rejected("only 'unsat' can be proved about an execution")
         elif "evidence" in header:
             checker_tree.region_tree(header, file, net, stated, stats, walk)
         else:
             _region_list(header, file, net, stated, stats)
     except Rejected as error:
-        return Verdict(False, "".join(stated), str(error), stats)
+        return Verdict(False, "".join(stated), str(error), stats | error.counts)
     return Verdict(True, "".join(stated), "", stats)
 
 

@@ -22,11 +22,15 @@ sum of the minima is the bound. Only its quality depends on the multipliers.
 
 Numbers are integers over a common denominator or `Fraction`; a double stands for itself. Nothing is
 rounded but the bounds of unit inputs and tensors, outwards.
+
+A network *as executed* (``docs/proof_format.md``, "Rounding") may add to every entry of a linear
+node an error that `Rounding` bounds. Wherever the gradient of an entry is ``g``, a lower bound then
+loses ``|g|`` times that, and intervals are as much wider.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, inf, lcm, nextafter
@@ -85,11 +89,31 @@ class LinearRow(NamedTuple):
     den: int
 
 
-class Bounds:
-    """What is asked about the cells of one network."""
+class Rounding(NamedTuple):
+    """How far a linear node's outputs, as executed, are from the exact ones, for what it reads.
 
-    def __init__(self, net: ExactNet) -> None:
+    With ``R = sum |w| |x| + |b|`` at what is read, output ``i`` is off by at most
+    ``relative * R + absolute[i]``, provided that this and ``R`` are at most ``limit`` together.
+    """
+
+    relative: float
+    absolute: tuple[float, ...]
+    limit: float
+
+
+Errors: TypeAlias = dict[int, list[float]]
+"""Per linear node of a network as executed, bounds of its outputs' errors on a cell."""
+
+
+class Bounds:
+    """What is asked about the cells of one network, or of one as executed.
+
+    `rounding` has all linear nodes, or none.
+    """
+
+    def __init__(self, net: ExactNet, rounding: Mapping[int, Rounding] | None = None) -> None:
         self.net = net
+        self.rounding = dict(rounding or {})
         self.sizes = [net.input_size, *(node.size for node in net.nodes)]
         self.units: list[Unit] = []
         self.of_node: dict[int, range] = {}
@@ -156,14 +180,23 @@ class Bounds:
 
     def propagate(self, cell: Cell) -> Cell:
         """The cell with the unit inputs' bounds from interval propagation."""
+        return self._propagate(cell)[0]
+
+    def with_errors(self, cell: Cell) -> tuple[Cell, Errors]:
+        """A cell that is not empty, with the errors on it; where there are none, as it is."""
+        return self._propagate(cell) if self.rounding else (cell, {})
+
+    def _propagate(self, cell: Cell) -> tuple[Cell, Errors]:
         lo, hi = list(cell.lo), list(cell.hi)
-        out = replace(cell, lo=lo, hi=hi)
+        out, errors = replace(cell, lo=lo, hi=hi), {}
         ends = zip(cell.box.lo, cell.box.hi, strict=True)
         tensors = [[(-inf if a is None else down(a), inf if b is None else up(b)) for a, b in ends]]
         for k, node in enumerate(self.net.nodes):
             joined = [interval for source in node.sources for interval in tensors[source]]
             if k in self.rows:
-                tensors.append(_through_rows(self.rows[k], joined))
+                if k in self.rounding:
+                    errors[k] = _errors(self.rows[k], joined, self.rounding[k])
+                tensors.append(_through_rows(self.rows[k], joined, errors.get(k)))
                 continue
             images: list[Interval] = []
             for number in self.of_node[k]:
@@ -172,12 +205,12 @@ class Bounds:
                     lo[i] = max(lo[i], joined[place][0])
                     hi[i] = min(hi[i], joined[place][1])
                     if lo[i] > hi[i]:
-                        return replace(out, empty=True)
+                        return replace(out, empty=True), errors
                 images.append(self._image(out, number))
                 if images[-1][0] > images[-1][1]:
-                    return replace(out, empty=True)
+                    return replace(out, empty=True), errors
             tensors.append(images)
-        return out
+        return out, errors
 
     def _image(self, cell: Cell, number: int) -> Interval:
         """What a unit can be for inputs within their bounds."""
@@ -201,6 +234,9 @@ class Bounds:
 
         Only of unit inputs that they may matter for: a unit whose piece is known keeps its bounds.
         """
+        seen, errors = self.with_errors(cell)
+        if seen.empty:
+            return seen
         out = replace(cell, lo=list(cell.lo), hi=list(cell.hi))
         for k, numbers in self.of_node.items():
             places = [
@@ -219,7 +255,7 @@ class Bounds:
                     for sign in (1, -1):
                         grad = [0] * self.sizes[source]
                         grad[j] = sign
-                        ends.append(self.least(out, {source: (grad, 1)}, ZERO, None))
+                        ends.append(self.least(out, {source: (grad, 1)}, ZERO, None, errors))
                     out.lo[i] = max(out.lo[i], down(ends[0]))
                     out.hi[i] = min(out.hi[i], up(-ends[1]))
                     if out.lo[i] > out.hi[i]:
@@ -234,6 +270,7 @@ class Bounds:
         start: dict[int, Gradient],
         constant: Fraction,
         given: dict[int, int] | None,
+        errors: Errors,
     ) -> Extended:
         """A lower bound of a linear function on a cell that is not empty.
 
@@ -245,6 +282,8 @@ class Bounds:
         constant : Fraction
         given : mapping from unit input to integer, or None
             The numbers ``v`` of a leaf; none: the default slopes.
+        errors : Errors
+            As `with_errors` gives them for the cell or a larger one.
         """
         total: Extended = constant
         grads = dict(start)
@@ -254,6 +293,9 @@ class Bounds:
             if k in self.rows:
                 if out is None or not any(out[0]):
                     continue
+                for g, error in zip(out[0], errors.get(k, ()), strict=False):
+                    if g:
+                        total += _least(-abs(g), -inf, error) / out[1]
                 back, bias, den = self._pull(k, *out)
                 total += Fraction(bias, den)
             else:
@@ -475,7 +517,9 @@ def _linear_row(node: Any, i: int) -> LinearRow:
     return LinearRow(tuple(inputs), tuple(coefficients), bias, node.dens[row] << node.shifts[row])
 
 
-def _through_rows(rows: Sequence[LinearRow], joined: Sequence[Interval]) -> list[Interval]:
+def _through_rows(
+    rows: Sequence[LinearRow], joined: Sequence[Interval], errors: Sequence[float] | None
+) -> list[Interval]:
     """The intervals of a linear node, exactly but for rounding outwards once."""
     sides = [[exact(v) for v in ends] for ends in zip(*joined, strict=True)]
     den = lcm(*(v.denominator for side in sides for v in side if isinstance(v, Fraction)))
@@ -484,7 +528,7 @@ def _through_rows(rows: Sequence[LinearRow], joined: Sequence[Interval]) -> list
         for side in sides
     ]
     out = []
-    for row in rows:
+    for i, row in enumerate(rows):
         ends: list[Extended] = []
         for side in (0, 1):
             total, infinite = row.bias * den, False
@@ -495,8 +539,26 @@ def _through_rows(rows: Sequence[LinearRow], joined: Sequence[Interval]) -> list
                 else:
                     total += c * value
             ends.append((inf if side else -inf) if infinite else Fraction(total, den * row.den))
-        out.append((down(ends[0]), up(ends[1])))
+        error = exact(errors[i]) if errors is not None else ZERO
+        out.append((down(ends[0] - error), up(ends[1] + error)))
     return out
 
 
-__all__ = ["Bounds", "Cell", "Side", "Unit", "down", "least_maximum", "up"]
+def _errors(
+    rows: Sequence[LinearRow], joined: Sequence[Interval], rounding: Rounding
+) -> list[float]:
+    """Bounds of the errors of a linear node's outputs where what it reads is in intervals."""
+    size = [max(-lo, hi) for lo, hi in joined]
+    relative, out = Fraction(rounding.relative), []
+    for row, absolute in zip(rows, rounding.absolute, strict=True):
+        terms = [(abs(c), size[j]) for j, c in zip(row.at, row.weights, strict=True) if c]
+        if any(a == inf for _, a in terms):
+            out.append(inf)
+            continue
+        total = (sum(c * Fraction(a) for c, a in terms) + abs(row.bias)) / row.den
+        error = relative * total + Fraction(absolute)
+        out.append(up(error) if total + error <= rounding.limit else inf)
+    return out
+
+
+__all__ = ["Bounds", "Cell", "Errors", "Rounding", "Side", "Unit", "down", "least_maximum", "up"]

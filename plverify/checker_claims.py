@@ -1,9 +1,10 @@
 """The headers of the claims that are proved by refuting linear constraints, or by a witness.
 
-What ``docs/proof_format.md`` calls ``unsat``, ``dead_unit`` and ``maximum`` says that some systems
-of constraints have no solution; `Claim.systems` lists them, and the body holds one tree for each.
-What it calls ``sat``, and one half of ``maximum``, is settled by evaluating the network exactly at
-a witness. Headers are parsed strictly: every number has one spelling.
+What ``docs/proof_format.md`` calls ``unsat``, ``dead_units``, ``maximum``, ``sup_distance`` and
+``radius`` says that some systems of constraints have no solution; `Claim.systems` lists them, and
+the body holds one tree for each. What it calls ``sat``, and one half of the last three, is settled
+by evaluating the network exactly at a witness. Headers are parsed strictly: every number has one
+spelling.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Any, NamedTuple, TypeAlias
 
+from plverify.checker_nets import absolute_sum, difference, with_distance
 from plverify.exact_net import ExactNet, Units
 from plverify.proof_reader import count, rational, require, short
 
@@ -68,37 +70,50 @@ class System(NamedTuple):
 class Claim:
     """What a proof states.
 
-    The systems have no solution; and if there is a `witness`, it lies in `at.box`, satisfies
-    `at.rows`, and if there is a `value`, the left side of the first row of `systems[0]` has this
-    value there.
+    The systems have no solution in `net`. If there is a `witness`, it lies in `at.box` and
+    satisfies `at.rows`; and if it is `sharp`, the first row of some system is tight there, and none
+    is below its bound.
     """
 
     words: str
     stats: dict[str, Any]
+    net: ExactNet
     systems: tuple[System, ...] = ()
     witness: tuple[Fraction, ...] | None = None
-    at: System | None = None
-    value: Fraction | None = None
+    at: tuple[System, ...] = ()  # one of them
+    sharp: bool = False
 
 
 COMMON = {"claim", "network", "definitions"}
+TREE = COMMON | {"evidence"}
 KEYS = {
-    "unsat": COMMON | {"evidence", "property"},
+    "unsat": TREE | {"property"},
     "sat": COMMON | {"property", "disjunct", "witness"},
-    "dead_unit": COMMON | {"evidence", "box", "unit", "piece"},
-    "maximum": COMMON | {"evidence", "box", "objective", "value", "witness"},
+    "dead_units": TREE | {"box", "units"},
+    "maximum": TREE | {"box", "objective", "value", "witness"},
+    "sup_distance": TREE | {"other", "norm", "box", "value", "witness"},
+    "radius": TREE | {"norm", "x", "label", "targeted", "domain", "lower", "upper", "witness"},
 }
 
 
-def read_claim(header: dict[str, Any], net: ExactNet) -> Claim:
-    """Validate a header whose claim is one of `KEYS`."""
+def read_claim(header: dict[str, Any], net: ExactNet, other: ExactNet | None = None) -> Claim:
+    """Validate a header whose claim is one of `KEYS`; `other` is the second network, if any."""
     keys = KEYS[header["claim"]]
     require(set(header) == keys, f"the header's keys are not {', '.join(sorted(keys))}")
     require(header["network"] == net.digest(), "the proof is about another network")
     require(isinstance(header["definitions"], str), "definitions is no text")
     if "evidence" in keys:
         require(header["evidence"] == "tree", "unknown evidence")
-    read = {"unsat": _unsat, "sat": _sat, "dead_unit": _dead_unit, "maximum": _maximum}
+    if header["claim"] == "sup_distance":
+        return _sup_distance(header, net, other)
+    require(other is None, "the proof is about one network, not two")
+    read = {
+        "unsat": _unsat,
+        "sat": _sat,
+        "dead_units": _dead_units,
+        "maximum": _maximum,
+        "radius": _radius,
+    }
     return read[header["claim"]](header, net)
 
 
@@ -108,6 +123,7 @@ def _unsat(header: dict[str, Any], net: ExactNet) -> Claim:
         f"{_subject(net)} has no input that violates {words}: no pair of an input and its output "
         "lies in any of the disjuncts.",
         stats,
+        net,
         systems,
     )
 
@@ -121,36 +137,51 @@ def _sat(header: dict[str, Any], net: ExactNet) -> Claim:
         f"{_subject(net)} violates {words}: an input is given that lies, with its output, in "
         f"disjunct {at}.",
         stats,
+        net,
         witness=witness,
-        at=systems[at],
+        at=(systems[at],),
     )
 
 
-def _dead_unit(header: dict[str, Any], net: ExactNet) -> Claim:
+def _dead_units(header: dict[str, Any], net: ExactNet) -> Claim:
     box, words = _box(header["box"], net.input_size), _box_words(header["box"])
-    unit, piece = count(header["unit"], "unit"), header["piece"]
-    require(type(piece) is int and piece in (0, 1), "piece is neither 0 nor 1")
-    first = number = 0
-    for _, node in net.unit_nodes:
-        if isinstance(node, Units):
-            if first <= unit < first + node.size:
-                require(node.slopes[unit - first] != (1, 0), "the unit has one piece only")
-                number += unit - first
-                break
-            number += node.size
-        else:
-            require(not first <= unit < first + node.size, "the unit is a window")
-            number += sum(map(len, node.windows))
-        first += node.size
-    else:
-        require(False, "there is no such unit")
-    row = Row((), (), Fraction(0), True, (number, 1 if piece else -1))
+    entry = header["units"]
+    good = isinstance(entry, list) and all(isinstance(t, list) and len(t) == 2 for t in entry)
+    require(good, "malformed units")
+    kinked = _kinked_units(net)
+    systems, shown, last = [], [], -1
+    for number, piece in entry:
+        unit = count(number, "unit")
+        require(last < unit < net.unit_count, "there is no such unit, or not in order")
+        require(unit in kinked, "a unit has one piece only, or is a window")
+        require(type(piece) is int and piece in (0, 1), "a piece is neither 0 nor 1")
+        row = Row((), (), Fraction(0), True, (kinked[unit], 1 if piece else -1))
+        systems.append(System(box, (row,)))
+        shown.append(f"{unit} never strictly {'below' if piece else 'above'} its kink")
+        last = unit
+    more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
     return Claim(
-        f"{_subject(net)} is never strictly {'below' if piece else 'above'} the kink of unit "
-        f"{unit} (always piece {piece}) on {words}.",
-        {},
-        (System(box, (row,)),),
+        f"{_subject(net)} on {words}: of its units, {'; '.join(shown[:8]) or 'nothing'}{more}.",
+        {"dead_units": len(systems)},
+        net,
+        tuple(systems),
     )
+
+
+def _kinked_units(net: ExactNet) -> dict[int, int]:
+    """The units of two pieces, and which unit input is theirs."""
+    out: dict[int, int] = {}
+    unit = number = 0
+    for _, node in net.unit_nodes:
+        for k in range(node.size):
+            if not isinstance(node, Units):
+                number += len(node.windows[k])
+            else:
+                if node.slopes[k] != (1, 0):
+                    out[unit] = number
+                number += 1
+            unit += 1
+    return out
 
 
 def _maximum(header: dict[str, Any], net: ExactNet) -> Claim:
@@ -178,11 +209,122 @@ def _maximum(header: dict[str, Any], net: ExactNet) -> Claim:
         f"{_subject(net)}: the maximum of the objective {shown} on {words} is exactly {amount}, "
         "and an input is given that attains it.",
         {"value": header["value"]},
+        net,
         (System(box, (row,)),),
         _point(header["witness"], net),
-        System(box, ()),
-        value * scale,
+        (System(box, ()),),
+        sharp=True,
     )
+
+
+def _sup_distance(header: dict[str, Any], f: ExactNet, g: ExactNet | None) -> Claim:
+    require(g is not None, "the proof is about two networks: the other one is missing")
+    assert g is not None
+    require(header["other"] == g.digest(), "the proof is about another second network")
+    sizes = [(net.input_size, net.output_size) for net in (f, g)]
+    require(sizes[0] == sizes[1], "the networks have other numbers of inputs or outputs")
+    norm = header["norm"]
+    require(norm in ("linf", "l1"), f"unknown norm {short(norm)}")
+    box, value = _box(header["box"], f.input_size), rational(header["value"])
+    net = difference(f, g) if norm == "linf" else absolute_sum(difference(f, g))
+    signs = (1, -1) if norm == "linf" else (1,)
+    rows = [Row((), ((j, -s),), -value, True) for j in range(net.output_size) for s in signs]
+    return Claim(
+        f"{_subject(f)} and the one with SHA-256 {g.digest()}: the largest {norm} distance of "
+        f"their outputs on {_box_words(header['box'])} is exactly {_number(value)}, and an input "
+        "is given that attains it.",
+        {"value": header["value"], "other": g.digest()},
+        net,
+        tuple(System(box, (row,)) for row in rows),
+        _point(header["witness"], f),
+        (System(box, ()),),
+        sharp=True,
+    )
+
+
+# ------------------------------------------------------------------------------------------- radius
+
+
+def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
+    norm, label, targeted = header["norm"], count(header["label"], "label"), header["targeted"]
+    require(norm in ("linf", "l1"), f"unknown norm {short(norm)}")
+    require(label < net.output_size > 1, "there is no such label, or only one")
+    require(type(targeted) is bool, "targeted is no truth value")
+    centre = _point(header["x"], net)
+    domain = _box(header["domain"], net.input_size)
+    lower, upper = (
+        None if header[name] == "inf" else rational(header[name]) for name in ("lower", "upper")
+    )
+    # The closed set that the distance is to: in some of these all rows hold.
+    others = [j for j in range(net.output_size) if j != label]
+    beats = [_beats(label, j) if targeted else _beats(j, label) for j in others]
+    sides = [tuple(beats)] if targeted else [(row,) for row in beats]
+    joined = with_distance(net, centre) if norm == "l1" and lower is not None else net
+    ball = _open_ball(centre, lower, norm, domain, net.output_size)
+    systems = [] if ball is None else [System(ball.box, (*ball.rows, *rows)) for rows in sides]
+    witness = None
+    if upper is None:
+        require(header["witness"] is None, "a witness without a distance")
+    else:
+        witness = _point(header["witness"], net)
+        gaps = [abs(v - c) for v, c in zip(witness, centre, strict=True)]
+        distance = max(gaps) if norm == "linf" else sum(gaps)
+        require(distance <= upper, "the witness is farther away than stated")
+    where = f"on {_box_words(header['domain'])}" if any(map(_finite, domain)) else "anywhere"
+    what = (
+        f"output {label} at least all others"
+        if targeted
+        else (f"some output at least output {label}")
+    )
+    text = f"({', '.join(header['x'])})"
+    place = text if len(text) <= 200 else f"with SHA-256 {_sha(header['x'])}"
+    return Claim(
+        f"{_subject(net)}: from the point {place} to the closest input {where} that has {what}, "
+        f"the {norm} distance is at least {_length(lower)} and at most {_length(upper)}.",
+        {"lower": header["lower"], "upper": header["upper"]},
+        joined,
+        tuple(systems),
+        witness,
+        () if witness is None else tuple(System(domain, rows) for rows in sides),
+    )
+
+
+def _beats(j: int, k: int) -> Row:
+    """``y_j >= y_k``."""
+    return Row((), tuple(sorted(((j, -1), (k, 1)))), Fraction(0), False)
+
+
+def _open_ball(
+    centre: Sequence[Fraction], radius: Fraction | None, norm: str, domain: Box, outputs: int
+) -> System | None:
+    """The points of a box closer than a radius, all points for None; None if none is."""
+    if radius is None:
+        return System(domain, ())
+    if radius <= 0:
+        return None
+    lo = tuple(c - radius if a is None else max(a, c - radius)
+               for a, c in zip(domain.lo, centre, strict=True))  # fmt: skip
+    hi = tuple(c + radius if b is None else min(b, c + radius)
+               for b, c in zip(domain.hi, centre, strict=True))  # fmt: skip
+    if any(a > b for a, b in zip(lo, hi, strict=True)):
+        return None
+    if norm == "l1":
+        return System(Box(lo, hi), (Row((), ((outputs, 1),), radius, True),))
+    rows = []
+    for i, (a, b, c) in enumerate(zip(lo, hi, centre, strict=True)):
+        ends = [(1, c + radius)] * (b == c + radius) + [(-1, radius - c)] * (a == c - radius)
+        if a == b and ends:
+            return None
+        rows += [Row(((i, sign),), (), end, True) for sign, end in ends]
+    return System(Box(lo, hi), tuple(rows))
+
+
+def _finite(side: Sequence[Side]) -> bool:
+    return any(v is not None for v in side)
+
+
+def _length(value: Fraction | None) -> str:
+    return "infinite" if value is None else _number(value)
 
 
 # --------------------------------------------------------------------------------------- properties

@@ -19,14 +19,15 @@ SHA-256, and `plverify.exact_net`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from math import inf
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from plverify.checker_bounds import Bounds, Cell
-from plverify.checker_claims import KEYS, Box, Row, System, read_claim
+from plverify.checker_bounds import Bounds, Cell, Rounding
+from plverify.checker_claims import KEYS, Box, Claim, Row, System, read_claim
 from plverify.exact_net import ExactNet
-from plverify.proof_reader import MAX_TREE, Body, definitions, require
+from plverify.proof_reader import MAX_TREE, Body, Rejected, definitions, require
 
 RULE, DUAL, INPUT, UNIT, BOUNDS = range(5)
 MAX_EXPONENT = 1 << 16
@@ -36,7 +37,9 @@ MAX_SPLIT = 1 << 16
 MAX_HELD = 1 << 27
 """Most numbers kept for the nodes with children that were not read."""
 
-DualWalk: TypeAlias = Callable[[Sequence[System], ExactNet, Body], dict[str, Any]]
+Model: TypeAlias = Mapping[int, Rounding] | None
+"""Of the linear nodes of a network as executed; None for the exact function."""
+DualWalk: TypeAlias = Callable[[Sequence[System], ExactNet, Body, Model], dict[str, Any]]
 """Reads the trees of some systems, one after the other; raises `Rejected`."""
 Evaluate: TypeAlias = Callable[[ExactNet, Sequence[Fraction]], list[Fraction]]
 """The exact outputs at a point."""
@@ -49,6 +52,24 @@ class DualTools(NamedTuple):
     evaluate: Evaluate
 
 
+class Executed(NamedTuple):
+    """A network as it is executed: nodes that round.
+
+    Attributes
+    ----------
+    net : ExactNet
+        The nodes as they are executed, in exact arithmetic.
+    rounding : mapping from node to Rounding
+        For all linear nodes; the others are exact.
+    words : str
+        What executes it, such as "float32".
+    """
+
+    net: ExactNet
+    rounding: Mapping[int, Rounding]
+    words: str
+
+
 def refutation(
     header: dict[str, Any],
     file: BinaryIO,
@@ -56,6 +77,8 @@ def refutation(
     stated: list[str],
     stats: dict[str, Any],
     tools: DualTools,
+    executed: Executed | None = None,
+    other: ExactNet | None = None,
 ) -> None:
     """Check a proof of one of the claims in `KEYS`; see `plverify.checker.check`.
 
@@ -64,24 +87,38 @@ def refutation(
     Rejected
         Unless the proof is accepted. `stated` and `stats` hold what was found out until then.
     """
-    claim = read_claim(header, net)
-    stats.update(definitions=definitions(header), units=net.unit_count, **claim.stats)
+    claim = read_claim(header, net, other)
+    stats.update(definitions=definitions(header), units=claim.net.unit_count, **claim.stats)
     stated.append(claim.words)
-    if claim.witness is not None and claim.at is not None:
-        outputs = tools.evaluate(net, claim.witness)
-        require(claim.at.box.holds(claim.witness), "the witness is not in the box")
-        for row in claim.at.rows:
-            require(row.holds(claim.witness, outputs), "the witness violates a constraint")
-        if claim.value is not None:
-            attained = claim.systems[0].rows[0].value(claim.witness, outputs)
-            require(attained == claim.value, "the witness does not attain the value")
+    if claim.witness is not None:
+        _witness(claim, claim.witness, tools.evaluate(claim.net, claim.witness))
     body = Body(file, MAX_TREE)
-    stats.update(tools.walk(claim.systems, net, body))
+    if executed is None:
+        stats.update(tools.walk(claim.systems, claim.net, body, None))
+    else:
+        require(header["claim"] == "unsat", "only 'unsat' can be proved about an execution")
+        sizes = [(n.input_size, n.output_size) for n in (net, executed.net)]
+        require(sizes[0] == sizes[1], "what is executed has other inputs or outputs")
+        stated.append(f" Here the network is what {executed.words} computes, rounding included.")
+        stats.update(tools.walk(claim.systems, executed.net, body, executed.rounding))
     body.finish("leaf")
 
 
-def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]:
-    """Read trees in exact numbers.
+def _witness(claim: Claim, x: Sequence[Fraction], y: Sequence[Fraction]) -> None:
+    """Require that a point and its outputs are what the claim says."""
+    require(claim.at[0].box.holds(x), "the witness is not in the box")
+    meets = any(all(row.holds(x, y) for row in system.rows) for system in claim.at)
+    require(meets, "the witness violates a constraint")
+    if claim.sharp:
+        rows = [system.rows[0] for system in claim.systems]
+        least = min(row.value(x, y) - row.bound for row in rows)
+        require(least == 0, "the witness does not attain the value")
+
+
+def walk(
+    systems: Sequence[System], net: ExactNet, body: Body, rounding: Model = None
+) -> dict[str, Any]:
+    """Read trees in exact numbers; with `rounding`, about all that it allows.
 
     Returns
     -------
@@ -93,7 +130,7 @@ def walk(systems: Sequence[System], net: ExactNet, body: Body) -> dict[str, Any]
     Rejected
         If a tree does not refute its system.
     """
-    return _Walk(net, body).run(systems)
+    return _Walk(net, body, rounding).run(systems)
 
 
 def evaluate(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
@@ -104,9 +141,9 @@ def evaluate(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
 class _Walk:
     """What is known on the path from the root to the node that is read next."""
 
-    def __init__(self, net: ExactNet, body: Body) -> None:
+    def __init__(self, net: ExactNet, body: Body, rounding: Model) -> None:
         self.net, self.body = net, body
-        self.bounds = Bounds(net)
+        self.bounds = Bounds(net, rounding)
         self.rows: tuple[Row, ...] = ()
         self.cell: Cell
         self.waiting: list[Cell] = []  # children that were not read, the next one last
@@ -115,14 +152,28 @@ class _Walk:
 
     def run(self, systems: Sequence[System]) -> dict[str, Any]:
         """Read all trees."""
+        try:
+            self._read(systems)
+        except Rejected as error:
+            error.counts = self.counts()
+            raise
+        return self.counts()
+
+    def counts(self) -> dict[str, Any]:
+        """How far the trees were read."""
+        return {"nodes": self.nodes, "leaves": self.leaves}
+
+    def _read(self, systems: Sequence[System]) -> None:
         for system in systems:
             self.rows = system.rows
             self.waiting = [self.bounds.start(system.box)]
+            _, errors = self.bounds.with_errors(self.waiting[0])
+            finite = all(error < inf for some in errors.values() for error in some)
+            require(finite, "a sum may overflow as executed")
             while self.waiting:
                 self.cell = self.waiting.pop()
                 while self._node():
                     pass
-        return {"nodes": self.nodes, "leaves": self.leaves}
 
     def _node(self) -> bool:
         """Read a node; False for a leaf, otherwise `cell` is the first child's."""
@@ -168,7 +219,10 @@ class _Walk:
         self.leaves += 1
         if self.bounds.is_empty(self.cell):
             return
-        least = self.bounds.least(self.cell, *self._combination(used), given)
+        seen, errors = self.bounds.with_errors(self.cell)
+        if seen.empty:
+            return
+        least = self.bounds.least(self.cell, *self._combination(used), given, errors)
         strict = any(row.strict for _, row in used)
         require(least > 0 or (strict and least == 0), "a leaf proves nothing")
 
@@ -247,4 +301,5 @@ class _Walk:
 
 PYTHON = DualTools(walk, evaluate)
 
-__all__ = ["KEYS", "PYTHON", "DualTools", "DualWalk", "Evaluate", "evaluate", "refutation", "walk"]
+__all__ = ["KEYS", "PYTHON", "DualTools", "DualWalk", "Evaluate", "Executed", "Model", "evaluate",
+           "refutation", "walk"]  # fmt: skip

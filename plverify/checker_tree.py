@@ -198,6 +198,18 @@ class _Walk:
 
     def run(self) -> dict[str, Any]:
         """Read all nodes."""
+        try:
+            self._read()
+        except Rejected as error:
+            error.counts = self.counts()
+            raise
+        return self.counts()
+
+    def counts(self) -> dict[str, Any]:
+        """How far the tree was read."""
+        return {"nodes": self.nodes, "certificates": self.certificates}
+
+    def _read(self) -> None:
         while True:
             code = self.body.var()
             self.nodes += 1
@@ -214,7 +226,6 @@ class _Walk:
                     break
                 self._next_child()
         require(self.leaves == self.regions, f"the tree has {self.leaves} leaves")
-        return {"nodes": self.nodes, "certificates": self.certificates}
 
     # ------------------------------------------------------------------------------------- nodes
 

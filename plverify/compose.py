@@ -6,17 +6,14 @@ What is asked about two networks, or about units inside one, is then a question 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
+from fractions import Fraction
 
 import numpy as np
 
 from plverify.errors import InputError
 from plverify.exact_array import ExactRows
 from plverify.network import Network
-from plverify.nodes import Linear, Max, Node, Sparse, Units
-
-AnyNode = TypeVar("AnyNode", bound=Node)
+from plverify.nodes import Linear, Node, Sparse, Units, copies, with_sources
 
 
 def difference(f: Network, g: Network) -> Network:
@@ -50,8 +47,30 @@ def absolute_sum(net: Network) -> Network:
     return Network(net.input_size, nodes, definitions=net.definitions)
 
 
+def with_distance(net: Network, centre: Sequence[Fraction]) -> Network:
+    """The network with one more output, the sum of ``|x_i - centre_i|``.
+
+    >>> with_distance(Network.from_arrays([[[2, 0]]]), [Fraction(1), Fraction(0)]).exact([3, -5])
+    [Fraction(6, 1), Fraction(7, 1)]
+    """
+    last, n, m = len(net.nodes), net.input_size, net.output_size
+    each = np.arange(n, dtype=np.int32)
+    dens = [v.denominator for v in centre]
+    shift = [[d, -v.numerator] for v, d in zip(centre, dens, strict=True)]
+    nodes = [
+        *net.nodes,
+        Sparse((0,), each[:, None], ExactRows.from_integers(shift, dens)),
+        Units(last + 1, ((-1, 0),) * n),
+        Sparse((last + 2,), each[None], ExactRows.from_integers([[1] * n + [0]], [1])),
+        copies([last, last + 3], np.arange(m + 1)),
+    ]
+    return Network(n, nodes, definitions=net.definitions)
+
+
 def layer_network(net: Network, layer: int) -> Network:
     """The network whose outputs are the pre-activations of a layer.
+
+    It has all nodes before the layer, read or not, so that its units have the numbers they have.
 
     Parameters
     ----------
@@ -71,24 +90,15 @@ def layer_network(net: Network, layer: int) -> Network:
     """
     if not 0 <= layer < len(net.unit_nodes):
         raise InputError(f"layer is {layer}, the network has {len(net.unit_nodes)}")
-    sources = net.unit_nodes[layer][1].sources
-    needed: set[int] = set()
-    stack = list(sources)
-    while stack:
-        tensor = stack.pop()
-        if tensor and tensor not in needed:
-            needed.add(tensor)
-            stack += net.nodes[tensor - 1].sources
-    place = {0: 0} | {tensor: k + 1 for k, tensor in enumerate(sorted(needed))}
-    nodes = [
-        _moved(net.nodes[t - 1], [place[s] for s in net.nodes[t - 1].sources])
-        for t in sorted(needed)
-    ]
-    if len(sources) > 1 or not nodes or not isinstance(nodes[-1], Linear):
-        size = sum(net.input_size if s == 0 else net.nodes[s - 1].size for s in sources)
-        index = np.arange(size, dtype=np.int32)[:, None]
-        copies = ExactRows.from_integers([[1, 0]] * size, [1] * size)
-        nodes.append(Sparse(tuple(place[s] for s in sources), index, copies))
+    end, node = net.unit_nodes[layer]
+    nodes, sources = list(net.nodes[:end]), node.sources
+    read = {source for earlier in nodes for source in earlier.sources}
+    loose = [t for t in range(1, end + 1) if t not in read and t not in sources]
+    if not nodes or sources != (end,) or loose or not isinstance(nodes[-1], Linear):
+        sizes = [net.input_size, *(n.size for n in nodes)]
+        first = sum(sizes[t] for t in loose)
+        width = sum(sizes[t] for t in sources)
+        nodes.append(copies([*loose, *sources], first + np.arange(width)))
     return Network(net.input_size, nodes, definitions=net.definitions, input_shape=net.input_shape)
 
 
@@ -101,7 +111,7 @@ def _beside(f: Network, g: Network) -> tuple[list[Node], int, int]:
         if a != b:
             raise InputError(f"the networks have {a} and {b} {what}")
     shift = len(f.nodes)
-    moved = [_moved(n, [s + shift if s else 0 for s in n.sources]) for n in g.nodes]
+    moved = [with_sources(n, [s + shift if s else 0 for s in n.sources]) for n in g.nodes]
     return [*f.nodes, *moved], shift, shift + len(g.nodes)
 
 
@@ -110,10 +120,3 @@ def _combination(first: int, second: int, size: int) -> Sparse:
     at = np.arange(size, dtype=np.int32)
     rows = ExactRows.from_integers([[1, -1, 0]] * size, [1] * size)
     return Sparse((first, second), np.stack([at, at + size], axis=1), rows)
-
-
-def _moved(node: AnyNode, sources: Sequence[int]) -> AnyNode:
-    """The node reading other tensors."""
-    if isinstance(node, (Sparse, Max)):
-        return replace(node, parts=tuple(sources))
-    return replace(node, source=sources[0])

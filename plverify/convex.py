@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
@@ -22,7 +22,7 @@ from plverify.domain import Domain, Slice
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows
 from plverify.network import Network
-from plverify.nodes import Conv, Dense, Node, Sparse, Units
+from plverify.nodes import Dense, Node, Sparse, Units, with_sources
 from plverify.partition import RegionSet, regions_with_vertices
 from plverify.question import as_domain
 from plverify.result import Result, Status, jsonable, rounded
@@ -393,7 +393,8 @@ def _with_hinges(
         scale, rows = place
         nodes.append(Dense(0, ExactRows.from_integers(rows, [scale] * len(rows))))
         domain = domain.inner
-    nodes += [_moved(node, len(nodes)) for node in net.nodes]
+    before = len(nodes)
+    nodes += [with_sources(node, [s + before for s in node.sources]) for node in net.nodes]
     end, count = len(nodes), len(hinges)
     nodes.append(Dense(0, ExactRows.from_integers(hinges.tolist(), [den] * count)))
     nodes.append(Units(end + 1, ((0, 0),) * count))
@@ -403,13 +404,6 @@ def _with_hinges(
     ones = [[1] + [0] * count, [1] * count + [0]]
     nodes.append(Sparse((end, end + 2), index, ExactRows.from_integers(ones, [1, 1])))
     return Network(domain.dim, nodes), domain
-
-
-def _moved(node: Node, by: int) -> Node:
-    """The node with ``by`` more tensors before its sources."""
-    if isinstance(node, (Dense, Conv, Units)):
-        return replace(node, source=node.source + by)
-    return replace(node, parts=tuple(source + by for source in node.parts))
 
 
 @dataclass(frozen=True, eq=False)

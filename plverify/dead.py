@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from plverify import proof as proof_files
 from plverify.compose import layer_network
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
@@ -26,7 +27,7 @@ from plverify.nodes import Units
 from plverify.property import Disjunct, Property
 from plverify.question import Progress, as_domain, check_limits, decide
 from plverify.result import Result, Status, rounded
-from plverify.verdict import checked_witness
+from plverify.verdict import checked_witness, keep_proof
 
 Unit = tuple[int, int]
 Sign = tuple[Unit, int]
@@ -57,6 +58,9 @@ class UnitReport(Result):
     nodes : int
         Searched.
     seconds : float
+    proof : bytes, str or None
+        Where wanted, the proof that the units listed as dead and always active are, or the file it
+        was written to.
     """
 
     status: Status
@@ -66,6 +70,7 @@ class UnitReport(Result):
     unknown: list[Unit]
     nodes: int
     seconds: float
+    proof: bytes | str | None = field(default=None, repr=False)
 
     def kind(self, layer: int, unit: int) -> str:
         """ "dead", "always_active", "both" or "unknown".
@@ -87,6 +92,7 @@ def dead_units(
     *,
     timeout: float | None = None,
     threads: int = 1,
+    proof: bool | Any = None,
     progress: Progress | None = None,
 ) -> UnitReport:
     """Find the units that are on one piece everywhere on a box.
@@ -100,13 +106,16 @@ def dead_units(
     timeout : float, optional
         Seconds after which the units not settled are "unknown".
     threads : int
+    proof : True, path, optional
+        Keep a proof in `UnitReport.proof`, or write it to a file. What was found until a timeout is
+        proven, too.
     progress : callable, optional
         Called about ten times a second with the number of nodes searched for the current unit.
 
     Raises
     ------
     InputError
-        If the box does not have the network's inputs.
+        If the box does not have the network's inputs, or the proof cannot be written.
 
     >>> net = Network.from_arrays([[[1], [1], [1]], [[1, 1, 1]]], [[0, 2, -2], [0]])
     >>> found = dead_units(net, Box(-1, 1, 1))
@@ -119,14 +128,21 @@ def dead_units(
     as_domain(box, network)
     if not isinstance(box, Box):
         raise InputError(f"the domain is {box.describe()}, expected a Box")
-    search = _Search(network, box, timeout, threads, progress)
+    search = _Search(network, box, timeout, threads, bool(proof), progress)
     status = search.run()
     groups: dict[str, list[Unit]] = {k: [] for k in ("dead", "always_active", "both", "unknown")}
     for unit in search.units:
         groups[search.kind(unit)].append(unit)
     if status is Status.COMPLETE and groups["unknown"]:
         status = Status.UNKNOWN
-    return UnitReport(status, **groups, nodes=search.nodes, seconds=time.perf_counter() - start)
+    data = search.proof(groups["dead"], groups["always_active"]) if proof else None
+    return UnitReport(
+        status,
+        **groups,
+        nodes=search.nodes,
+        seconds=time.perf_counter() - start,
+        proof=keep_proof(data, proof),
+    )
 
 
 class _Search:
@@ -138,11 +154,13 @@ class _Search:
         box: Box,
         timeout: float | None,
         threads: int,
+        want_proof: bool,
         progress: Progress | None,
     ) -> None:
         self.net, self.box = net, box
         self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.threads, self.progress = threads, progress
+        self.threads, self.want_proof, self.progress = threads, want_proof, progress
+        self.trees: dict[Sign, bytes] = {}
         self.layers = {
             layer: np.flatnonzero(~node.single).tolist()
             for layer, (_, node) in enumerate(net.unit_nodes)
@@ -202,15 +220,32 @@ class _Search:
         row = Constraint.of({}, {unit: -sign}, 0, strict=True)
         assert isinstance(row, Constraint)
         spec = Property(self.net.input_size, head.output_size, (Disjunct(self.box, (row,)),))
-        answer = decide(head, spec, threads=self.threads, timeout=left, progress=self.progress)
+        answer = decide(
+            head,
+            spec,
+            want_proof=self.want_proof,
+            threads=self.threads,
+            timeout=left,
+            progress=self.progress,
+        )
         self.nodes += answer["nodes"]
         status = Status(answer["status"])
         if status is Status.UNSAT:
             self.takes[at] = False
+            self.trees[at] = answer.get("proof", b"")
         elif status is Status.SAT:
             self._see(checked_witness(head, spec, answer)["witness"])
             assert self.takes[at]
         return status
+
+    def proof(self, dead: Sequence[Unit], active: Sequence[Unit]) -> bytes:
+        """The proof that units stay on a piece: the trees that were found, one after the other."""
+        starts = [sum(self.net.widths[:layer]) for layer in range(len(self.net.widths))]
+        known = {starts[at[0]] + at[1]: (0, self.trees[at, 1]) for at in dead}
+        known |= {starts[at[0]] + at[1]: (1, self.trees[at, -1]) for at in active}
+        units = [(unit, known[unit][0]) for unit in sorted(known)]
+        header = proof_files.dead_units_header(self.net, self.box, units)
+        return proof_files.encode(header, b"".join(known[unit][1] for unit, _ in units))
 
     def _see(self, x: Sequence[Fraction]) -> None:
         """Take note of the exact signs of all units at a point."""

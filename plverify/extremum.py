@@ -33,15 +33,7 @@ from plverify.nodes import Linear
 from plverify.property import Disjunct, Property
 from plverify.question import Progress, as_domain, check_limits, decide
 from plverify.result import Result, Status, rounded
-from plverify.verdict import (
-    Point,
-    checked_witness,
-    keep_proof,
-    point_from_json,
-    proof_from_json,
-    proof_to_json,
-    read_fields,
-)
+from plverify.verdict import Point, checked_witness, keep_proof
 
 _SAMPLES = 512
 _STARTS = 3
@@ -111,30 +103,6 @@ class Extremum(Result):
     def upper(self) -> Fraction | None:
         """A proven upper bound of the optimum, None if there is none."""
         return self.value if self.exact or self.sense == "minimum" else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields in JSON's types; a proof that is not in a file as ``{"base64": ...}``."""
-        return super().to_dict() | {"proof": proof_to_json(self.proof)}
-
-    @staticmethod
-    def from_json(text: str) -> Extremum:
-        """The result that `to_json` wrote.
-
-        Raises
-        ------
-        InputError
-            On anything else.
-        """
-        entry = read_fields(text, Extremum)
-        try:
-            for name in ("witness", "outputs"):
-                entry[name] = point_from_json(entry[name])
-            entry["value"] = None if entry["value"] is None else Fraction(entry["value"])
-            entry["status"] = Status(entry["status"])
-            entry["proof"] = proof_from_json(entry["proof"])
-            return Extremum(**entry)
-        except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise InputError(f"extremum in JSON: {error!s:.100}") from None
 
 
 def maximize(
@@ -214,8 +182,7 @@ def sup_distance(
     norm : "linf" or "l1"
         Of ``f(x) - g(x)``.
     proof : True, path, optional
-        For "linf" a proof of "unsat" about ``difference(f, g)``: no output exceeds `value` in
-        magnitude. For "l1" of the maximum of ``absolute_sum(difference(f, g))``.
+        As in `maximize`. The proof names both networks: ``check(proof, f, other=g)``.
 
     Raises
     ------
@@ -230,17 +197,20 @@ def sup_distance(
     start = time.perf_counter()
     if norm not in ("linf", "l1"):
         raise InputError(f"norm is {norm!r:.30}, expected 'linf' or 'l1'")
-    joint = difference(load(f), load(g))
+    one, two = load(f), load(g)
+    joint = difference(one, two)
+    signs = [Fraction(1), Fraction(-1)]
     if norm == "l1":
-        joint = absolute_sum(joint)
-        return _extremum(joint, 0, box, 1, timeout, threads, proof, progress)
-    signs = (Fraction(1), Fraction(-1))
+        joint, signs = absolute_sum(joint), signs[:1]
     goals = [Objective((), ((j, s),)) for j in range(joint.output_size) for s in signs]
     climb = _Climb(joint, box, goals, timeout, threads, bool(proof), progress)
     status, body = climb.run()
     data = None
     if body is not None:
-        data = proof_files.encode(proof_files.unsat_header(joint, climb.better()), body)
+        assert climb.value is not None
+        assert climb.witness is not None
+        header = proof_files.sup_distance_header(one, two, norm, box, climb.value, climb.witness)
+        data = proof_files.encode(header, body)
     return climb.result(status, "maximum", 1, keep_proof(data, proof), start)
 
 

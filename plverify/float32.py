@@ -1,4 +1,4 @@
-"""The deployed network beside the theorem: float32 runs near a witness.
+"""The deployed network beside the theorem: float32 runs near a witness, proofs about all runs.
 
 A verdict is about the function over the reals; what is deployed rounds. Here floating-point inputs
 that lie *exactly* inside the property's box are run as the network is deployed: by onnxruntime (one
@@ -7,6 +7,10 @@ by node in numpy. Whether such a run violates is decided exactly, from the numbe
 
 Which points are worth a run is guessed: candidates are ranked by evaluating them all at once in
 float64 and in float32. The element type is that of the model (float16 and float64 models exist).
+
+`prove` asks for more: that no execution whatever violates. The tree that proves it for the real
+function is checked again with all rounding that `plverify.executed` allows; where it has no room
+for that, the search is asked for trees of a stricter property.
 """
 
 from __future__ import annotations
@@ -14,20 +18,24 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plverify.certificate import check_executed
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
 from plverify.errors import InputError
 from plverify.exact_array import FloatArray
+from plverify.executed import executed
 from plverify.network import Network
 from plverify.nodes import Conv, Linear, Units
+from plverify.proof import encode, unsat_header
 from plverify.property import Property
+from plverify.question import Progress, decide
 from plverify.result import rounded
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from plverify.io.torch import TorchProgram
 
 CONFIRMED, NOT_CONFIRMED, NO_POINT = "confirmed", "not_confirmed", "no_float32_point"
+PROVED, UNKNOWN = "proved", "unknown"
 
 SECONDS = 3.0
 """A search that has found nothing stops after this long."""
@@ -45,6 +54,8 @@ _RANGE = 2.0**40
 """Infinite sides end here where the nearest numbers are taken; float32 and float64 have it."""
 _FAR = 10.0
 """Where an input has no bound, points between -10 and 10 are tried."""
+_MARGINS = (16, 128, 1024, 8192)
+"""Margins that are tried for a proof about executions, in multiples of the error seen at points."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +147,7 @@ def violation(
         if sides is None:
             continue
         goal = Goal(net, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
-        lo, hi = (np.clip(side.astype(np.float64), -_FAR, _FAR) for side in sides)
-        spread = lo + (hi - lo) * draws.uniform(48, net.input_size)
-        corners = np.where(draws.uniform(16, net.input_size) < 0.5, lo, hi)
-        points = goal.inside(np.concatenate([(lo + hi)[None] / 2, spread, corners]))
+        points = goal.sample(draws)
         exact, _ = goal.scores(points)
         points = points[np.argsort(exact, kind="stable")[:4]]
         points = np.concatenate([points, goal.around(points[0], draws)])
@@ -153,6 +161,84 @@ def violation(
         if found is not None or time.monotonic() > deadline:
             return found
     return None
+
+
+def prove(
+    net: Network,
+    spec: Property,
+    body: bytes,
+    *,
+    threads: int = 1,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+) -> bytes | None:
+    """A body of a proof of "unsat" that holds for every execution, too; None if none is found.
+
+    Parameters
+    ----------
+    net : Network
+    spec : Property
+    body : bytes
+        Of a proof about the real function, which is tried first.
+    threads, timeout, progress
+        As in `plverify.verdict.verify`.
+
+    Raises
+    ------
+    InputError, MissingExtra
+        If there is no error model for the execution.
+    """
+    model = executed(net)
+    header = unsat_header(net, spec)
+
+    def holds(tree: bytes) -> bool:
+        return check_executed(encode(header, tree), net, spec, model).accepted
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    if holds(body):
+        return body
+    error = _seen_error(net, spec)
+    for factor in _MARGINS:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            break
+        stricter = _with_margin(spec, Fraction(factor * error))
+        answer = decide(
+            net, stricter, want_proof=True, threads=threads, timeout=left, progress=progress
+        )
+        if answer["status"] != "unsat":
+            break
+        if holds(answer["proof"]):
+            return bytes(answer["proof"])
+    return None
+
+
+def _seen_error(net: Network, spec: Property) -> float:
+    """How far outputs are off at some points when computed in the element type of the inputs."""
+    kind, draws = _element_type(net), _Draws()
+    seen = 0.0
+    for box, alternatives in spec.groups[:8]:
+        sides = float_sides(box, kind)
+        if sides is None:
+            continue
+        goal = Goal(net, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
+        points = goal.sample(draws)
+        y = net(points.astype(np.float64))
+        off = np.abs(emulate(net, points) - y).max() + np.abs(y).max() * np.finfo(kind).eps
+        seen = max(seen, float(np.nan_to_num(off, posinf=0.0)))
+    return seen or float(np.finfo(kind).eps)
+
+
+def _with_margin(spec: Property, margin: Fraction) -> Property:
+    """The property that is also violated within a margin of the outputs."""
+    cases = []
+    for case in spec.disjuncts:
+        rows = tuple(
+            replace(row, bound=row.bound + margin * sum(abs(c) for _, c in row.outputs))
+            for row in case.constraints
+        )
+        cases.append(replace(case, constraints=rows))
+    return replace(spec, disjuncts=tuple(cases))
 
 
 # ------------------------------------------------------------------ the points that exist
@@ -244,6 +330,13 @@ class Goal:
         """The points rounded to the element type and moved into the box."""
         with np.errstate(over="ignore", invalid="ignore"):
             return np.clip(points.astype(self.lo.dtype), self.lo, self.hi)
+
+    def sample(self, draws: _Draws) -> NDArray[Any]:
+        """The centre of the box, points spread over it, and corners."""
+        lo, hi = (np.clip(side.astype(np.float64), -_FAR, _FAR) for side in (self.lo, self.hi))
+        spread = lo + (hi - lo) * draws.uniform(48, self.net.input_size)
+        corners = np.where(draws.uniform(16, self.net.input_size) < 0.5, lo, hi)
+        return self.inside(np.concatenate([(lo + hi)[None] / 2, spread, corners]))
 
     def scores(self, points: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         """By how much each point misses a violation, in float64 and as numpy's float32 runs it."""

@@ -18,9 +18,9 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -412,6 +412,20 @@ class Max(JoinedSources):
 
 
 Node: TypeAlias = Dense | Conv | Sparse | Units | Max
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def with_sources(node: AnyNode, sources: Sequence[int]) -> AnyNode:
+    """The node, reading other tensors."""
+    if isinstance(node, (Sparse, Max)):
+        return replace(node, parts=tuple(sources))
+    return replace(node, source=sources[0])
+
+
+def copies(tensors: Sequence[int], index: NDArray[np.integer[Any]]) -> Sparse:
+    """A node that copies entries of joined tensors."""
+    rows = ExactRows.from_integers([[1, 0]] * index.size, [1] * index.size)
+    return Sparse(tuple(tensors), index.reshape(-1, 1).astype(np.int32), rows)
 
 
 def _with_extra(x: NDArray[Any], value: Any) -> NDArray[Any]:

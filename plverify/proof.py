@@ -14,32 +14,14 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
-from plverify.domain import Box, Domain
+from plverify.domain import Bound, Box, Domain
 from plverify.errors import InputError
 from plverify.exact_net import unpack_ints
 from plverify.network import Network
 from plverify.property import Property
+from plverify.result import decimal, ratio
 
 MAGIC = b"PLPROOF\x001\n"
-DIGITS = 512
-"""Digits that `str` converts at once: its limit is 4,300 and cannot be set below 640."""
-
-
-def decimal(value: int) -> str:
-    """Decimal text of an integer of any length.
-
-    >>> len(decimal(-(10**5000)))
-    5002
-    """
-    if value < 0:
-        return "-" + decimal(-value)
-    half = DIGITS
-    if value < 10**half:
-        return str(value)
-    while 10 ** (2 * half) <= value:
-        half *= 2
-    high, low = divmod(value, 10**half)
-    return decimal(high) + decimal(low).zfill(half)
 
 
 def constraint_rows(domain: Domain) -> list[tuple[int, ...]]:
@@ -93,7 +75,7 @@ def sat_header(
         **_identity(net),
         "property": json.loads(spec.to_json()),
         "disjunct": disjunct,
-        "witness": [_ratio(v) for v in witness],
+        "witness": [ratio(v) for v in witness],
     }
 
 
@@ -108,23 +90,80 @@ def maximum_header(
 
     ``objective`` has ``(index, coefficient)`` of the inputs, and of the outputs.
     """
-    inputs, outputs = ([[i, _ratio(v)] for i, v in terms] for terms in objective)
+    inputs, outputs = ([[i, ratio(v)] for i, v in terms] for terms in objective)
     return {
         "claim": "maximum",
         "evidence": "tree",
         **_identity(net),
-        "box": {"lo": [str(v) for v in box.lo], "hi": [str(v) for v in box.hi]},
+        "box": _sides(box),
         "objective": {"inputs": inputs, "outputs": outputs},
-        "value": _ratio(value),
-        "witness": [_ratio(v) for v in witness],
+        "value": ratio(value),
+        "witness": [ratio(v) for v in witness],
     }
 
 
-def _ratio(value: Fraction) -> str:
-    """``str(value)`` for numbers of any length."""
-    if value.denominator == 1:
-        return decimal(value.numerator)
-    return f"{decimal(value.numerator)}/{decimal(value.denominator)}"
+def dead_units_header(net: Network, box: Box, units: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """The header of a proof that units stay on one piece: flat numbers, in order, and pieces."""
+    return {
+        "claim": "dead_units",
+        "evidence": "tree",
+        **_identity(net),
+        "box": _sides(box),
+        "units": [list(pair) for pair in units],
+    }
+
+
+def sup_distance_header(
+    f: Network, g: Network, norm: str, box: Box, value: Fraction, witness: Sequence[Fraction]
+) -> dict[str, Any]:
+    """The header of a proof that this is the largest distance of two networks' outputs."""
+    told = dict.fromkeys(f.definitions + g.definitions)
+    return {
+        "claim": "sup_distance",
+        "evidence": "tree",
+        "network": f.digest,
+        "other": g.digest,
+        "definitions": " ".join(told),
+        "norm": norm,
+        "box": _sides(box),
+        "value": ratio(value),
+        "witness": [ratio(v) for v in witness],
+    }
+
+
+def radius_header(
+    net: Network,
+    norm: str,
+    x: Sequence[Fraction],
+    label: int,
+    targeted: bool,
+    domain: Box,
+    ends: tuple[Bound, Bound],
+    witness: Sequence[Fraction] | None,
+) -> dict[str, Any]:
+    """The header of a proof about the distance to another label; see `plverify.ball`."""
+    lower, upper = (ratio(v) if isinstance(v, Fraction) else "inf" for v in ends)
+    return {
+        "claim": "radius",
+        "evidence": "tree",
+        **_identity(net),
+        "norm": norm,
+        "x": [ratio(v) for v in x],
+        "label": label,
+        "targeted": targeted,
+        "domain": _sides(domain),
+        "lower": lower,
+        "upper": upper,
+        "witness": None if witness is None else [ratio(v) for v in witness],
+    }
+
+
+def _sides(box: Box) -> dict[str, Any]:
+    sides = {"lo": box.lo, "hi": box.hi}
+    return {
+        name: [ratio(v) if isinstance(v, Fraction) else str(v) for v in side]
+        for name, side in sides.items()
+    }
 
 
 def _identity(net: Network) -> dict[str, Any]:

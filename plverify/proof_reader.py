@@ -54,7 +54,11 @@ class Verdict:
 
 
 class Rejected(Exception):
-    """The proof is malformed or does not prove its claim."""
+    """The proof is malformed or does not prove its claim; `counts` says how far it was read."""
+
+    def __init__(self, reason: str, counts: dict[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.counts = counts or {}
 
 
 def require(condition: object, reason: str) -> None:

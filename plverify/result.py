@@ -1,17 +1,30 @@
 """What every answer looks like: frozen, printable, and one JSON object.
 
 A subclass is a frozen dataclass; `to_dict` gives its public fields in JSON's own types (exact
-numbers as strings such as ``"3/8"``), `to_json` the text.
+numbers as strings such as ``"3/8"``), `to_json` the text. `from_dict` and `from_json` read them
+back by the types of the fields, where these are numbers, texts and lists of them.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
 import json
 import math
+import re
+import types
+import typing
 from enum import Enum
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
+
+from plverify.errors import InputError
+
+_RATIONAL = re.compile(r"-?[0-9]+(/[0-9]+)?")
+_DIGITS = 512
+"""Digits that `str` converts at once: its limit is 4,300 and cannot be set below 640."""
+AnyResult = TypeVar("AnyResult", bound="Result")
 
 
 class Status(str, Enum):
@@ -28,8 +41,47 @@ class Status(str, Enum):
         return self.value
 
 
+def decimal(value: int) -> str:
+    """Decimal text of an integer of any length.
+
+    >>> len(decimal(-(10**5000)))
+    5002
+    """
+    if value < 0:
+        return "-" + decimal(-value)
+    half = _DIGITS
+    if value < 10**half:
+        return str(value)
+    while 10 ** (2 * half) <= value:
+        half *= 2
+    high, low = divmod(value, 10**half)
+    return decimal(high) + decimal(low).zfill(half)
+
+
+def ratio(value: Fraction) -> str:
+    """``str(value)`` for numbers of any length.
+
+    >>> ratio(Fraction(-3, 8)), ratio(Fraction(2))
+    ('-3/8', '2')
+    """
+    if value.denominator == 1:
+        return decimal(value.numerator)
+    return f"{decimal(value.numerator)}/{decimal(value.denominator)}"
+
+
+def _integer(text: str) -> int:
+    """Inverse of `decimal`."""
+    if len(text) <= _DIGITS:
+        return int(text)
+    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
+    rest = _integer(tail)
+    return _integer(head) * 10 ** len(tail) + (-rest if text[0] == "-" else rest)
+
+
 def jsonable(value: Any) -> Any:
     """``value`` in JSON's types: Fractions as ``"p/q"``, infinities as strings, arrays as lists.
+
+    Bytes, such as a proof that is not in a file, become ``{"base64": ...}``.
 
     >>> jsonable({"d": Fraction(3, 8), "x": (1.5, float("inf"))})
     {'d': '3/8', 'x': [1.5, 'inf']}
@@ -37,7 +89,9 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Fraction):
-        return str(value)
+        return ratio(value)
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
@@ -82,3 +136,69 @@ class Result:
     def to_json(self, indent: int | None = None) -> str:
         """The same as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_dict(cls: type[AnyResult], entry: Any) -> AnyResult:
+        """The result that `to_dict` described.
+
+        Raises
+        ------
+        InputError
+            On anything else, and for results that hold more than numbers and texts.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        if not isinstance(entry, dict) or entry.keys() != set(names):
+            raise InputError(f"a {cls.__name__} in JSON has the fields {', '.join(names)}")
+        hints = typing.get_type_hints(cls)
+        try:
+            return cls(**{name: _read(entry[name], hints[name]) for name in names})
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise InputError(f"a {cls.__name__} in JSON: {error!s:.100}") from None
+
+    @classmethod
+    def from_json(cls: type[AnyResult], text: str) -> AnyResult:
+        """The result that `to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            As `from_dict`, and where the text is no JSON.
+        """
+        try:
+            entry = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"a {cls.__name__} in JSON: {error!s:.100}") from None
+        return cls.from_dict(entry)
+
+
+def _read(value: Any, kind: Any) -> Any:
+    """What `jsonable` made a value of, where its type is known; ValueError on anything else."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        for option in inner:
+            try:
+                return _read(value, option)
+            except ValueError:
+                continue
+    elif kind is Any or (origin is dict and isinstance(value, dict)):
+        return value
+    elif origin in (tuple, list) and isinstance(value, list):
+        if origin is list or inner[1:] == (Ellipsis,):
+            return origin(_read(v, inner[0]) for v in value)
+        if len(value) == len(inner):
+            return tuple(_read(v, k) for v, k in zip(value, inner, strict=True))
+    elif kind is bytes and isinstance(value, dict) and value.keys() == {"base64"}:
+        try:
+            return base64.b64decode(value["base64"], validate=True)
+        except (TypeError, binascii.Error):
+            raise ValueError("no base64 text") from None
+    elif kind is Fraction and isinstance(value, str) and _RATIONAL.fullmatch(value):
+        num, _, den = value.partition("/")
+        return Fraction(_integer(num), _integer(den or "1"))
+    elif kind is float and (type(value) in (int, float) or value in ("inf", "-inf", "nan")):
+        return float(value)
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    elif kind in (int, bool, str, type(None)) and type(value) is kind:
+        return value
+    raise ValueError(f"{value!r:.60} is unexpected")

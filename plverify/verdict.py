@@ -7,12 +7,11 @@ reported beside that and never changes it.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -44,7 +43,9 @@ class Verification(Result):
         Which of the property's disjuncts the witness lies in.
     float32 : str or None
         For "sat": "confirmed" if a float32 input exactly inside a box violates as executed,
-        "not_confirmed" if none was found, "no_float32_point" if no box holds one. None if nothing
+        "not_confirmed" if none was found, "no_float32_point" if no box holds one. For "unsat",
+        where a proof about executions was asked for: "proved" if no float32 input violates as
+        executed, with all rounding that `plverify.executed` allows, else "unknown". None if nothing
         was tried.
     float32_witness, float32_outputs : tuple of float, or None
         That input, and what came out.
@@ -85,31 +86,6 @@ class Verification(Result):
     seconds: float = 0.0
     stats: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields in JSON's types; a proof that is not in a file as ``{"base64": ...}``."""
-        return super().to_dict() | {"proof": proof_to_json(self.proof)}
-
-    @staticmethod
-    def from_json(text: str) -> Verification:
-        """The result that `to_json` wrote.
-
-        Raises
-        ------
-        InputError
-            On anything else.
-        """
-        entry = read_fields(text, Verification)
-        try:
-            for name in ("witness", "outputs"):
-                entry[name] = point_from_json(entry[name])
-            for name in ("float32_witness", "float32_outputs", "float32_violation"):
-                entry[name] = None if entry[name] is None else tuple(map(float, entry[name]))
-            entry["status"] = Status(entry["status"])
-            entry["proof"] = proof_from_json(entry["proof"])
-            return Verification(**entry)
-        except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise InputError(f"verification in JSON: {error!s:.100}") from None
-
 
 def verify(
     net: Network | Any,
@@ -120,6 +96,7 @@ def verify(
     proof: bool | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     float32: bool = True,
+    float32_sound: bool = False,
 ) -> Verification:
     """Decide whether any input of a network violates a property, exactly.
 
@@ -138,6 +115,9 @@ def verify(
         Called about ten times a second with the number of nodes searched so far.
     float32 : bool
         Whether float32 inputs near the witness are executed, too.
+    float32_sound : bool
+        Whether "unsat" is to be proved for float32 executions, too, with the same proof or one with
+        more room for rounding (`plverify.float32.prove`). The answer is in `Verification.float32`.
 
     Raises
     ------
@@ -151,7 +131,7 @@ def verify(
     answer = decide(
         network,
         prop,
-        want_proof=bool(proof),
+        want_proof=bool(proof) or float32_sound,
         threads=threads,
         timeout=timeout,
         progress=progress,
@@ -164,11 +144,26 @@ def verify(
         if proof:
             header = proof_files.sat_header(network, prop, known["disjunct"], known["witness"])
             written = proof_files.encode(header, b"")
-    elif status is Status.UNSAT and proof:
-        written = answer["file"]
     if float32 and status in (Status.SAT, Status.UNSAT):
         left = math.inf if timeout is None else timeout - (time.perf_counter() - start)
         known |= _execution(network, prop, known, min(executed.SECONDS, max(left, 0.0)))
+    if status is Status.UNSAT:
+        written = answer["file"] if proof else None
+        if float32_sound:
+            known["float32"] = executed.UNKNOWN
+            if "float32_violation" not in known:
+                seconds = None if timeout is None else timeout - (time.perf_counter() - start)
+                limits: dict[str, Any] = {
+                    "threads": threads,
+                    "timeout": seconds,
+                    "progress": progress,
+                }
+                stronger = _proof_of_execution(network, prop, answer["proof"], limits)
+                if stronger is not None:
+                    known["float32"] = executed.PROVED
+                    if proof:
+                        header = proof_files.unsat_header(network, prop)
+                        written = proof_files.encode(header, stronger)
     return Verification(
         status=status,
         **known,
@@ -222,6 +217,19 @@ def _execution(
     return {}
 
 
+def _proof_of_execution(
+    net: Network, spec: Property, body: bytes, limits: dict[str, Any]
+) -> bytes | None:
+    """A body that also proves "unsat" of executions; None if there is none, or Ctrl-C comes."""
+    try:
+        return executed.prove(net, spec, body, **limits)
+    except (InputError, MissingExtra) as error:
+        warnings.warn(f"nothing is proved about float32: {error}", stacklevel=3)
+    except KeyboardInterrupt:
+        pass
+    return None
+
+
 # ------------------------------------------------------------------ what results share
 
 
@@ -233,48 +241,3 @@ def keep_proof(
         return data
     proof_files.write_atomically(where, data)
     return os.fspath(where)
-
-
-def proof_to_json(proof: bytes | str | None) -> Any:
-    """A proof as a field of a JSON object."""
-    if isinstance(proof, bytes):
-        import base64
-
-        return {"base64": base64.b64encode(proof).decode()}
-    return proof
-
-
-def proof_from_json(entry: Any) -> bytes | str | None:
-    """What `proof_to_json` made an entry of."""
-    if entry is None or isinstance(entry, str):
-        return entry
-    import base64
-    import binascii
-
-    try:
-        return base64.b64decode(entry["base64"], validate=True)
-    except (TypeError, KeyError, binascii.Error):
-        raise ValueError("proof is no base64 text") from None
-
-
-def point_from_json(entry: Any) -> Point | None:
-    """A point written as fractions."""
-    return None if entry is None else tuple(Fraction(v) for v in entry)
-
-
-def read_fields(text: str, kind: type[Result]) -> dict[str, Any]:
-    """The fields of a result in JSON: all of them and no others.
-
-    Raises
-    ------
-    InputError
-        On anything else.
-    """
-    try:
-        entry = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"a result in JSON: {error!s:.100}") from None
-    names = {f.name for f in fields(kind)}
-    if not isinstance(entry, dict) or entry.keys() != names:
-        raise InputError(f"a {kind.__name__} in JSON has the fields {', '.join(sorted(names))}")
-    return entry

@@ -6,6 +6,7 @@ sources, which have no compiled engine.
 """
 
 import os
+import signal
 
 import pytest
 
@@ -18,6 +19,14 @@ def empty_folder(tmp_path_factory):
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_ctrl_c():
+    """Ctrl-C reaches child processes also where pytest runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

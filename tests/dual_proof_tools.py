@@ -95,6 +95,48 @@ def _multiplied(terms: Sequence[tuple[int, int]]) -> bytes:
     return var(len(terms)) + b"".join(var(index) + big(m) for index, m in terms)
 
 
+def decode(body: bytes) -> Records:
+    """The records of a well-formed body."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            value |= (body[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if body[at - 1] < 128:
+                return value
+
+    def integer() -> int:
+        nonlocal at
+        size = number()
+        at += size
+        return int.from_bytes(body[at - size : at], "little", signed=True)
+
+    records: Records = []
+    while at < len(body):
+        code = number()
+        if code == 1:
+            e = number()
+            e = -(e + 1) // 2 if e & 1 else e // 2
+        if code <= 1:
+            rows = [(number(), integer()) for _ in range(number())]
+            records.append(("rule", rows))
+        if code == 1:
+            v, last = [], 0
+            for _ in range(number()):
+                last += number()
+                v.append((last, integer()))
+            records[-1] = ("dual", e, rows, v)
+        elif code == 2:
+            records.append(("input", number(), integer(), integer()))
+        elif code > 2:
+            records.append(({3: "unit", 4: "bounds"}[code], number()))
+    assert b"".join(map(encode, records)) == body
+    return records
+
+
 # -------------------------------------------------------------------------------------- statements
 
 

@@ -188,7 +188,7 @@ def leaf_bound(graph: Graph, net: Network, records: list[Any], m: int) -> Fracti
     given = dict(rest[2]) if kind == "dual" else None
     grad = [0] * graph.sizes[-1]
     grad[0] = -m
-    out = bounds.least(cell, {len(graph.nodes): (grad, 1)}, Fraction(0), given)
+    out = bounds.least(cell, {len(graph.nodes): (grad, 1)}, Fraction(0), given, {})
     assert isinstance(out, Fraction)
     return out
 
@@ -277,6 +277,27 @@ def test_inputs_without_bounds(sides: Any) -> None:
     system = System([sides], [Row({}, {0: 1}, Fraction(0), False)])
     assert full(graph, [system]) is None
     assert rejected(unsat(graph, net.digest, [system], records).to_bytes(), net)
+
+
+@pytest.mark.sanitize
+def test_what_one_tree_says_about_sizes_is_no_help_to_the_next() -> None:
+    """A leaf whose gradient, 2/5, vanishes in doubles; the tree before ends in a tiny cell."""
+    graph = Graph(1, (linear(0, [[Fraction(1, 5), 0]]),))
+    net, far = network(graph), Fraction(2**61)
+    box = [(-far, Fraction(1, 2**60))]
+    p = (2**55 + 2) // 5  # 2^55 / 5 is 2/5 less
+    systems = [
+        System(box, [at_most(Fraction(2**70), False)]),
+        System(box, [Row({}, {0: -1}, Fraction(0)), Row({0: 1}, {}, Fraction(-1))]),
+    ]
+    first = [("input", 0, 0, 1), ("rule", [(0, 1)]), ("bounds", 0), ("rule", [(0, 1)])]
+    leaf = ("rule", [(0, 2**55), (1, p)])
+    proof = unsat(graph, net.digest, systems, [*first, leaf])
+    for system in systems:  # one box that both share
+        assert system.box is box
+    proof.header["property"]["boxes"].pop()
+    proof.header["property"]["disjuncts"][1]["box"] = 0
+    assert rejected(proof.to_bytes(), net, "a leaf proves nothing")
 
 
 # ------------------------------------------------------------------------------------ other claims
@@ -371,13 +392,12 @@ def test_dead_units(name: str, piece: int) -> None:
             row = Row({}, {}, Fraction(0), True, (unit, 1 if piece else -1))
             records = full(graph, [System(box, [row])])
             header = {
-                "claim": "dead_unit",
+                "claim": "dead_units",
                 "evidence": "tree",
                 "network": net.digest,
                 "definitions": "",
                 "box": box_json(box),
-                "unit": unit,
-                "piece": piece,
+                "units": [[unit, piece]],
             }
             guess = b"".join(map(encode, records or [("bounds", 1), ("rule", [(0, 1)])]))
             verdict = both(with_body(header, guess), net)
@@ -387,20 +407,21 @@ def test_dead_units(name: str, piece: int) -> None:
     assert refused
     assert accepted or name != "relu"
     number = len(numbering(graph))
-    assert rejected(with_body({**header, "unit": number}, guess), net, "unit")
-    assert rejected(with_body({**header, "piece": 2}, guess), net, "piece")
+    for units, why in (([[number, piece]], "unit"), ([[0, 2]], "piece"), ([0], "malformed"),
+                       ([[0, 0], [0, 0]], "in order")):  # fmt: skip
+        assert rejected(with_body({**header, "units": units}, guess), net, why)
+    assert both(with_body({**header, "units": []}, b""), net)
 
 
 def test_a_window_is_no_dead_unit() -> None:
     net = network(TIES)
     header = {
-        "claim": "dead_unit",
+        "claim": "dead_units",
         "evidence": "tree",
         "network": net.digest,
         "definitions": "",
         "box": box_json(cube(2)),
-        "unit": 0,
-        "piece": 0,
+        "units": [[0, 0]],
     }
     assert rejected(with_body(header, b"\0\0"), net, "window")
 

@@ -30,6 +30,7 @@ from dual_proof_tools import (
     with_body,
 )
 from oracle_graph import Graph
+from proof_mutations import changed_record
 from proof_tools import big, pack, var
 from tree_cases import linear
 
@@ -37,54 +38,6 @@ import plverify as pv
 from plverify.network import Network
 
 # ------------------------------------------------------------------------------------ mutated trees
-
-
-def mutate(proof: DualProof, rng: random.Random) -> DualProof:
-    """A change of one record or two."""
-    out = proof.copy()
-    records = out.records
-    if not records:
-        return out
-    at = rng.randrange(len(records))
-    record = records[at]
-    how = rng.randrange(7)
-    if how == 0:
-        del records[at]
-    elif how == 1:
-        records.insert(at, records[rng.randrange(len(records))])
-    elif how == 2:
-        other = rng.randrange(len(records))
-        records[at], records[other] = records[other], records[at]
-    elif how == 3:
-        records.insert(at, ("bounds", rng.choice((0, 1, 1, 2))))
-    elif record[0] in ("dual", "rule"):
-        terms = [list(map(list, part)) for part in record[(2 if record[0] == "dual" else 1) :]]
-        part = rng.choice(terms)
-        if part:
-            k = rng.randrange(len(part))
-            change = rng.randrange(6)
-            if change == 0:
-                part[k][1] = -part[k][1]
-            elif change == 1:
-                part[k][1] //= 2
-            elif change == 2:
-                part[k][1] <<= rng.choice((1, 80, 2000))
-            elif change == 3:
-                part[k][0] = max(0, part[k][0] + rng.choice((-1, 1)))
-            elif change == 4:
-                del part[k]
-            else:
-                part[k][1] += rng.choice((-1, 1))
-        part.sort(key=lambda term: term[0])
-        head = (record[0], record[1]) if record[0] == "dual" else (record[0],)
-        records[at] = (*head, *terms)
-    elif record[0] == "unit":
-        records[at] = ("unit", max(0, record[1] + rng.choice((-1, 1))))
-    elif record[0] == "input":
-        kind, i, num, den = record
-        records[at] = (kind, max(0, i + rng.choice((-1, 0, 1))), num + rng.choice((-9, 0, 1)),
-                       den * rng.choice((-1, 0, 1, 3)))  # fmt: skip
-    return out
 
 
 def honest(seed: int) -> tuple[Graph, Network, list[System], DualProof, bool]:
@@ -113,10 +66,10 @@ def test_changed_trees_are_judged_alike(seed: int) -> None:
         assert full(graph, false) is None
         lying.header["property"] = property_json(graph, false)
     for _ in range(12):
-        both(mutate(proof, rng).to_bytes(), net)
+        both(changed_record(proof, rng).to_bytes(), net)
         if sharp:
-            assert not both(mutate(lying, rng).to_bytes(), net)
-            assert not both(mutate(mutate(lying, rng), rng).to_bytes(), net)
+            assert not both(changed_record(lying, rng).to_bytes(), net)
+            assert not both(changed_record(changed_record(lying, rng), rng).to_bytes(), net)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -249,6 +202,17 @@ def test_frames_are_read_strictly() -> None:
     head = data[: -len(zlib.compress(body))]
     assert rejected(head + body, net)
     assert rejected(head, net)
+
+
+def test_a_rejected_proof_says_how_far_it_was_read() -> None:
+    net, proof = good_proof()
+    leaves = [k for k, record in enumerate(proof.records) if record[0] == "dual"]
+    proof.records[leaves[3]] = ("rule", [])
+    for python in (False, True):
+        verdict = pv.check(proof.to_bytes(), net, python=python)
+        assert verdict.reason == "a leaf proves nothing"
+        assert verdict.stats["leaves"] == 4
+        assert verdict.stats["nodes"] == leaves[3] + 1
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from proof_tools import unpack
 from tight_margins import bound, mistakes, over_vertices
 
 import plverify as pv
@@ -45,9 +46,9 @@ def holds_exactly(found, net, spec):
     return spec.disjuncts[found.disjunct].contains(found.witness, found.outputs)
 
 
-def accepted(found, net):
+def accepted(found, net, other=None):
     """The claim of a proof, which both checkers accept."""
-    verdicts = [pv.check(found.proof, net, python=python) for python in (False, True)]
+    verdicts = [pv.check(found.proof, net, python=p, other=other) for p in (False, True)]
     assert all(verdicts), [v.reason for v in verdicts]
     assert verdicts[0].claim == verdicts[1].claim
     return verdicts[0].claim
@@ -412,9 +413,10 @@ def test_sup_distance(seed):
     found = sup_distance(f, g, box, proof=True)
     assert found.value == max(max(-low, high) for low, high in ends)
     assert max(map(abs, joint.exact(found.witness))) == found.value
-    assert "no input that violates" in accepted(found, joint)
+    assert "linf distance of their outputs on the box" in accepted(found, f, g)
+    assert f"is exactly {found.value}," in accepted(found, f, g)
     total = sup_distance(f, g, box, "l1", proof=True)
-    assert f"is exactly {total.value}" in accepted(total, absolute_sum(joint))
+    assert f"is exactly {total.value}," in accepted(total, f, g)
     assert sum(map(abs, joint.exact(total.witness))) == total.value
     assert total.value == over_vertices(absolute_sum(joint), box)[1]
     assert sup_distance(f, f, box).value == sup_distance(f, f, box, "l1").value == 0
@@ -439,9 +441,14 @@ def test_dead_units_agree_with_the_regions(seed):
     dim = 1 + seed % 3
     net = random_net(seed, [dim, 8, 8, 1])
     box = Box("-0.3", "0.2", dim)
-    found = pv.dead_units(net, box)
+    found = pv.dead_units(net, box, proof=True)
     assert found.status == "complete"
     assert not found.unknown
+    stated = {tuple(pair) for pair in unpack(found.proof)[0]["units"]}
+    wanted = {(8 * k + i, 0) for k, i in found.dead}
+    wanted |= {(8 * k + i, 1) for k, i in found.always_active}
+    assert stated == wanted
+    assert "of its units" in accepted(found, net)
     assert (set(found.dead), set(found.always_active)) == by_regions(net, box)
     assert found.dead
     assert found.always_active

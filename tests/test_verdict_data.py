@@ -33,3 +33,14 @@ def test_known_verdicts(family: str) -> None:
         assert found.status == row["verdict"], row
         asked += 1
     assert asked >= 5
+
+
+@pytest.mark.skipif(not ROOT.exists(), reason="the shared data folder is not there")
+@pytest.mark.parametrize(("model", "spec"), [("3_3", 4), ("1_5", 3), ("3_1", 3)])
+def test_acas_is_proved_for_float32_executions(model: str, spec: int) -> None:
+    net = pv.load(ROOT / "acasxu" / "onnx" / f"ACASXU_run2a_{model}_batch_2000.onnx.gz")
+    path = ROOT / "acasxu" / "vnnlib" / f"prop_{spec}.vnnlib.gz"
+    found = pv.verify(net, path, float32_sound=True, proof=True, timeout=60)
+    assert (found.status, found.float32) == ("unsat", "proved")
+    assert found.proof is not None
+    assert pv.check(found.proof, net, pv.Property.from_vnnlib(path), float32=True)

@@ -41,6 +41,10 @@ void DualChecker::tree(const DualSystem& system) {
     const DualBox& box = question_.boxes[system.box];
     cell_ = {box, net_.own_piece, std::vector<double>(net_.inputs, -kInf),
              std::vector<double>(net_.inputs, kInf)};
+    if (net_.rounds) {
+        doubles_.propagate(cell_);
+        require(doubles_.errors_are_finite(), "a sum may overflow as executed");
+    }
     fixed_.clear();
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
@@ -73,6 +77,7 @@ void DualChecker::leaf(bool dual) {
     ++stats_.leaves;
     if (is_empty()) return;
     const std::vector<Multiplier>* given = dual ? &given_ : nullptr;
+    if (net_.rounds && !doubles_.propagate(cell_)) return;  // the cell is empty
     if (doubles_.is_positive(cell_, rows, used_, given)) return;
     ++stats_.exact_leaves;
     exact_.clear();
@@ -82,7 +87,8 @@ void DualChecker::leaf(bool dual) {
         strict = strict || rows[m.index].strict;
     }
     const auto nodes = static_cast<uint32_t>(net_.nodes.size());
-    const bool bounded = exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given);
+    const bool bounded =
+        exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given, doubles_.errors());
     const int sign = bounded ? exact_.value().num.sign() : -1;
     require(sign > 0 || (sign == 0 && strict), "a leaf proves nothing");
 }

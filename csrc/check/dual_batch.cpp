@@ -33,6 +33,7 @@ inline __attribute__((always_inline)) Vector& vector_at(double* p) {
 }  // namespace
 
 bool DualDoubles::substitute(const Cell& cell) {
+    if (net_.rounds && !propagate(cell)) return false;  // which finds the errors
     lo_ = cell.lo;
     hi_ = cell.hi;
     measure(cell);
@@ -114,7 +115,7 @@ double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t ent
     ++exact_rows_;
     exact_.clear();
     exact_.add_term(entry, Int(sign > 0 ? 1 : -1));
-    if (!exact_.least(cell, lo_.data(), hi_.data(), nodes, nullptr)) return -kInf;
+    if (!exact_.least(cell, lo_.data(), hi_.data(), nodes, nullptr, errors())) return -kInf;
     return round_down(exact_.value().num, exact_.value().den);
 }
 
@@ -153,7 +154,7 @@ PLV_CLONES void DualDoubles::measure(const Cell& cell) {
                     if (w != 0 && size != 0) r[i] += std::abs(w) * size;
                 });
         }
-        for (uint32_t i = 0; i < node.size; ++i) a[extra.base + i] = r[i];
+        for (uint32_t i = 0; i < node.size; ++i) a[extra.base + i] = r[i] + errors_[extra.base + i];
     }
     double sum = 0;
     for (const double size : local_.a) sum += size;
@@ -201,9 +202,10 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
         double any = 0;
         for (size_t l = 0; l < kLanes; ++l) any += size[l];
         if (any == 0) continue;
+        const double off = errors_[extra.base + i];
         vector_at(&panel_[active_.size() * kLanes]) = y;
-        constant += y * extra.weight[node.bias_of(i)];
-        error += size * r[i];
+        constant += y * extra.weight[node.bias_of(i)] - size * off;
+        error += size * (r[i] + off);
         active_.push_back(i);
     }
     vector_at(sum.error) = error;

@@ -87,7 +87,7 @@ DualDoubles::DualDoubles(const DualNet& net, std::function<void()> tick)
     local_.r.assign(net.entries(), 0);
     for (auto* v : {&lo_, &hi_, &above_, &below_, &left_, &right_, &v_, &h_})
         v->assign(net.inputs, 0);
-    for (auto* v : {&entry_lo_, &entry_hi_, &g_}) v->assign(net.entries(), 0);
+    for (auto* v : {&entry_lo_, &entry_hi_, &g_, &errors_}) v->assign(net.entries(), 0);
     zero_.assign(net.entries(), 0);
 }
 
@@ -102,10 +102,12 @@ bool DualDoubles::propagate(const Cell& cell) {
     }
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const Node& node = net_.net.nodes[k];
-        if (node.is_linear())
+        if (node.is_linear()) {
             linear(k);
-        else if (!(node.kind == Kind::units ? units(cell, k) : windows(cell, k)))
+            if (net_.rounds) widen(k);
+        } else if (!(node.kind == Kind::units ? units(cell, k) : windows(cell, k))) {
             return false;
+        }
     }
     return true;
 }
@@ -185,6 +187,30 @@ void DualDoubles::linear(uint32_t k) {
         lo[i] = std::nextafter(lo[i] - error, -kInf);
         hi[i] = std::nextafter(hi[i] + error, kInf);
     }
+}
+
+// Finds the errors of a linear node as executed, and widens its intervals.
+void DualDoubles::widen(uint32_t k) {
+    const Node& node = net_.net.nodes[k];
+    const DualNode& extra = net_.nodes[k];
+    const double relative = (node.width + 4) * 2 * kHalfUlp;
+    for (uint32_t i = 0; i < node.size; ++i) {
+        const double size = sizes_[i];
+        const double sum = size + relative * size + 1e-300;
+        double error = 0;
+        if (extra.relative > 0 || extra.absolute[i] > 0)
+            error = (extra.relative * sum + extra.absolute[i]) * (1 + 0x1p-40);
+        if (!(sum + error <= extra.limit)) error = kInf;
+        errors_[extra.base + i] = error;
+        if (error == 0) continue;
+        double &lo = entry_lo_[extra.base + i], &hi = entry_hi_[extra.base + i];
+        lo = std::nextafter(lo - error, -kInf);
+        hi = std::nextafter(hi + error, kInf);
+    }
+}
+
+bool DualDoubles::errors_are_finite() const {
+    return std::all_of(errors_.begin(), errors_.end(), [](double e) { return e < kInf; });
 }
 
 void DualDoubles::exact_end(uint32_t k, uint32_t i, bool upper) {
@@ -351,8 +377,9 @@ void DualDoubles::pull_linear(uint32_t k, const Magnitudes& size, Value& sum) {
     if (node.kind != Kind::affine) {
         double constant = 0, error = 0;
         for (const uint32_t i : active_) {
-            constant += g[i] * extra.weight[node.bias_of(i)];
-            error += std::abs(g[i]) * size.r[extra.base + i];
+            const double lost = std::abs(g[i]) * errors_[extra.base + i];
+            constant += g[i] * extra.weight[node.bias_of(i)] - lost;
+            error += std::abs(g[i]) * size.r[extra.base + i] + lost;
             node.each_term(
                 i, [&](uint32_t j, size_t at) { g_[extra.entry(j)] += g[i] * extra.weight[at]; });
         }
@@ -362,6 +389,11 @@ void DualDoubles::pull_linear(uint32_t k, const Magnitudes& size, Value& sum) {
     }
     const size_t width = size_t{node.width} + 1;
     sum.lower += dot(g, &extra.weight[node.width], node.size, width);
+    if (net_.rounds) {
+        const double lost = dot_abs(g, &errors_[extra.base], node.size);
+        sum.lower -= lost;
+        sum.error += lost;
+    }
     if (size.tiny < kInf) {
         sum.error += dot_abs(g, &size.r[extra.base], node.size);
     } else {

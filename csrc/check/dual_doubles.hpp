@@ -18,7 +18,8 @@
 // are rounded, and that a leaf's multipliers are rounded to doubles. `kTiny` covers underflow, as
 // long as all magnitudes together are at most 1e150. Infinite or undefined numbers reach the error.
 //
-// The magnitudes A and R may be those of any larger cell.
+// The magnitudes A and R may be those of any larger cell. In a network as executed an entry r of a
+// linear node may be off by e_r: then A covers that, and what is lost is sum |y_r| e_r.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +46,12 @@ public:
     bool substitute(const Cell& cell);
     const std::vector<double>& lower() const { return lo_; }
     const std::vector<double>& upper() const { return hi_; }
+    // Of the network as executed, on the cell of the last call above; null where it is exact.
+    const double* errors() const { return net_.rounds ? errors_.data() : nullptr; }
+    bool errors_are_finite() const;
 
     // Whether the lower bound of a leaf is certainly > 0. `given` is null for the default slopes.
+    // Of a network as executed, `propagate` comes first.
     bool is_positive(const Cell& cell, const std::vector<DualRow>& rows,
                      const std::vector<Multiplier>& used, const std::vector<Multiplier>* given);
 
@@ -78,6 +83,7 @@ private:
     void measure(const Cell& cell);
     void measure_unit(const Cell& cell, uint32_t k, uint32_t i);
     void linear(uint32_t k);
+    void widen(uint32_t k);
     void exact_end(uint32_t k, uint32_t i, bool upper);
     bool units(const Cell& cell, uint32_t k);
     bool windows(const Cell& cell, uint32_t k);
@@ -106,6 +112,7 @@ private:
     std::vector<double> entry_lo_, entry_hi_;  // of entries
     std::vector<double> sizes_;                // of the terms of a row
     std::vector<double> g_;                    // gradients of entries
+    std::vector<double> errors_;               // of entries; 0 where they are exact
     // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
     std::vector<double> above_, below_, left_, right_;
     std::vector<double> v_, h_;  // of unit inputs

@@ -112,22 +112,28 @@ void DualExact::scatter(uint32_t k, const std::vector<Int>& back, const Scale& d
     }
 }
 
-void DualExact::pull_linear(uint32_t k) {
+// False if there is no bound.
+bool DualExact::pull_linear(uint32_t k, const double* errors) {
     const Node& node = net_.net.nodes[k];
     const Gradient& g = grads_[k + 1];
-    if (g.values.empty()) return;
+    if (g.values.empty()) return true;
     const Scale den = times(g.den, node.den);
     std::vector<Int> back(node.joined);
     Int bias;
     for (uint32_t i = 0; i < node.size; ++i) {
         if (g.values[i].is_zero()) continue;
         if ((i & 63) == 0) tick_();
+        if (errors != nullptr) {
+            const Int c = g.values[i].is_negative() ? -g.values[i] : g.values[i];
+            if (!add_least(sum_, -c, -kInf, errors[net_.nodes[k].base + i], g.den)) return false;
+        }
         const Int y = product(node.part[node.row_of(i)], g.values[i]);
         node.entries.add_mul(bias, y, node.bias_of(i));
         node.each_term(i, [&](uint32_t j, size_t at) { node.entries.add_mul(back[j], y, at); });
     }
     sum_.add(bias, den);
     scatter(k, back, den);
+    return true;
 }
 
 // Adds the minimum of c z / den; false if there is none.
@@ -312,12 +318,11 @@ bool DualExact::least_maximum(const Int& c, const double* lo, const double* hi,
 }
 
 bool DualExact::least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-                      const std::vector<Multiplier>* given) {
+                      const std::vector<Multiplier>* given, const double* errors) {
     for (uint32_t k = nodes; k-- > 0;) {
-        if (net_.net.nodes[k].is_linear())
-            pull_linear(k);
-        else if (!pull_units(k, cell, lo, hi, given))
-            return false;
+        const bool bounded = net_.net.nodes[k].is_linear() ? pull_linear(k, errors)
+                                                           : pull_units(k, cell, lo, hi, given);
+        if (!bounded) return false;
         grads_[k + 1].values.clear();
     }
     const Gradient& g = grads_[0];

@@ -39,9 +39,10 @@ public:
 
     // Its lower bound on a cell with these bounds of unit inputs, into value(); false if it is
     // -infinity. Only the first `nodes` nodes of the network are looked at; the multipliers are in
-    // the order of unit inputs, none are the default slopes.
+    // the order of unit inputs, none are the default slopes. `errors` bounds those of the entries
+    // of linear nodes; null where the network is exact.
     bool least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-               const std::vector<Multiplier>* given);
+               const std::vector<Multiplier>* given, const double* errors);
     const Sum& value() const { return sum_; }
 
     // The outputs at a point.
@@ -55,7 +56,7 @@ private:
 
     Gradient& of(uint32_t tensor);
     void scatter(uint32_t k, const std::vector<Int>& back, const Scale& den);
-    void pull_linear(uint32_t k);
+    bool pull_linear(uint32_t k, const double* errors);
     bool pull_units(uint32_t k, const Cell& cell, const double* lo, const double* hi,
                     const std::vector<Multiplier>* given);
     bool unit(int state, bool fixed, const Node& node, uint32_t i, double lo, double hi,

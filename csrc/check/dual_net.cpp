@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -79,9 +80,29 @@ void prepare_units(const Node& node, DualNode& out) {
     out.slot_start.push_back(static_cast<uint32_t>(out.slot_entry.size()));
 }
 
+// What the bytes say about linear nodes as executed.
+void read_rounding(std::string_view bytes, const Net& net, std::vector<DualNode>& nodes) {
+    const auto next = [&] {
+        double value = 0;
+        if (bytes.size() < sizeof value) throw std::invalid_argument("malformed rounding");
+        std::memcpy(&value, bytes.data(), sizeof value);
+        bytes.remove_prefix(sizeof value);
+        if (!(value >= 0)) throw std::invalid_argument("malformed rounding");
+        return value;
+    };
+    for (size_t k = 0; k < nodes.size(); ++k) {
+        if (!net.nodes[k].is_linear()) continue;
+        nodes[k].relative = next();
+        nodes[k].limit = next();
+        for (uint32_t i = 0; i < net.nodes[k].size; ++i) nodes[k].absolute.push_back(next());
+    }
+    if (!bytes.empty()) throw std::invalid_argument("malformed rounding");
+}
+
 }  // namespace
 
-DualNet::DualNet(const Net& network) : net(network) {
+DualNet::DualNet(const Net& network, std::string_view rounding)
+    : net(network), rounds(!rounding.empty()) {
     uint64_t at = 0;
     for (size_t t = 0; t <= net.nodes.size(); ++t) {
         base.push_back(static_cast<uint32_t>(at));
@@ -128,6 +149,7 @@ DualNet::DualNet(const Net& network) : net(network) {
         }
         fan = std::max(fan, out.fan);
     }
+    if (rounds) read_rounding(rounding, net, nodes);
     terms = 2 * (fan + consumers + static_cast<double>(nodes.size()) + largest / 4 + 64);
 }
 

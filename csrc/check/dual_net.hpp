@@ -3,6 +3,9 @@
 //
 // *Entries* are the entries of all tensors, numbered one after the other. A *unit input* is what a
 // unit reads: one per unit, one per slot of a window. Units and unit inputs have flat numbers.
+//
+// A network *as executed* may add to every entry of a linear node an error of at most
+// relative * R + absolute, with R = sum |w| |x| + |b| at what the node reads.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +33,8 @@ struct DualNode {
     std::vector<uint8_t> exact;    // rows whose numbers doubles hold exactly, over a power of two
     double fan = 0;                // most terms of a gradient that it passes on
     bool reads_input_only = false;
+    double relative = 0, limit = 0;  // as executed: no model where R and the error exceed the limit
+    std::vector<double> absolute;    // as executed, per output; empty: no errors
 
     // Units.
     uint32_t first_unit = 0, first_input = 0;
@@ -43,7 +48,8 @@ struct DualNode {
 };
 
 struct DualNet {
-    explicit DualNet(const Net& net);
+    // `rounding`: empty, or for every linear node the doubles relative, limit and absolute.
+    explicit DualNet(const Net& net, std::string_view rounding = {});
 
     const Net& net;
     std::vector<DualNode> nodes;
@@ -54,6 +60,7 @@ struct DualNet {
     std::vector<int32_t> own_piece;  // of a unit that has one only; otherwise -1
     double terms = 0;                // see dual_doubles.hpp
     bool has_windows = false;
+    bool rounds = false;  // as executed
 
     uint32_t entries() const { return base.back(); }
     uint32_t tensor_of(uint32_t entry) const;

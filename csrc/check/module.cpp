@@ -86,9 +86,9 @@ py::tuple check_tree(const py::bytes& network, const py::bytes& domain, uint64_t
     return py::make_tuple(out.reason.empty(), out.reason, stats);
 }
 
-std::string run_dual(const Net& net, std::string_view question, const Body::More& more,
-                     const std::function<void()>& tick, DualStats& stats) {
-    const DualNet prepared(net);
+std::string run_dual(const Net& net, std::string_view question, std::string_view rounding,
+                     const Body::More& more, const std::function<void()>& tick, DualStats& stats) {
+    const DualNet prepared(net, rounding);
     const DualQuestion parsed = DualQuestion::parse(question, prepared);
     DualChecker checker(prepared, parsed, more, tick);
     std::string reason;
@@ -102,17 +102,17 @@ std::string run_dual(const Net& net, std::string_view question, const Body::More
 }
 
 py::tuple check_dual(const py::bytes& network, const py::bytes& question, const py::function& read,
-                     std::optional<double> timeout) {
+                     std::optional<double> timeout, const py::bytes& rounding) {
     const Net net = Net::parse(std::string_view(network));
     const auto tick = ticker(timeout);
     const auto more = reader(read);
     std::string reason;
     DualStats counts;
     {
-        const std::string_view bytes(question);
+        const std::string_view bytes(question), errors(rounding);
         const py::gil_scoped_release release;
         const plv::FpMode fp_mode;
-        reason = run_dual(net, bytes, more, tick, counts);
+        reason = run_dual(net, bytes, errors, more, tick, counts);
     }
     py::dict stats;
     stats["nodes"] = counts.nodes;
@@ -170,9 +170,10 @@ PYBIND11_MODULE(_check, m) {
           "Returns (accepted, reason, counts).");
     m.def(
         "check_dual", &check_dual, py::arg("network"), py::arg("question"), py::arg("read"),
-        py::arg("timeout") = py::none(),
+        py::arg("timeout") = py::none(), py::arg("rounding") = py::bytes(),
         "Whether the body that `read` returns piece by piece refutes the systems of the question, "
-        "which plverify.certificate writes. Returns (accepted, reason, counts).");
+        "which plverify.certificate writes, for the network or, with the rounding of its linear "
+        "nodes, for all that this allows. Returns (accepted, reason, counts).");
     m.def("evaluate", &evaluate, py::arg("network"), py::arg("point"),
           "The outputs at a point, as pairs of numerator and denominator.");
 }

@@ -18,6 +18,12 @@ def check(
     python: Annotated[
         bool, Option("--python", help="Read trees in plain Python integers, slowly.")
     ] = False,
+    float32: Annotated[
+        bool, Option("--float32", help="Ask for unsat of every float32 execution, too.")
+    ] = False,
+    other: Annotated[
+        str | None, Option(help="The second network of a proof about two.", metavar="MODEL")
+    ] = None,
     json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print what a proof claims, then whether it proves it: accepted or rejected.
@@ -37,7 +43,8 @@ def check(
     if spec is not None:
         require_file(spec, "specification")
         asked = Property.from_vnnlib(spec)
-    verdict = validate(proof, load(model), asked, python=python)
+    second = None if other is None else load(other)
+    verdict = validate(proof, load(model), asked, python=python, float32=float32, other=second)
     if json:
         print_json(
             {

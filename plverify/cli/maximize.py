@@ -61,7 +61,6 @@ def maximize(
     from plverify.extremum import maximize as find_maximum
     from plverify.extremum import minimize as find_minimum
     from plverify.network import load
-    from plverify.verdict import proof_to_json
 
     net = load(model)
     domain = parse_box(box, net.input_size)
@@ -81,7 +80,7 @@ def maximize(
     if json:
         asked: dict[str, Any] = {"model": model, "network": net.digest}
         asked |= {"output": output, "box": domain.describe()}
-        print_json({**asked, **found.to_dict(), "proof": proof_to_json(written)})
+        print_json({**asked, **found.to_dict(), "proof": written})
     else:
         shown = "not known"
         if found.value is not None:

@@ -47,6 +47,10 @@ def verify(
     no_float32: Annotated[
         bool, Option("--no-float32", help="Do not run the model in float32 at all.")
     ] = False,
+    float32_sound: Annotated[
+        bool,
+        Option("--float32-sound", help="Prove unsat for every float32 execution, too."),
+    ] = False,
     json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
     network: Annotated[
         list[str] | None,
@@ -72,7 +76,6 @@ def verify(
 
     from plverify.network import load
     from plverify.property import Property
-    from plverify.verdict import proof_to_json
     from plverify.verdict import verify as decide
 
     query = None
@@ -97,11 +100,12 @@ def verify(
             proof=proof is not None,
             progress=progress,
             float32=not no_float32,
+            float32_sound=float32_sound,
         )
     unwritten, written = write_proof(found.proof, proof)
     if json:
         asked = {"model": model, "network": net.digest, "spec": spec, "property": prop.describe()}
-        print_json({**asked, **found.to_dict(), "proof": proof_to_json(written)})
+        print_json({**asked, **found.to_dict(), "proof": written})
     elif query is not None:
         standard.show(found, query)
     else:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from plverify.exact_array import ExactArray, ExactRows, int_matmul
 from plverify.io import rows as exact
 from plverify.io.rows import fractions, take
-from plverify.nodes import Conv, Dense, Linear, Max, Node, Sparse, Units
+from plverify.nodes import Conv, Dense, Linear, Max, Node, Sparse, Units, with_sources
 
 MAX_BITS = 4096
 """Longest integers that folding may make."""
@@ -297,11 +297,7 @@ class _Work:
 
 def _renamed(node: Node, numbers: dict[int, int]) -> Node:
     """A node whose sources have other numbers."""
-    if isinstance(node, Sparse):
-        return replace(node, parts=tuple(numbers.get(p, p) for p in node.parts))
-    if isinstance(node, Max):
-        return replace(node, parts=tuple(numbers.get(p, p) for p in node.parts))
-    return replace(node, source=numbers.get(node.source, node.source))
+    return with_sources(node, [numbers.get(s, s) for s in node.sources])
 
 
 def _entries(node: Dense | Sparse) -> int:

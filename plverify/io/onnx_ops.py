@@ -339,7 +339,9 @@ def _cast(node: Node) -> Result:
     if np.dtype(dtype).itemsize >= np.dtype(node.graph.dtype).itemsize:
         return x
     # A rounding in the file, so a node of its own there; in exact arithmetic it is no operation.
-    return node.graph.affine(x, 1, 0, terms=1)
+    rounded = node.graph.affine(x, 1, 0, terms=1)
+    node.graph.executed[-1].dtype = dtype
+    return rounded
 
 
 HANDLERS: dict[str, Handler] = {

@@ -117,6 +117,16 @@ def read_module(
     return reader.read(), reader.graph, program
 
 
+def traced_again(program: TorchProgram) -> Graph:
+    """The graph as traced of a program that was read before."""
+    import torch
+
+    kinds = {np.float16: torch.float16, np.float32: torch.float32, np.float64: torch.float64}
+    reader = _Reader(torch, program.program, program.input_shape, kinds[program.dtype])
+    reader.read()
+    return reader.graph
+
+
 def _input_shape(module: Any, given: Sequence[int] | None) -> tuple[int, ...]:
     if given is not None:
         shape = tuple(int(d) for d in given)

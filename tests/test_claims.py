@@ -1,0 +1,262 @@
+"""Radius, distance of two networks, units that never switch: what is stated, and what is not.
+
+`proof_truth` decides by exact linear programs what is true.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+from fractions import Fraction
+from math import inf
+from typing import Any
+
+import numpy as np
+import pytest
+from dual_cases import NAMES, TINY, both, graphs, network, small_random
+from dual_proof_tools import with_body
+from oracle_graph import Graph, evaluate
+from proof_tools import unpack
+from proof_truth import closest, is_true
+
+import plverify as pv
+from plverify import checker_nets, compose
+from plverify.ball import nearer, radius_proof
+from plverify.network import Network
+
+F = Fraction
+
+
+def changed(data: bytes, **entries: Any) -> bytes:
+    """The same body under another statement."""
+    header, stream = unpack(data)
+    return with_body({**header, **entries}, zlib.decompress(stream))
+
+
+def two_outputs() -> list[tuple[Graph, Network]]:
+    drawn = [graph for graph in map(small_random, range(120)) if graph is not None]
+    named = [graphs()[name] for name in NAMES]
+    some = [graph for graph in (*named, *drawn) if graph.sizes[-1] >= 2]
+    return [(graph, network(graph, k)) for k, graph in enumerate(some)]
+
+
+# -------------------------------------------------------------------------------- composed networks
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_checker_makes_the_networks_that_the_search_is_asked_about(seed: int) -> None:
+    rng = random.Random(seed)
+    pairs = two_outputs()
+    _, f = pairs[seed]
+    same = [g for _, g in pairs if (g.input_size, g.output_size) == (f.input_size, f.output_size)]
+    g = rng.choice(same)
+    x = [F(rng.randint(-9, 9), 7) for _ in range(f.input_size)]
+    joint = compose.difference(f, g)
+    exact = checker_nets.difference(f.exact_net, g.exact_net)
+    assert exact.evaluate(x) == [a - b for a, b in zip(f.exact(x), g.exact(x), strict=True)]
+    assert exact.digest() == joint.digest
+    total = checker_nets.absolute_sum(exact)
+    assert total.evaluate(x) == [sum(map(abs, exact.evaluate(x)))]
+    assert total.digest() == compose.absolute_sum(joint).digest
+    centre = [F(rng.randint(-9, 9), rng.choice((1, 3, 8))) for _ in x]
+    beside = checker_nets.with_distance(f.exact_net, centre)
+    distance = sum(abs(a - b) for a, b in zip(x, centre, strict=True))
+    assert beside.evaluate(x) == [*f.exact(x), distance]
+    assert beside.digest() == compose.with_distance(f, centre).digest
+
+
+# ------------------------------------------------------------------------------------------- radius
+
+
+def check_radius(
+    graph: Graph, net: Network, rng: random.Random, norm: str, targeted: bool
+) -> Fraction | None:
+    """The exact distance, -1 for none, if the search proves it; nothing sharper is proven."""
+    x = [F(rng.randint(-8, 8), 8) for _ in range(graph.inputs)]
+    label = rng.randrange(graph.sizes[-1])
+    domain = None
+    if rng.random() < 0.5:
+        low = [F(rng.randint(-8, 4), 4) for _ in x]
+        domain = pv.Box(low, [a + F(rng.randint(0, 6), 4) for a in low])
+    sides = [(None, None)] * len(x)
+    if domain is not None:
+        sides = list(zip(domain.lo, domain.hi, strict=True))
+    found = closest(graph, x, label, targeted, sides, norm)
+    options: dict[str, Any] = {"norm": norm, "targeted": targeted, "domain": domain}
+    lower, witness = found if found is not None else (inf, None)
+    data = radius_proof(net, x, label, lower, lower, witness, **options)
+    if data is None:  # too much for the search
+        return None
+    verdict = both(data, net)
+    assert verdict, verdict.reason
+    assert f"the {norm} distance is at least" in verdict.claim
+    assert is_true(graph, unpack(data)[0])
+    if found is None:
+        return F(-1)
+    distance = found[0]
+    assert not both(changed(data, lower=str(distance + TINY)), net)
+    assert not both(changed(data, lower="inf"), net)
+    if distance:
+        assert not both(changed(data, upper=str(distance - TINY)), net)
+    assert both(changed(data, lower=str(distance / 2)), net).accepted in (False, True)
+    assert both(changed(data, upper=str(distance + 1)), net)
+    assert both(changed(data, upper="inf", witness=None), net)
+    assert not both(changed(data, upper="inf"), net)
+    assert radius_proof(net, x, label, distance + TINY, inf, None, **options) is None
+    return distance
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_the_exact_radius_is_proven_and_nothing_sharper(norm: str, targeted: bool) -> None:
+    rng = random.Random(f"{norm} {targeted}")
+    pairs = two_outputs()
+    seen = [check_radius(*rng.choice(pairs), rng, norm, targeted) for _ in range(14)]
+    assert seen.count(None) <= 5
+    assert sum(distance is not None and distance > 0 for distance in seen) >= 3
+
+
+def plain() -> Network:
+    """The label is the sign of x_0."""
+    return Network.from_arrays([[[1, 0], [-1, 0]]])
+
+
+def test_balls_that_hold_nothing() -> None:
+    """The open ball at the end of a domain, beside it, and of radius 0."""
+    net = plain()
+    cases = (
+        ([1, 0], 1, pv.Box([0, 0], [0, 0])),  # the only point of the domain is at distance 1
+        ([1, 0], 1, pv.Box([-5, -5], [0, 5])),
+        ([1, 0], 1, pv.Box([-5, 3], [-3, 5])),
+        ([1, 0], 0, None),
+        ([-1, 0], 0, None),
+    )
+    for norm in ("linf", "l1"):
+        for x, radius, domain in cases:
+            data = radius_proof(net, x, 0, radius, inf, None, norm, domain=domain)
+            assert data is not None
+            assert both(data, net), both(data, net).reason
+    far = radius_proof(net, [1, 0], 0, inf, inf, None, domain=pv.Box([1, 0], [9, 9]))
+    assert far is not None
+    assert "at least infinite" in both(far, net).claim
+    assert radius_proof(net, [1, 0], 0, inf, inf, None, domain=pv.Box([0, 0], [9, 9])) is None
+
+
+def test_headers_about_radii_are_read_strictly() -> None:
+    net = plain()
+    data = radius_proof(net, ["3/4", 0], 0, "3/4", "3/4", [0, "1/2"])
+    assert data is not None
+    assert both(data, net)
+    for entries, why in (
+        ({"norm": "l2"}, "norm"),
+        ({"norm": 1}, "norm"),
+        ({"label": 2}, "label"),
+        ({"label": True}, "label"),
+        ({"targeted": 0}, "truth value"),
+        ({"x": ["3/4"]}, "per input"),
+        ({"x": ["0.75", "0"]}, "decimal"),
+        ({"lower": "-inf"}, "decimal"),
+        ({"lower": None}, "rational"),
+        ({"witness": None}, "per input"),
+        ({"witness": ["0", "7/8"]}, "farther"),
+        ({"witness": ["1/8", "0"]}, "violates"),
+        ({"domain": {"lo": ["1/8", "-inf"], "hi": ["inf", "inf"]}}, "not in the box"),
+    ):
+        verdict = both(changed(data, **entries), net)
+        assert not verdict
+        assert why in verdict.reason, (entries, verdict.reason)
+    # A negative bound says nothing, and needs no tree.
+    header, _ = unpack(data)
+    assert both(with_body({**header, "lower": "-1"}, b""), net)
+    single = Network.from_arrays([[[1.0]]])
+    with pytest.raises(pv.InputError, match="at least 2"):
+        nearer(single, [0], 1, 0)
+    for arguments, why in (
+        (([0], 1, 0), "shape"),
+        (([0, 0], 1, 2), "label"),
+        (([0, 0], 1, 0, "l2"), "norm"),
+        (([0, 0], "x", 0), "radius"),
+    ):
+        with pytest.raises(pv.InputError, match=why):
+            nearer(net, *arguments)
+    with pytest.raises(pv.InputError, match="domain"):
+        nearer(net, [0, 0], 1, 0, domain=pv.Box(0, 1, 3))
+
+
+# ------------------------------------------------------------------------------ two networks, units
+
+
+def test_a_distance_is_about_two_networks(cli: Any, tmp_path: Any) -> None:
+    paths = []
+    for name, w in (("f", [[1.0, 1.0], [2.0, 0.0]]), ("g", [[1.0, 0.5], [1.0, 0.0]])):
+        tables = {"W0": np.array([[1.0], [-1.0]]), "W1": np.array(w)}
+        np.savez(tmp_path / name, **tables, b0=np.zeros(2), b1=np.zeros(2))
+        paths.append(str(tmp_path / f"{name}.npz"))
+    f, g = map(pv.load, paths)
+    for norm, value in (("linf", 2), ("l1", 2)):  # 2 x or -x / 2
+        found = pv.sup_distance(f, g, pv.Box(-2, 2, 1), norm, proof=tmp_path / norm)
+        assert found.value == value
+        assert found.proof is not None
+        header, _ = unpack((tmp_path / norm).read_bytes())
+        assert (header["network"], header["other"]) == (f.digest, g.digest)
+        command = ["check", str(found.proof), paths[0]]
+        code, out, _ = cli(*command, "--other", paths[1])
+        assert code == 0, out
+        assert f.digest in out
+        assert g.digest in out
+        for more in ([], ["--other", paths[0]]):
+            assert cli(*command, *more)[0] == 1
+        data = (tmp_path / norm).read_bytes()
+        for entries in ({"value": "3"}, {"value": "1"}, {"norm": "l2"}, {"witness": ["1"]}):
+            for python in (False, True):
+                assert not pv.check(changed(data, **entries), f, other=g, python=python)
+    assert "one network" in pv.check(pv.regions(f, pv.Box(0, 1, 1), exact=True).proof(), f,
+                                     other=g).reason  # fmt: skip
+    spec = pv.Property.output_at_most(pv.Box(0, 1, 1), 0, 100, 2)
+    assert "one network" in pv.check(pv.verify(f, spec, proof=True).proof, f, other=g).reason
+
+
+def test_the_distance_of_other_sizes_is_refused() -> None:
+    one, two = Network.from_arrays([[[1.0]]]), Network.from_arrays([[[1.0, 1.0]]])
+    found = pv.sup_distance(one, one, pv.Box(0, 1, 1), proof=True)
+    assert found.proof is not None
+    data = changed(bytes(found.proof), other=two.digest)
+    assert "inputs or outputs" in pv.check(data, one, other=two).reason
+
+
+@pytest.mark.parametrize("block", range(3))
+def test_units_of_all_networks_that_never_switch(block: int, tmp_path: Any) -> None:
+    """Residual sums, windows, dead branches: numbers are those of the whole network."""
+    proven = asked = 0
+    for seed in range(60 * block, 60 * block + 60):
+        graph = small_random(seed)
+        if graph is None:
+            continue
+        net = network(graph, seed)
+        box = pv.Box(F(-1, 4), F(1, 4), graph.inputs)
+        found = pv.dead_units(net, box, proof=tmp_path / "units")
+        data = (tmp_path / "units").read_bytes()
+        assert found.proof == str(tmp_path / "units")
+        header, _ = unpack(data)
+        assert both(data, net)
+        assert is_true(graph, header)
+        assert len(header["units"]) == len(found.dead) + len(found.always_active)
+        proven += len(header["units"])
+        asked += 1
+        middle = evaluate(graph, [0] * graph.inputs)[1]
+        for unit, piece in header["units"]:
+            if middle[unit] == 1:
+                assert piece == 1
+            flipped = [[u, 1 - p if u == unit else p] for u, p in header["units"]]
+            if not is_true(graph, {**header, "units": flipped}):
+                assert not both(changed(data, units=flipped), net)
+    assert asked >= 5
+    assert proven or block == 1
+
+
+def test_no_proof_is_written_where_none_is_wanted() -> None:
+    net = Network.from_arrays([[[1], [1]], [[1, 1]]], [[2, 0], [0]])
+    found = pv.dead_units(net, pv.Box(-1, 1, 1))
+    assert found.proof is None
+    assert json.loads(found.to_json())["proof"] is None
