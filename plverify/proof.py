@@ -203,7 +203,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     folder, name = os.path.split(target)
     partial = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:
-        if os.path.exists(target) and not os.path.isfile(target):
+        if not name or (os.path.exists(target) and not os.path.isfile(target)):
             raise InputError(f"cannot write {target}: it is not a regular file")
         with open(partial, "wb") as file:
             file.write(data)
