@@ -649,6 +649,7 @@ def test_damaged_texts_are_one_line(tmp_path):
 def test_a_missing_package_is_one_line(tmp_path, monkeypatch):
     path = save(tmp_path, model([MATMUL, node("Relu", "z")], [1, 2], [("w", W)]))
     monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "onnx.onnx_ml_pb2", raising=False)
     with pytest.raises(
         MissingExtra, match="onnx is needed for reading ONNX files: pip install onnx"
     ):
