@@ -279,7 +279,7 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
             const double gap = kSure * std::max({1e-3, std::fabs(lo), std::fabs(hi)});
             if (lo > hi + gap) return false;
             if (lo > hi) lo = hi = (lo + hi) / 2;
-            double* depends = &dependence_[net_.row(layer, static_cast<int>(row)) * dim];
+            double* depends = dependence_.data() + net_.row(layer, static_cast<int>(row)) * dim;
             for (size_t k = 0; k < dim; ++k)
                 depends[k] = (std::fabs(input_[k * lanes + 2 * i]) +
                               std::fabs(input_[k * lanes + 2 * i + 1])) *

@@ -78,7 +78,9 @@ public:
     bool is_open(const CellView& cell, int layer, int unit) const;
     // The linear bounds that tighten() found last for a pre-activation that was open: how much
     // they vary along each input coordinate, in sum.
-    const double* dependence(size_t row) const { return &dependence_[row * net_.dim]; }
+    const double* dependence(size_t row) const {
+        return dependence_.data() + row * static_cast<size_t>(net_.dim);
+    }
     // How far the lines of an open unit are apart at most.
     double gap(const CellView& cell, int layer, int unit) const;
 
