@@ -344,7 +344,7 @@ def test_ctrl_c_reaches_the_search():
     pairs = list(zip(sizes, sizes[1:]))
     net = pv.Network.from_arrays([rng.standard_normal((b, a)) for a, b in pairs])
     net.core
-    spec = pv.Property.output_at_most(pv.Box(-3, 3, 8), 0, 8000)
+    spec = pv.Property.output_at_most(pv.Box(-3, 3, 8), 0, 20000)
     threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     print(pv.verify(net, spec, timeout=60).status)
     """
