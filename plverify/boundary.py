@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,7 +20,7 @@ from plverify.nodes import Dense, Linear, Max, Sparse, Units
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
 from plverify.region import ExactVertex
 from plverify.region_list import Unit
-from plverify.result import Result, Status, rounded
+from plverify.result import Result, Status, enclose, rounded
 
 Array = NDArray[Any]
 
@@ -63,41 +62,6 @@ def _exact_distance(norm: str, value: Fraction, row: list[Fraction]) -> Fraction
         return value * value / sum((a * a for a in row), Fraction(0))
     size = [abs(a) for a in row]
     return abs(value) / (max(size) if norm == "l1" else sum(size, Fraction(0)))
-
-
-def enclose(value: Fraction, root: bool = False) -> tuple[float, float]:
-    """The tightest doubles ``lower <= value <= upper``, of the square root where ``root``.
-
-    >>> enclose(Fraction(1, 4), root=True)
-    (0.5, 0.5)
-    >>> low, high = enclose(Fraction(2), root=True); low < high == math.nextafter(low, 9)
-    True
-    """
-
-    def over(x: float) -> int:
-        """Sign of ``x - value`` (of ``x^2 - value`` where ``root``), ``x >= 0``."""
-        if math.isinf(x):
-            return 1
-        difference = Fraction(x) ** (2 if root else 1) - value
-        return (difference > 0) - (difference < 0)
-
-    numerator, denominator = value.numerator, value.denominator
-    try:
-        if root:  # 61 bits of the root, so that the search below takes a step or two
-            scale = (122 - numerator.bit_length() + denominator.bit_length()) // 2
-            up, down = 2 * max(scale, 0), 2 * max(-scale, 0)
-            root_bits = math.isqrt((numerator << up) // (denominator << down))
-            guess = math.ldexp(root_bits, -scale)
-        else:
-            guess = numerator / denominator
-    except OverflowError:
-        guess = sys.float_info.max
-    guess = min(guess, sys.float_info.max)
-    while over(guess) > 0:
-        guess = math.nextafter(guess, 0.0)
-    while over(math.nextafter(guess, math.inf)) <= 0:
-        guess = math.nextafter(guess, math.inf)
-    return guess, guess if over(guess) == 0 else math.nextafter(guess, math.inf)
 
 
 def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistance:
