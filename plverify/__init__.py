@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
     from plverify.dead import UnitReport, dead_units
+    from plverify.decision_mesh import DecisionMesh
     from plverify.extremum import Extremum, maximize, minimize, sup_distance
     from plverify.mesh import Mesh, level_set
     from plverify.property import Disjunct, Property
@@ -64,6 +65,7 @@ __all__ = [
     "Constraint",
     "ConvexDifference",
     "DecisionBoundary",
+    "DecisionMesh",
     "Disjunct",
     "Extremum",
     "HalfspaceRegions",
@@ -117,6 +119,7 @@ _LATER = {
     "Constraint": "constraint",
     "Disjunct": "property",
     "Property": "property",
+    "DecisionMesh": "decision_mesh",
     "UnitReport": "dead",
     "dead_units": "dead",
     "Extremum": "extremum",
