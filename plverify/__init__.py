@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
     from plverify.dead import UnitReport, dead_units
+    from plverify.decision_mesh import DecisionMesh
     from plverify.domain import Box, Polytope, Slice, Space
     from plverify.errors import InputError, MissingExtra
     from plverify.extremum import Extremum, maximize, minimize, sup_distance
@@ -63,6 +64,7 @@ __all__ = [
     "Constraint",
     "ConvexDifference",
     "DecisionBoundary",
+    "DecisionMesh",
     "Disjunct",
     "Extremum",
     "HalfspaceRegions",
@@ -115,6 +117,7 @@ _HOME = {
     "constraint": ("Constraint",),
     "convex": ("ConvexDifference", "difference_of_convex"),
     "dead": ("UnitReport", "dead_units"),
+    "decision_mesh": ("DecisionMesh",),
     "domain": ("Box", "Polytope", "Slice", "Space"),
     "errors": ("InputError", "MissingExtra"),
     "extremum": ("Extremum", "maximize", "minimize", "sup_distance"),

@@ -1,27 +1,29 @@
-"""Distances to region boundaries, and the decision boundary as exact polylines."""
+"""Distances to region boundaries, and the decision boundary: exact polylines in the plane."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plverify.compose import with_zero_output
 from plverify.domain import Domain
 from plverify.errors import InputError
-from plverify.exact_array import ExactArray, ExactRows
 from plverify.network import Network
-from plverify.nodes import Dense, Linear, Max, Sparse, Units
+from plverify.nodes import Linear, Max, Units
 from plverify.question import Progress, as_domain, enumerate_regions, status_of
 from plverify.region import ExactVertex
 from plverify.region_list import Unit
-from plverify.result import Result, Status, rounded
+from plverify.result import Result, Status, enclose, rounded
+
+if TYPE_CHECKING:
+    from plverify.decision_mesh import DecisionMesh
 
 Array = NDArray[Any]
 
@@ -63,41 +65,6 @@ def _exact_distance(norm: str, value: Fraction, row: list[Fraction]) -> Fraction
         return value * value / sum((a * a for a in row), Fraction(0))
     size = [abs(a) for a in row]
     return abs(value) / (max(size) if norm == "l1" else sum(size, Fraction(0)))
-
-
-def enclose(value: Fraction, root: bool = False) -> tuple[float, float]:
-    """The tightest doubles ``lower <= value <= upper``, of the square root where ``root``.
-
-    >>> enclose(Fraction(1, 4), root=True)
-    (0.5, 0.5)
-    >>> low, high = enclose(Fraction(2), root=True); low < high == math.nextafter(low, 9)
-    True
-    """
-
-    def over(x: float) -> int:
-        """Sign of ``x - value`` (of ``x^2 - value`` where ``root``), ``x >= 0``."""
-        if math.isinf(x):
-            return 1
-        difference = Fraction(x) ** (2 if root else 1) - value
-        return (difference > 0) - (difference < 0)
-
-    numerator, denominator = value.numerator, value.denominator
-    try:
-        if root:  # 61 bits of the root, so that the search below takes a step or two
-            scale = (122 - numerator.bit_length() + denominator.bit_length()) // 2
-            up, down = 2 * max(scale, 0), 2 * max(-scale, 0)
-            root_bits = math.isqrt((numerator << up) // (denominator << down))
-            guess = math.ldexp(root_bits, -scale)
-        else:
-            guess = numerator / denominator
-    except OverflowError:
-        guess = sys.float_info.max
-    guess = min(guess, sys.float_info.max)
-    while over(guess) > 0:
-        guess = math.nextafter(guess, 0.0)
-    while over(math.nextafter(guess, math.inf)) <= 0:
-        guess = math.nextafter(guess, math.inf)
-    return guess, guess if over(guess) == 0 else math.nextafter(guess, math.inf)
 
 
 def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistance:
@@ -295,13 +262,16 @@ def decision_boundary(
     threads: int = 1,
     timeout: float | None = None,
     progress: Progress | None = None,
-) -> DecisionBoundary:
-    """The decision boundary on a domain of one or two dimensions, as exact polylines.
+) -> DecisionBoundary | DecisionMesh:
+    """The decision boundary on a domain of one to three dimensions, exactly.
+
+    In one and two dimensions as points and polylines (`DecisionBoundary`), in three as a watertight
+    triangle mesh (`plverify.decision_mesh.DecisionMesh`), for which the domain must be bounded.
 
     Raises
     ------
     InputError
-        As `plverify.count_regions`.
+        As `plverify.count_regions`, on more dimensions, or on an unbounded domain of three.
 
     >>> from plverify.domain import Box
     >>> net = Network.from_arrays([[[1, 1], [1, -1]], [[1, 0], [0, 1]]])
@@ -309,7 +279,16 @@ def decision_boundary(
     [[0.0, 0.0], [1.0, 0.0]]
     """
     domain = as_domain(domain, net)
-    asked = _with_zero_output(net) if net.output_size == 1 else net
+    if domain.dim > 3:
+        raise InputError(
+            f"decision boundaries are for at most 3 dimensions, this domain has {domain.dim}: "
+            "give a Slice"
+        )
+    asked = with_zero_output(net) if net.output_size == 1 else net
+    if domain.dim == 3:
+        from plverify.decision_mesh import decision_mesh
+
+        return decision_mesh(asked, domain, threads=threads, timeout=timeout, progress=progress)
     answer = enumerate_regions(
         asked, domain, "ties", threads=threads, timeout=timeout, progress=progress
     )
@@ -324,19 +303,6 @@ def decision_boundary(
             segments[key] = segment
     found = tuple(segments.values())
     return DecisionBoundary(found, _join(found), answer["complete"], status_of(answer))
-
-
-def _with_zero_output(net: Network) -> Network:
-    """The network with a second output that is 0, so that a tie is a zero of the first."""
-    rows = ExactRows.from_array(ExactArray([[1.0, 0.0], [0.0, 0.0]]))
-    last = net.nodes[-1]
-    if isinstance(last, Dense):
-        both = ExactRows.from_integers(
-            [*last.rows.integers.tolist(), [0] * (last.rows.cols + 1)], [*last.rows.dens, 1]
-        )
-        return Network(net.input_size, [*net.nodes[:-1], Dense(last.source, both)])
-    index = np.array([[0], [-1]], np.int32)
-    return Network(net.input_size, [*net.nodes, Sparse((len(net.nodes),), index, rows)])
 
 
 def _line_of(segment: TieSegment) -> tuple[Fraction, ...] | None:

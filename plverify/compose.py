@@ -11,9 +11,9 @@ from fractions import Fraction
 import numpy as np
 
 from plverify.errors import InputError
-from plverify.exact_array import ExactRows
+from plverify.exact_array import ExactArray, ExactRows
 from plverify.network import Network
-from plverify.nodes import Linear, Node, Sparse, Units, copies, with_sources
+from plverify.nodes import Dense, Linear, Max, Node, Sparse, Units, copies, with_sources
 
 
 def difference(f: Network, g: Network) -> Network:
@@ -99,6 +99,40 @@ def layer_network(net: Network, layer: int) -> Network:
         first = sum(sizes[t] for t in loose)
         width = sum(sizes[t] for t in sources)
         nodes.append(copies([*loose, *sources], first + np.arange(width)))
+    return Network(net.input_size, nodes, definitions=net.definitions, input_shape=net.input_shape)
+
+
+def with_zero_output(net: Network) -> Network:
+    """The network with one more output that is 0, so that a tie is a zero of the first.
+
+    >>> with_zero_output(Network.from_arrays([[[2]]])).exact([1])
+    [Fraction(2, 1), Fraction(0, 1)]
+    """
+    rows = ExactRows.from_array(ExactArray([[1.0, 0.0], [0.0, 0.0]]))
+    last = net.nodes[-1]
+    if isinstance(last, Dense):
+        both = ExactRows.from_integers(
+            [*last.rows.integers.tolist(), [0] * (last.rows.cols + 1)], [*last.rows.dens, 1]
+        )
+        return Network(net.input_size, [*net.nodes[:-1], Dense(last.source, both)])
+    index = np.array([[0], [-1]], np.int32)
+    return Network(net.input_size, [*net.nodes, Sparse((len(net.nodes),), index, rows)])
+
+
+def with_maximum(net: Network) -> Network:
+    """The network with one more output, the maximum of the others.
+
+    Its piece on a region, the last of the pattern, is the label: which output is largest, of those
+    that are equal on all of the region the first.
+
+    >>> net = with_maximum(Network.from_arrays([[[1], [-1]]]))
+    >>> net.exact([-2]), net.pattern([-2])
+    ([Fraction(-2, 1), Fraction(2, 1), Fraction(2, 1)], array([1], dtype=uint8))
+    """
+    last, size = len(net.nodes), net.output_size
+    each = np.arange(size + 1, dtype=np.int32)[:, None]
+    copies = ExactRows.from_integers([[1, 0]] * (size + 1), [1] * (size + 1))
+    nodes = [*net.nodes, Max((last,), 1, size, each[:-1]), Sparse((last, last + 1), each, copies)]
     return Network(net.input_size, nodes, definitions=net.definitions, input_shape=net.input_shape)
 
 

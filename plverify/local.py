@@ -24,7 +24,8 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray
 from plverify.exact_net import unpack_ints
 from plverify.exact_nodes import Max
-from plverify.volume import polytope_volume
+from plverify.result import enclose
+from plverify.volume import polytope_volume, volume_bounds
 
 if TYPE_CHECKING:
     from plverify.network import Network
@@ -137,6 +138,14 @@ class LocalRegion:
         if not self.bounded:
             return None
         return polytope_volume(self.exact_vertices, self._with_corners().facets)
+
+    @cached_property
+    def volume_bounds(self) -> tuple[float, float]:
+        """As `Region.volume_bounds` (in at most eight dimensions)."""
+        if not self.bounded:
+            return float("inf"), float("inf")
+        lower, upper = volume_bounds(self.exact_vertices, self._with_corners().facets)
+        return enclose(lower)[0], enclose(upper)[1]
 
     def contains(self, t: Sequence[Any], strict: bool = False) -> bool:
         """Whether the closed region (its interior where ``strict``) holds ``t``, exactly."""

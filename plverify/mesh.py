@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, cmp_to_key
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -60,53 +61,24 @@ class Polygon(NamedTuple):
     side: int
 
 
-@dataclass(frozen=True)
-class Mesh(Result):
-    """A level set as a triangle mesh with exact vertices, in domain coordinates.
-
-    Every triangle is oriented: its normal points to where the function increases. The polygons are
-
-    - the section of every region in which the function takes values on both sides of the level;
-    - every facet on which the function equals the level between a region above and one below,
-      once, as a facet of the region above;
-    - every such facet between a region above or below and an open region, or on the boundary of
-      the domain, once;
-    - every such facet between two regions above, or two below, where the function touches the
-      level and does not cross it: twice, once from either region, in opposite orientations.
-
-    Hence every edge inside the domain is used by two triangles or more, as often in one direction
-    as in the other; the one exception are edges at which a region above, one below and an open
-    region meet, where the sheet splits in two (polygons with ``side >= 0`` alone, which bound the
-    set above the level, are balanced there too).
+class Surface:
+    """Flat convex polygons on exact points that they share, and their triangles.
 
     Attributes
     ----------
     exact : tuple of points
         The vertices, all different, as Fractions.
-    polygons : tuple of Polygon
-        Before triangulation, by region.
-    thin : tuple of tuples of points
-        Segments (two points) and single points of the level set that are not on the mesh: where
-        the function touches the level without crossing it.
-    open_regions : tuple of int
-        Numbers in `regions` of the regions on all of which the function equals the level. The level
-        set is the union of the mesh, these regions and the thin parts.
+    polygons : sequence of objects with ``vertices``
+        Numbers in `exact`, counter-clockwise.
     complete : bool
     status : Status
     """
 
-    exact: Points = field(repr=False)
-    polygons: tuple[Polygon, ...] = field(repr=False)
-    thin: tuple[Points, ...]
-    open_regions: tuple[int, ...]
+    exact: Points
+    polygons: Sequence[Any]
     complete: bool
     status: Status
-    _regions: RegionSet = field(repr=False, compare=False)
-
-    @property
-    def regions(self) -> RegionSet:
-        """The activation regions of the domain."""
-        return self._regions
+    _name = "surface"
 
     @cached_property
     def vertices(self) -> NDArray[np.float64]:
@@ -123,6 +95,11 @@ class Mesh(Result):
             for k in range(1, len(polygon.vertices) - 1)
         ]
         return np.array(fans, dtype=np.int64).reshape(-1, 3)
+
+    @property
+    def _labels(self) -> list[tuple[int, int]]:
+        """Two labels of each triangle, for files; empty if they have none."""
+        return []
 
     @cached_property
     def _edges(self) -> tuple[Array, Array, Array]:
@@ -170,12 +147,17 @@ class Mesh(Result):
     def _note(self) -> str:
         left = "" if self.complete else f", incomplete ({self.status})"
         size = f"{len(self.exact)} vertices, {len(self.triangles)} triangles"
-        return f"plverify level set: {size}{left}"
+        return f"plverify {self._name}: {size}{left}"
 
     def _obj(self) -> str:
         lines = [f"# {self._note()}"]
         lines += [f"v {x!r} {y!r} {z!r}" for x, y, z in self.vertices.tolist()]
-        lines += [f"f {a} {b} {c}" for a, b, c in (self.triangles + 1).tolist()]
+        last = None
+        for labels, (a, b, c) in zip_longest(self._labels, (self.triangles + 1).tolist()):
+            if labels != last:
+                lines.append("g labels_{}_{}".format(*labels))
+                last = labels
+            lines.append(f"f {a} {b} {c}")
         return "\n".join(lines) + "\n"
 
     def _ply(self) -> str:
@@ -183,10 +165,63 @@ class Mesh(Result):
         lines += [f"element vertex {len(self.exact)}"]
         lines += [f"property double {axis}" for axis in "xyz"]
         lines += [f"element face {len(self.triangles)}"]
-        lines += ["property list uchar int vertex_indices", "end_header"]
+        lines += ["property list uchar int vertex_indices"]
+        lines += ["property int label_i", "property int label_j"] if self._labels else []
+        lines += ["end_header"]
         lines += [f"{x!r} {y!r} {z!r}" for x, y, z in self.vertices.tolist()]
-        lines += [f"3 {a} {b} {c}" for a, b, c in self.triangles.tolist()]
+        for labels, corners in zip_longest(self._labels, self.triangles.tolist()):
+            lines.append(" ".join(map(str, (3, *corners, *(labels or ())))))
         return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Mesh(Surface, Result):
+    """A level set as a triangle mesh with exact vertices, in domain coordinates.
+
+    Every triangle is oriented: its normal points to where the function increases. The polygons are
+
+    - the section of every region in which the function takes values on both sides of the level;
+    - every facet on which the function equals the level between a region above and one below,
+      once, as a facet of the region above;
+    - every such facet between a region above or below and an open region, or on the boundary of
+      the domain, once;
+    - every such facet between two regions above, or two below, where the function touches the
+      level and does not cross it: twice, once from either region, in opposite orientations.
+
+    Hence every edge inside the domain is used by two triangles or more, as often in one direction
+    as in the other; the one exception are edges at which a region above, one below and an open
+    region meet, where the sheet splits in two (polygons with ``side >= 0`` alone, which bound the
+    set above the level, are balanced there too).
+
+    Attributes
+    ----------
+    exact : tuple of points
+        The vertices, all different, as Fractions.
+    polygons : tuple of Polygon
+        Before triangulation, by region.
+    thin : tuple of tuples of points
+        Segments (two points) and single points of the level set that are not on the mesh: where
+        the function touches the level without crossing it.
+    open_regions : tuple of int
+        Numbers in `regions` of the regions on all of which the function equals the level. The level
+        set is the union of the mesh, these regions and the thin parts.
+    complete : bool
+    status : Status
+    """
+
+    exact: Points = field(repr=False)
+    polygons: tuple[Polygon, ...] = field(repr=False)
+    thin: tuple[Points, ...]
+    open_regions: tuple[int, ...]
+    complete: bool
+    status: Status
+    _regions: RegionSet = field(repr=False, compare=False)
+    _name = "level set"
+
+    @property
+    def regions(self) -> RegionSet:
+        """The activation regions of the domain."""
+        return self._regions
 
 
 def level_set(
@@ -237,7 +272,7 @@ def level_set(
     weights = _weights(net, output)
     height = exact_number(level, "level")
     assert isinstance(height, Fraction)
-    corners = _corners(domain)
+    corners = domain_corners(domain)
     found = regions_with_vertices(net, domain, threads=threads, timeout=timeout)
     build = _Builder()
     status = found.status
@@ -271,7 +306,7 @@ def _weights(net: Network, output: Any) -> Weights:
     return {i: v for i, v in enumerate(given.fractions().tolist()) if v}
 
 
-def _corners(domain: Domain) -> list[Point]:
+def domain_corners(domain: Domain) -> list[Point]:
     """The corners of a domain of three dimensions; refuses an unbounded one before any work."""
     inner = domain.inner if isinstance(domain, Slice) else domain
     (whole,) = regions_with_vertices(Network.from_arrays([[[0, 0, 0]]]), inner)
@@ -286,40 +321,47 @@ def _corners(domain: Domain) -> list[Point]:
 def _undecided(
     found: RegionSet, weights: Weights, level: Fraction, corners: Sequence[Point]
 ) -> list[int]:
-    """The regions that the level set may meet: all but those where floats are clearly one-sided.
-
-    The margin is generous: the vertices are off by 2**-20 of the domain's size, `_magnitude` times
-    the number of roundings (a few thousand) times 2**-53 bounds what else was rounded. What is
-    infinite or NaN counts as undecided.
-    """
+    """The regions that the level set may meet: all but those where floats are clearly one-sided."""
     if not found.count:
         return []
-    low, high = ([f(column) for column in zip(*corners, strict=True)] for f in (min, max))
-    extent = np.array([rounded(b - a) for a, b in zip(low, high, strict=True)])
-    reach = [max(abs(a), abs(b)) for a, b in zip(low, high, strict=True)]
     chosen, factors = list(weights), np.array([rounded(v) for v in weights.values()])
-    starts = found.vertex_start[:-1]
-    of = np.repeat(np.arange(found.count), np.diff(found.vertex_start))
     with np.errstate(all="ignore"):
         gradient = np.einsum("o,rok->rk", factors, found.J[:, chosen])
         offset = found.c[:, chosen] @ factors - rounded(level)
-        values = (found.vertices * gradient[of]).sum(axis=1) + offset[of]
-        size = np.abs(factors) @ _magnitude(found, reach)[chosen] + abs(rounded(level))
-        margin = 2.0**-16 * (np.abs(gradient) @ extent) + 1e-9 * size + 1e-280
-        clear = np.minimum.reduceat(values, starts) > margin
-        clear |= np.maximum.reduceat(values, starts) < -margin
+        size = np.abs(factors) @ magnitude(found, corners)[chosen] + abs(rounded(level))
+    least, most, margin = value_ranges(found, gradient, offset, size, corners)
+    clear = (least > margin) | (most < -margin)
     listed: list[int] = np.flatnonzero(~clear).tolist()
     return listed
 
 
-def _magnitude(found: RegionSet, reach: Sequence[Fraction]) -> Array:
+def value_ranges(
+    found: RegionSet, gradient: Array, offset: Array, size: Any, corners: Sequence[Point]
+) -> tuple[Array, Array, Array]:
+    """Least and largest value of an affine function on every region, and how far they may be off.
+
+    The margin is generous: the vertices are off by 2**-20 of the domain's size, ``size`` (no term
+    of the function is larger) times the number of roundings (a few thousand) times 2**-53 bounds
+    what else was rounded. What is infinite or NaN is neither above nor below a margin.
+    """
+    low, high = ([f(column) for column in zip(*corners, strict=True)] for f in (min, max))
+    extent = np.array([rounded(b - a) for a, b in zip(low, high, strict=True)])
+    starts = found.vertex_start[:-1]
+    of = np.repeat(np.arange(found.count), np.diff(found.vertex_start))
+    with np.errstate(all="ignore"):
+        values = (found.vertices * gradient[of]).sum(axis=1) + offset[of]
+        margin = 2.0**-16 * (np.abs(gradient) @ extent) + 1e-9 * size + 1e-280
+        return np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts), margin
+
+
+def magnitude(found: RegionSet, corners: Sequence[Point]) -> Array:
     """(outputs,) array: the network with every number replaced by its absolute value.
 
-    No term in any order of evaluation of the outputs, or of their affine maps, on points with
-    ``|t_k| <= reach[k]`` is larger.
+    No term in any order of evaluation of the outputs, or of their affine maps, on the domain of
+    these corners is larger.
     """
     place = found.domain.slice_map()
-    entry = [*reach, Fraction(1)]
+    entry = [*(max(map(abs, column)) for column in zip(*corners, strict=True)), Fraction(1)]
     if place is not None:
         scale, rows = place
         entry = [
@@ -372,7 +414,7 @@ class _Builder:
         # On one side of the plane lies a face: with three corners or more it is a facet.
         if len(face) >= 3:
             corners = tuple(
-                self._number.setdefault(p, len(self._number)) for p in _ordered(face, normal)
+                self._number.setdefault(p, len(self._number)) for p in ordered(face, normal)
             )
             self._polygons.append(Polygon(index, corners, normal, side))
         elif face:
@@ -436,7 +478,7 @@ def _crossings(
                 )
 
 
-def _ordered(points: Sequence[Point], normal: Point) -> list[Point]:
+def ordered(points: Sequence[Point], normal: Point) -> list[Point]:
     """Corners of a flat convex polygon, counter-clockwise about ``normal``, the smallest first.
 
     Seen from a corner, all others lie in an angle of less than 180 degrees, so the sign of one

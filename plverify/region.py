@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plverify import exact_net, proof
-from plverify.result import rounded
-from plverify.volume import polytope_volume
+from plverify.result import enclose, rounded
+from plverify.volume import polytope_volume, volume_bounds
 
 if TYPE_CHECKING:
     from plverify.partition import RegionSet
@@ -195,17 +195,44 @@ class Region:
 
     @cached_property
     def exact_volume(self) -> Fraction | None:
-        """The exact volume (area, length), or None if unbounded."""
+        """The exact volume (area, length), or None if unbounded.
+
+        In six dimensions and more a region may have hundreds of vertices; the fraction then has
+        that many thousand digits and takes seconds. `volume_bounds` does not.
+        """
         if not self.bounded:
             return None
         points = [vertex.p for vertex in self.exact_vertices]
         return polytope_volume(points, self.incidence)
 
+    @cached_property
+    def volume_bounds(self) -> tuple[float, float]:
+        """Proven doubles ``lower <= volume <= upper``, the closest or next to it; inf if unbounded.
+
+        >>> import plverify as pv
+        >>> net = pv.Network.from_arrays([[[1, 1, 1, 1]], [[1]]], [[-1], [0]])
+        >>> [region.volume_bounds for region in pv.regions(net, pv.Box(0, 1, 4))]
+        [(0.9583333333333333, 0.9583333333333334), (0.041666666666666664, 0.04166666666666667)]
+        """
+        if not self.bounded:
+            return float("inf"), float("inf")
+        lower, upper = self._volume_interval
+        return enclose(lower)[0], enclose(upper)[1]
+
+    @cached_property
+    def _volume_interval(self) -> tuple[Fraction, Fraction]:
+        return volume_bounds([vertex.p for vertex in self.exact_vertices], self.incidence)
+
     @property
     def volume(self) -> float:
-        """The volume (area, length), correctly rounded; inf if unbounded."""
-        exact = self.exact_volume
-        return float("inf") if exact is None else rounded(exact)
+        """The volume (area, length), rounded; inf if unbounded.
+
+        In at most three dimensions to the nearest double, above to one of `volume_bounds`.
+        """
+        if not self.bounded:
+            return float("inf")
+        lower, upper = self._volume_interval
+        return rounded((lower + upper) / 2)
 
     @cached_property
     def exact_interior_point(self) -> Point:

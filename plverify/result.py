@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import re
+import sys
 import types
 import typing
 from enum import Enum
@@ -122,6 +123,41 @@ def rounded(value: Fraction) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+
+
+def enclose(value: Fraction, root: bool = False) -> tuple[float, float]:
+    """The tightest doubles about ``value >= 0``, or about its square root where ``root``.
+
+    >>> enclose(Fraction(1, 4), root=True)
+    (0.5, 0.5)
+    >>> low, high = enclose(Fraction(2), root=True); low < high == math.nextafter(low, 9)
+    True
+    """
+
+    def over(x: float) -> int:
+        """Sign of ``x - value`` (of ``x^2 - value`` where ``root``), ``x >= 0``."""
+        if math.isinf(x):
+            return 1
+        difference = Fraction(x) ** (2 if root else 1) - value
+        return (difference > 0) - (difference < 0)
+
+    numerator, denominator = value.numerator, value.denominator
+    try:
+        if root:  # 61 bits of the root, so that the search below takes a step or two
+            scale = (122 - numerator.bit_length() + denominator.bit_length()) // 2
+            up, down = 2 * max(scale, 0), 2 * max(-scale, 0)
+            root_bits = math.isqrt((numerator << up) // (denominator << down))
+            guess = math.ldexp(root_bits, -scale)
+        else:
+            guess = numerator / denominator
+    except OverflowError:
+        guess = sys.float_info.max
+    guess = min(guess, sys.float_info.max)
+    while over(guess) > 0:
+        guess = math.nextafter(guess, 0.0)
+    while over(math.nextafter(guess, math.inf)) <= 0:
+        guess = math.nextafter(guess, math.inf)
+    return guess, guess if over(guess) == 0 else math.nextafter(guess, math.inf)
 
 
 @dataclasses.dataclass(frozen=True)

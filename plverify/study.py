@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plverify import theory
-from plverify.boundary import BoundaryDistance, boundary_distance, enclose
+from plverify.boundary import BoundaryDistance, boundary_distance
 from plverify.domain import Domain
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray
@@ -34,7 +34,7 @@ from plverify.partition import count_regions, regions_with_vertices, segment
 from plverify.question import as_domain
 from plverify.region import ExactVertex
 from plverify.region_list import Unit
-from plverify.result import Result, Status, jsonable, rounded
+from plverify.result import Result, Status, enclose, jsonable, rounded
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]

@@ -95,6 +95,14 @@ def regions(
     layer: Annotated[
         int | None, Option(help="Draw where this hidden layer bends; 0 is the first.")
     ] = None,
+    mesh: Annotated[
+        str | None,
+        Option(
+            help="In three dimensions, write the decision boundary (of one output: where it is 0) "
+            "as a triangle mesh, obj or ply.",
+            metavar="OUT.ply",
+        ),
+    ] = None,
     out: Annotated[
         str | None, Option(help="Write the regions to an npz file.", metavar="FILE.npz")
     ] = None,
@@ -112,13 +120,14 @@ def regions(
 
     Example: plverify regions model.onnx --box -1,1 --plot regions.png
     """
-    _check_options(count, threads, timeout, {"--plot": plot, "--out": out, "--proof": proof})
+    files = {"--plot": plot, "--mesh": mesh, "--out": out, "--proof": proof}
+    _check_options(count, threads, timeout, files)
     if along is not None:
         from plverify.cli.along import run_along
 
         others: dict[str, Any] = {"--box": box, "--slice": slice_file, "--segment": segment}
         others |= {"--space": space or None, "--polygon": polygon, "--count": count or None}
-        others |= {"--out": out, "--proof": proof, "--layer": layer}
+        others |= {"--mesh": mesh, "--out": out, "--proof": proof, "--layer": layer}
         others |= {"--color": None if color == "map" else color}
         workers = threads or cores()
         run_along(model, along, workers, timeout, plot, json=json, others=others)
@@ -143,6 +152,8 @@ def regions(
         raise InputError(
             f"--plot is for one and two dimensions, this domain has {domain.dim}: give a --slice"
         )
+    if domain.dim != 3 and mesh is not None:
+        raise InputError(f"--mesh is for three dimensions, this domain has {domain.dim}")
     if layer is not None and not 0 <= layer < len(net.widths):
         raise InputError(f"--layer is {layer}, the model has {plural(len(net.widths), 'layer')}")
     limit = timeout if timeout is None or timeout < 1e9 else None
@@ -171,8 +182,13 @@ def regions(
             failure = error
     if isinstance(found, RegionList):
         quiet = json or failure is not None
-        threads = options["threads"]
-        unwritten = _write_files(found, answer, plot, color, layer, out, proof, threads, quiet)
+        writers: list[tuple[str, str | None, Callable[[str], None]]] = [
+            ("plot", plot, partial(_draw, found, color, layer)),
+            ("mesh", mesh, partial(_write_mesh, found, answer, options)),
+            ("out", out, found.save),
+            ("proof", proof, partial(found.write_proof, threads=options["threads"])),
+        ]
+        unwritten = _write_files(found, answer, writers, quiet)
         failure = failure or unwritten
     if json:
         print_json(answer)
@@ -186,7 +202,7 @@ def _check_options(
 ) -> None:
     """Refuse what cannot work before any work is done."""
     check_run(threads, timeout)
-    suffixes = {"--out": [".npz"]}
+    suffixes = {"--out": [".npz"], "--mesh": [".obj", ".ply"]}
     for option, path in files.items():
         refuse_both({"--count": count or None, option: path})
         if path is not None:
@@ -305,32 +321,36 @@ def _share(count: int, bound: dict[str, Any]) -> str:
     return ": attained" if value == count else f": {100 * count / value:.3g} % of it"
 
 
-def _write_files(
-    found: RegionList,
-    answer: dict[str, Any],
-    plot: str | None,
-    color: str,
-    layer: int | None,
-    out: str | None,
-    proof: str | None,
-    threads: int,
-    quiet: bool,
-) -> InputError | None:
-    """Write what was asked for; the first failure is returned, so that the answer is printed."""
+def _draw(found: RegionList, color: str, layer: int | None, path: str) -> None:
     from plverify.partition import RegionSet
     from plverify.report.plots import plot_regions
 
-    def draw(path: str) -> None:
-        assert isinstance(found, RegionSet)  # in one and two dimensions
-        plot_regions(found, path, color, layer=layer)
+    assert isinstance(found, RegionSet)  # in one and two dimensions
+    plot_regions(found, path, color, layer=layer)
 
-    tasks: list[tuple[str, str | None, Callable[[str], None]]] = [
-        ("plot", plot, draw),
-        ("out", out, found.save),
-        ("proof", proof, partial(found.write_proof, threads=threads)),
-    ]
+
+def _write_mesh(
+    found: RegionList, answer: dict[str, Any], options: dict[str, Any], path: str
+) -> None:
+    from plverify.boundary import decision_boundary
+    from plverify.decision_mesh import DecisionMesh
+
+    boundary = decision_boundary(found.net, found.domain, **options)
+    assert isinstance(boundary, DecisionMesh)  # in three dimensions
+    boundary.save(path)
+    if answer["complete"]:  # the list is; the mesh may have come too late
+        answer["status"] = str(boundary.status)
+
+
+def _write_files(
+    found: RegionList,
+    answer: dict[str, Any],
+    writers: list[tuple[str, str | None, Callable[[str], None]]],
+    quiet: bool,
+) -> InputError | None:
+    """Write what was asked for; the first failure is returned, so that the answer is printed."""
     failure = None
-    for key, path, write in tasks:
+    for key, path, write in writers:
         if path is None:
             continue
         if key == "proof" and not found.complete:

@@ -515,10 +515,11 @@ def _draw_boundary(axes: Any, regions: RegionSet, frame: Frame, dashed: bool) ->
 
     Dashed and dark beside the many colours of one layer's bent hyperplanes.
     """
-    from plverify.boundary import decision_boundary
+    from plverify.boundary import DecisionBoundary, decision_boundary
 
     limit = None if regions.complete else 10.0
     found = decision_boundary(regions.net, regions.domain, timeout=limit)
+    assert isinstance(found, DecisionBoundary)
     reach = 8 * (frame[1] - frame[0] + frame[3] - frame[2] + max(map(abs, frame)))
     lines = []
     for line in found.exact:
@@ -578,10 +579,11 @@ def _draw_line(
     pad = 0.08 * (most - least) or 1.0
     axes.set_ylim(least - 1.6 * pad, most + pad)
     if boundary and (outputs > 1 or color == "class"):
-        from plverify.boundary import decision_boundary
+        from plverify.boundary import DecisionBoundary, decision_boundary
 
         limit = None if regions.complete else 10.0
         found = decision_boundary(regions.net, regions.domain, timeout=limit)
+        assert isinstance(found, DecisionBoundary)
         places = sorted({float(v.p[0]) for line in found.exact for v in line if not v.at_infinity})
         for x in places:
             axes.axvline(x, color=BOUNDARY, lw=1.3, zorder=3)
