@@ -23,7 +23,7 @@ Points::Points(const BoundNet& net) : net_(net), kernels_(bound_kernels()) {
 void Points::resize(int count) {
     lanes_ = whole_lanes(count);
     const auto lanes = static_cast<size_t>(lanes_);
-    s_.assign(static_cast<size_t>(net_.dim) * lanes, 0.0);
+    s_.assign(static_cast<size_t>(std::max(net_.dim, 1)) * lanes, 0.0);  // never a null pointer
     for (size_t l = 0; l < z_.size(); ++l) {
         z_[l].resize(static_cast<size_t>(net_.layers[l].rows) * lanes);
         if (l < a_.size()) a_[l].resize(static_cast<size_t>(net_.net.layers[l].units) * lanes);
