@@ -33,6 +33,8 @@ def onnx_runner(
 ) -> Callable[[dict[str, Any]], list[FloatArray]]:
     """A function from `onnx_feeds` to the values of tensors, in float64.
 
+    ``optimised`` leaves onnxruntime's graph optimisation on, as it is where models are deployed.
+
     Raises
     ------
     CannotRun
