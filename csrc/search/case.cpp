@@ -9,8 +9,10 @@ namespace plv {
 namespace {
 
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
+// With few inputs boxes are halved. With more units are split: where several goals must meet,
+// programs find out best whether they do, as long as there are not too many inputs.
+constexpr int kFewInputs = 12, kMostOfPrograms = 150;
 constexpr int kFewOpen = 10;         // with so few open units they are split, not the box
-constexpr int kManyInputs = 12;      // and so they are with more inputs than this
 constexpr int kMostHalvings = 60;
 constexpr int kAttackEvery = 8;
 
@@ -35,6 +37,9 @@ CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult
         const Goal& goal = problem_.goals()[g];
         forms_.push_back({goal.outputs, goal.slope.data(), goal.constant});
     }
+    size_t of_outputs = 0;
+    for (const LinearForm& form : forms_) of_outputs += !form.terms.empty();
+    climbs_ = dim_ > kMostOfPrograms || (dim_ > kFewInputs && of_outputs < 2);
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
 }
@@ -47,19 +52,37 @@ Node CaseSearch::root() const {
     root.cut_lo.assign(box_.lo.size(), 0);
     root.cut_hi = root.cut_lo;
     root.pieces.assign(static_cast<size_t>(net_.unit_count), -1);
-    root.bounds.lo.assign(box_.net->rows, -infinity);
-    root.bounds.hi.assign(box_.net->rows, infinity);
+    root.bounds = std::make_shared<RowBounds>();
+    root.bounds->lo.assign(box_.net->rows, -infinity);
+    root.bounds->hi.assign(box_.net->rows, infinity);
     return root;
 }
 
-CaseSearch::Answer CaseSearch::visit(Node&& node, std::string& text, std::vector<Node>& children) {
+size_t CaseSearch::together() const { return climbs_ ? kLane : 1; }
+
+void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
+    out.clear();
+    out.resize(nodes.size());
     if (stop_.poll()) throw Stopped{};
-    ++counts_.nodes;
+    counts_.nodes += static_cast<int64_t>(nodes.size());
+    if (climbs_) {
+        climb(nodes, out);
+        return;
+    }
+    for (size_t i = 0; i < nodes.size(); ++i) {
+        out[i].answer = visit_one(std::move(nodes[i]), out[i]);
+        if (out[i].answer == Answer::violated) return;
+    }
+}
+
+CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
+    std::string& text = out.text;
+    node.own_bounds();
     if (!node.part && (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
         return Answer::violated;
-    // The first bounds also say how large values are at all.
-    put_bounds(text, 1);
-    if (!crown_.tighten(node.cell())) {
+    if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
+        crown_.set_lines(node.cell());  // a split of the last layer changes no bounds
+    } else if (put_bounds(text, 1); !crown_.tighten(node.cell())) {
         ++counts_.leaves;
         put_rule_leaf(text, -1);
         return Answer::refuted;
@@ -68,14 +91,14 @@ CaseSearch::Answer CaseSearch::visit(Node&& node, std::string& text, std::vector
     if (witness_) return Answer::violated;
 
     const Pick pick = pick_unit(node, nullptr);
-    if (pick.layer >= 0 && !node.units && dim_ > 0 && dim_ <= kManyInputs && pick.open > kFewOpen &&
+    if (pick.layer >= 0 && !node.units && dim_ > 0 && dim_ <= kFewInputs && pick.open > kFewOpen &&
         node.halvings < kMostHalvings)
-        return halve(std::move(node), text, children);
+        return halve(std::move(node), out);
     node.units = true;
     if (refute_by_program(node, text)) return Answer::refuted;
     if (try_point(point_.data())) return Answer::violated;
     const Pick next = pick_unit(node, point_.data());
-    if (next.layer >= 0) return split_unit(std::move(node), next, text, children);
+    if (next.layer >= 0) return split_unit(std::move(node), next, out);
     return solve_exactly(node, text);
 }
 
@@ -130,7 +153,7 @@ int CaseSearch::best_side(const Node& node) const {
     return at;
 }
 
-CaseSearch::Answer CaseSearch::halve(Node&& node, std::string& text, std::vector<Node>& children) {
+CaseSearch::Answer CaseSearch::halve(Node&& node, Outcome& out) {
     const int at = best_side(node);
     const double middle = (node.lo[at] + node.hi[at]) / 2;
     const Rational value = box_.value(at, middle);
@@ -138,42 +161,47 @@ CaseSearch::Answer CaseSearch::halve(Node&& node, std::string& text, std::vector
     if (!(middle > node.lo[at] && middle < node.hi[at]) ||
         !less(*problem_.spec().lo[input], value) || !less(value, *problem_.spec().hi[input])) {
         node.units = true;  // nothing lies between
-        children.push_back(std::move(node));
+        node.place = 0;
+        out.children.push_back(std::move(node));
         return Answer::split;
     }
-    put_input_split(text, input, value);
+    put_input_split(out.text, input, value);
     ++node.halvings;
+    node.place = 0;
     Node second = node;
+    second.place = 1;
     node.hi[at] = second.lo[at] = middle;
     node.cut_hi[at] = second.cut_lo[at] = 1;
-    children.push_back(std::move(second));
-    children.push_back(std::move(node));
+    out.children.push_back(std::move(second));
+    out.children.push_back(std::move(node));
     return Answer::split;
 }
 
-CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, std::string& text,
-                                          std::vector<Node>& children) {
+CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, Outcome& out) {
     const Layer& from = net_.layers[pick.layer];
     const auto flat = box_.net->unit(pick.layer, pick.unit);
-    put_unit_split(text, flat);
+    put_unit_split(out.text, flat);
     std::vector<int> pieces{0, 1};
     if (from.is_max()) {
         pieces.clear();
         for (int s = from.slots; s-- > 0;)
             if (from.entry(pick.unit, s) >= 0) pieces.push_back(s);
     }
+    int place = static_cast<int>(pieces.size());
     for (const int piece : pieces) {
         Node child = node;
+        child.place = --place;
         child.pieces[flat] = static_cast<int8_t>(piece);
         child.path.push_back({pick.layer, pick.unit, piece});
         if (!from.is_max()) {
             const size_t row = box_.net->row(pick.layer, pick.unit);
+            child.own_bounds();
             if (piece)
-                child.bounds.lo[row] = std::max(child.bounds.lo[row], 0.0);
+                child.bounds->lo[row] = std::max(child.bounds->lo[row], 0.0);
             else
-                child.bounds.hi[row] = std::min(child.bounds.hi[row], 0.0);
+                child.bounds->hi[row] = std::min(child.bounds->hi[row], 0.0);
         }
-        children.push_back(std::move(child));
+        out.children.push_back(std::move(child));
     }
     return Answer::split;
 }

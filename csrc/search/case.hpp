@@ -2,11 +2,13 @@
 // children.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/stop.hpp"
+#include "bound/ascent.hpp"
 #include "bound/crown.hpp"
 #include "lp/simplex.hpp"
 #include "search/attack.hpp"
@@ -23,10 +25,19 @@ public:
 
     Node root() const;
     enum class Answer { refuted, violated, split, unknown };
-    // What is written of the node goes to `text`; the children of a split are appended to
-    // `children`, the first to be visited last. `unknown`: given up on. Throws Stopped when
-    // stopped.
-    Answer visit(Node&& node, std::string& text, std::vector<Node>& children);
+    // Of a visit: what is written of the node, and of a split the children that wait, the first to
+    // be visited last, and the text of those that are refuted already, by their place. `unknown`:
+    // given up on.
+    struct Outcome {
+        Answer answer = Answer::unknown;
+        std::string text;
+        std::vector<Node> children;
+        std::vector<std::pair<int, std::string>> leaves;
+    };
+    // How many nodes are best visited together.
+    size_t together() const;
+    // Ends with the first violation. Throws Stopped when stopped.
+    void visit(std::vector<Node>& nodes, std::vector<Outcome>& out);
     // Of the last visit, where the answer is `violated`.
     Witness& witness() { return *witness_; }
 
@@ -45,9 +56,17 @@ private:
         int open = 0;
     };
 
-    Answer halve(Node&& node, std::string& text, std::vector<Node>& children);
-    Answer split_unit(Node&& node, const Pick& pick, std::string& text,
-                      std::vector<Node>& children);
+    Answer visit_one(Node&& node, Outcome& out);
+    Answer halve(Node&& node, Outcome& out);
+    Answer split_unit(Node&& node, const Pick& pick, Outcome& out);
+    // many.cpp
+    bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
+    bool begin(Node& node, Outcome& out);
+    bool program_pays(Node& node, std::string& text);
+    void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
+    void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
+                     std::string& text);
+    // program.cpp
     Answer solve_exactly(const Node& node, std::string& text);
     bool refute_by_goals(Node& node, std::string& text);
     bool refute_by_program(Node& node, std::string& text);
@@ -64,9 +83,12 @@ private:
     StopToken& stop_;
     VerifyResult& counts_;
     const int dim_, depth_;
+    bool climbs_ = false;
     Crown crown_;
     Points at_;  // one point
     Attack attack_;
+    std::unique_ptr<Ascent> ascent_;
+    int wait_ = 0, skip_ = 0;  // nodes between programs
     int attacks_ = 0;
     std::optional<Witness> witness_;
 

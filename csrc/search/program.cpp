@@ -158,7 +158,7 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
             int piece = node.pieces[box_.net->unit(l, i)];
             const size_t row = box_.net->row(l, i);
             if (piece < 0 && !net_.layers[l].is_max() && !net_.layers[l].one_piece[i])
-                piece = Crown::known(node.bounds.lo[row], node.bounds.hi[row]);
+                piece = Crown::known(node.bounds->lo[row], node.bounds->hi[row]);
             net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
         }
     const auto n = static_cast<size_t>(dim_);

@@ -150,38 +150,42 @@ void Scheduler::work() {
     result_.cpu_seconds += timer.thread_cpu();
 }
 
-// Visits a node of a case; false where the case is given up.
+// Visits nodes of a case; false where the case is given up.
 bool Scheduler::step(Active& one) {
-    Node node = one.queue.pop();
-    std::shared_ptr<ProofPart> part = node.part;
-    const int place = node.place;
-    std::string text;
-    std::vector<Node> children;
-    const CaseSearch::Answer answer = one.search->visit(std::move(node), text, children);
-    if (progress_) progress_->fetch_add(1, std::memory_order_relaxed);
-    switch (answer) {
-        case CaseSearch::Answer::violated:
+    std::vector<Node> nodes;
+    std::vector<std::pair<std::shared_ptr<ProofPart>, int>> places;
+    while (nodes.size() < one.search->together() && !one.queue.empty()) {
+        nodes.push_back(one.queue.pop());
+        places.emplace_back(nodes.back().part, nodes.back().place);
+    }
+    std::vector<CaseSearch::Outcome> outcomes;
+    one.search->visit(nodes, outcomes);
+    if (progress_)
+        progress_->fetch_add(static_cast<int64_t>(nodes.size()), std::memory_order_relaxed);
+    for (const CaseSearch::Outcome& outcome : outcomes)
+        if (outcome.answer == CaseSearch::Answer::violated) {
             end_with(one.number, one.search->witness());
-            break;
-        case CaseSearch::Answer::refuted:
-            finish(one.number, std::move(part), place, std::move(text));
-            break;
-        case CaseSearch::Answer::split: {
-            const auto own = std::make_shared<ProofPart>();
-            own->parent = std::move(part);
-            own->place = place;
-            own->head = std::move(text);
-            own->missing = static_cast<int>(children.size());
-            own->children.resize(children.size());
-            for (size_t i = 0; i < children.size(); ++i) {
-                children[i].part = own;
-                children[i].place = static_cast<int>(children.size() - 1 - i);
-                one.queue.push(std::move(children[i]));
-            }
-            break;
+            return true;
         }
-        case CaseSearch::Answer::unknown:
-            return false;
+    for (size_t n = 0; n < outcomes.size(); ++n) {
+        CaseSearch::Outcome& outcome = outcomes[n];
+        auto& [part, place] = places[n];
+        if (outcome.answer == CaseSearch::Answer::unknown) return false;
+        if (outcome.answer == CaseSearch::Answer::refuted) {
+            finish(one.number, std::move(part), place, std::move(outcome.text));
+            continue;
+        }
+        const auto own = std::make_shared<ProofPart>();
+        own->parent = std::move(part);
+        own->place = place;
+        own->head = std::move(outcome.text);
+        own->children.resize(outcome.children.size() + outcome.leaves.size());
+        own->missing = static_cast<int>(own->children.size());
+        for (Node& child : outcome.children) {
+            child.part = own;
+            one.queue.push(std::move(child));
+        }
+        for (auto& [at, text] : outcome.leaves) finish(one.number, own, at, std::move(text));
     }
     return true;
 }
