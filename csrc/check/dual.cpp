@@ -46,6 +46,7 @@ void DualChecker::tree(const DualSystem& system) {
         require(doubles_.errors_are_finite(), "a sum may overflow as executed");
     }
     fixed_.clear();
+    bounded_ = false;
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
         const uint64_t code = body_.var();
@@ -192,6 +193,15 @@ void DualChecker::bounds() {
     const uint64_t rule = body_.var();
     require(rule <= 1, "unknown rule for bounds");
     if (is_empty()) return;
+    // Trees about one box begin with the same bounds.
+    const bool root = branches_.empty() && !bounded_;
+    bounded_ = true;
+    if (root && rule == 1 && first_.box == static_cast<int64_t>(system_->box)) {
+        cell_.empty = first_.empty;
+        if (!first_.empty) cell_.lo = first_.lo, cell_.hi = first_.hi;
+        return;
+    }
+    if (root && rule == 1) first_ = {static_cast<int64_t>(system_->box), true, {}, {}};
     if (!(rule == 1 ? doubles_.substitute(cell_) : doubles_.propagate(cell_))) {
         cell_.empty = true;
         return;
@@ -200,6 +210,7 @@ void DualChecker::bounds() {
         const double lo = doubles_.lower()[i], hi = doubles_.upper()[i];
         if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
     }
+    if (root && rule == 1) first_.empty = false, first_.lo = cell_.lo, first_.hi = cell_.hi;
     hold(0);
 }
 

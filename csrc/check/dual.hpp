@@ -91,6 +91,13 @@ private:
     std::vector<OldEnd> old_ends_;
     std::vector<uint64_t> bound_mark_, end_mark_;
     std::vector<uint32_t> fixed_;
+    bool bounded_ = false;  // the tree at hand has bounds
+    // What rule 1 found for the whole of a box.
+    struct First {
+        int64_t box = -1;
+        bool empty = true;
+        std::vector<double> lo, hi;
+    } first_;
     size_t held_ = 0;  // bytes of the long numbers that are kept
 
     Number number_;

@@ -37,11 +37,20 @@ bool DualDoubles::substitute(const Cell& cell) {
     lo_ = cell.lo;
     hi_ = cell.hi;
     measure(cell);
+    // Where little is known yet, magnitudes follow the bounds node after node: else those of the
+    // first ones would grow from node to node, and the errors with them.
+    const bool rough = std::any_of(hi_.begin(), hi_.end(), [](double v) { return v == kInf; });
+    const auto follow = [&](uint32_t k) {
+        if (rough) measure_node(cell, lo_.data(), hi_.data(), k);
+    };
     lanes_.resize(net_.entries() * kLanes);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
         const Node& node = net_.net.nodes[k];
-        if (node.is_linear()) continue;
+        if (node.is_linear()) {
+            follow(k);
+            continue;
+        }
         batch_.clear();
         const auto want = [&](uint32_t s) {
             const uint32_t e = extra.slot_entry[s], tensor = net_.tensor_of(e);
@@ -64,6 +73,7 @@ bool DualDoubles::substitute(const Cell& cell) {
             if (!bound_batch(cell, &batch_[at], n)) return false;
         }
         relax(cell, k);
+        follow(k);
     }
     return true;
 }
@@ -120,53 +130,58 @@ double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t ent
 }
 
 // Magnitudes on a cell, from its bounds. They are rounded sums; see dual_doubles.hpp.
-PLV_CLONES void DualDoubles::measure(const Cell& cell) {
-    double *a = local_.a.data(), *sizes = local_.r.data();
+void DualDoubles::measure(const Cell& cell) {
     for (uint32_t i = 0; i < net_.net.input_size; ++i)
-        a[i] = std::max(std::abs(cell.box.lo[i].rounded), std::abs(cell.box.hi[i].rounded));
-    for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
-        const Node& node = net_.net.nodes[k];
-        const DualNode& extra = net_.nodes[k];
-        if (!node.is_linear()) {
-            for (uint32_t i = 0; i < node.size; ++i) measure_unit(cell, k, i);
-            continue;
-        }
-        double* __restrict r = &sizes[extra.base];
-        for (uint32_t i = 0; i < node.size; ++i)
-            r[i] = std::abs(extra.weight[node.bias_of(i)]) +
-                   (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
-        if (node.kind == Kind::affine) {
-            for (uint32_t j = 0; j < node.width; ++j) {
-                const double* w = &extra.turned[size_t{j} * node.rows];
-                const double size = a[extra.source + j];
-                if (size == 0) continue;
-                if (std::isfinite(size)) {
-                    for (uint32_t i = 0; i < node.rows; ++i) r[i] += std::abs(w[i]) * size;
-                } else {
-                    for (uint32_t i = 0; i < node.rows; ++i)
-                        if (w[i] != 0) r[i] = kInf;
-                }
-            }
-        } else {
-            for (uint32_t i = 0; i < node.size; ++i)
-                node.each_term(i, [&](uint32_t j, size_t at) {
-                    const double w = extra.weight[at], size = a[extra.entry(j)];
-                    if (w != 0 && size != 0) r[i] += std::abs(w) * size;
-                });
-        }
-        for (uint32_t i = 0; i < node.size; ++i) a[extra.base + i] = r[i] + errors_[extra.base + i];
-    }
+        local_.a[i] = std::max(std::abs(cell.box.lo[i].rounded), std::abs(cell.box.hi[i].rounded));
     double sum = 0;
-    for (const double size : local_.a) sum += size;
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
-        if (!net_.net.nodes[k].is_linear()) continue;
-        for (uint32_t i = 0; i < net_.net.nodes[k].size; ++i) sum += sizes[net_.nodes[k].base + i];
+        measure_node(cell, cell.lo.data(), cell.hi.data(), k);
+        if (net_.net.nodes[k].is_linear())
+            for (uint32_t i = 0; i < net_.net.nodes[k].size; ++i)
+                sum += local_.r[net_.nodes[k].base + i];
     }
+    for (const double size : local_.a) sum += size;
     local_.tiny = sum <= 1e150 ? kTiny : kInf;
 }
 
+PLV_CLONES void DualDoubles::measure_node(const Cell& cell, const double* lo, const double* hi,
+                                          uint32_t k) {
+    double* a = local_.a.data();
+    const Node& node = net_.net.nodes[k];
+    const DualNode& extra = net_.nodes[k];
+    if (!node.is_linear()) {
+        for (uint32_t i = 0; i < node.size; ++i) measure_unit(cell, lo, hi, k, i);
+        return;
+    }
+    double* __restrict r = &local_.r[extra.base];
+    for (uint32_t i = 0; i < node.size; ++i)
+        r[i] = std::abs(extra.weight[node.bias_of(i)]) +
+               (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
+    if (node.kind == Kind::affine) {
+        for (uint32_t j = 0; j < node.width; ++j) {
+            const double* w = &extra.turned[size_t{j} * node.rows];
+            const double size = a[extra.source + j];
+            if (size == 0) continue;
+            if (std::isfinite(size)) {
+                for (uint32_t i = 0; i < node.rows; ++i) r[i] += std::abs(w[i]) * size;
+            } else {
+                for (uint32_t i = 0; i < node.rows; ++i)
+                    if (w[i] != 0) r[i] = kInf;
+            }
+        }
+    } else {
+        for (uint32_t i = 0; i < node.size; ++i)
+            node.each_term(i, [&](uint32_t j, size_t at) {
+                const double w = extra.weight[at], size = a[extra.entry(j)];
+                if (w != 0 && size != 0) r[i] += std::abs(w) * size;
+            });
+    }
+    for (uint32_t i = 0; i < node.size; ++i) a[extra.base + i] = r[i] + errors_[extra.base + i];
+}
+
 // Of a unit's inputs, where their bounds say more, and of the unit.
-void DualDoubles::measure_unit(const Cell& cell, uint32_t k, uint32_t i) {
+void DualDoubles::measure_unit(const Cell& cell, const double* lo, const double* hi, uint32_t k,
+                               uint32_t i) {
     const DualNode& extra = net_.nodes[k];
     const bool window = net_.net.nodes[k].kind == Kind::max;
     const uint32_t first = window ? extra.slot_start[i] : i;
@@ -175,7 +190,7 @@ void DualDoubles::measure_unit(const Cell& cell, uint32_t k, uint32_t i) {
     for (uint32_t s = first; s < last; ++s) {
         const uint32_t at = extra.first_input + s;
         double& size = local_.a[extra.slot_entry[s]];
-        size = std::min(size, std::max(std::abs(cell.lo[at]), std::abs(cell.hi[at])));
+        size = std::min(size, std::max(std::abs(lo[at]), std::abs(hi[at])));
         most = std::max(most, size);
     }
     double& out = local_.a[extra.base + i];
@@ -184,7 +199,7 @@ void DualDoubles::measure_unit(const Cell& cell, uint32_t k, uint32_t i) {
     const uint32_t at = extra.first_input + i;
     const double slope = std::abs(extra.slope[i]);
     const int32_t piece = cell.pieces[extra.first_unit + i];
-    const bool inactive = piece == 0 || (piece < 0 && cell.lo[at] < 0 && cell.hi[at] <= 0);
+    const bool inactive = piece == 0 || (piece < 0 && lo[at] < 0 && hi[at] <= 0);
     const double factor = inactive ? slope : std::max(1.0, slope);
     out = factor == 0 ? 0 : factor * most;
 }

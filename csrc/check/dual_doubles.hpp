@@ -81,7 +81,8 @@ private:
     };
 
     void measure(const Cell& cell);
-    void measure_unit(const Cell& cell, uint32_t k, uint32_t i);
+    void measure_node(const Cell& cell, const double* lo, const double* hi, uint32_t k);
+    void measure_unit(const Cell& cell, const double* lo, const double* hi, uint32_t k, uint32_t i);
     void linear(uint32_t k);
     void widen(uint32_t k);
     void exact_end(uint32_t k, uint32_t i, bool upper);

@@ -26,13 +26,23 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
         return false;
     }
     put_bounds(out.text, 1);
-    node.own_bounds();
-    if (!crown_.tighten(node.cell())) {
+    LocalBox::Roots& roots = *box_.roots;
+    {
+        const std::lock_guard lock(roots.mutex);
+        if (!roots.known) {
+            node.own_bounds();
+            if (crown_.tighten(node.cell())) roots.bounds = node.bounds;
+            roots.known = true;
+        }
+    }
+    if (!roots.bounds) {
         ++counts_.leaves;
         put_rule_leaf(out.text, -1);
         out.answer = Answer::refuted;
         return false;
     }
+    node.bounds = roots.bounds;
+    crown_.set_lines(node.cell());
     if (refute_by_goals(node, out.text)) out.answer = Answer::refuted;
     if (witness_) out.answer = Answer::violated;
     return out.answer == Answer::unknown;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "bound/crown.hpp"
 #include "bound/layers.hpp"
 #include "lp/exact.hpp"
 #include "net/scales.hpp"
@@ -38,6 +40,13 @@ struct LocalBox {
     std::vector<double> lo, hi;  // of the local coordinates
     Int common = 1;              // denominator of the inputs that are points
     std::vector<Int> constant;   // their values over it; 0 for the others
+    // Of the whole box, found by the first search that has it: cases often share a box.
+    struct Roots {
+        std::mutex mutex;
+        std::shared_ptr<RowBounds> bounds;
+        bool known = false;  // no bounds then: the box is empty
+    };
+    std::unique_ptr<Roots> roots = std::make_unique<Roots>();
     std::unique_ptr<BoundNet> net;
     std::unique_ptr<Scales> scales;
     std::vector<std::vector<uint64_t>> first_slot;  // number of each unit's first slot
