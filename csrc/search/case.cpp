@@ -14,7 +14,7 @@ constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is f
 constexpr int kFewInputs = 12, kMostOfPrograms = 150;
 constexpr int kFewOpen = 10;         // with so few open units they are split, not the box
 constexpr int kMostHalvings = 60;
-constexpr int kAttackEvery = 8;
+constexpr int kAttackEvery = 8, kSampleEvery = 32;  // nodes
 
 // a < b
 bool less(const Rational& a, const Rational& b) { return a.num * b.den < b.num * a.den; }
@@ -132,7 +132,10 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
         }
         for (int k = 0; k < dim_; ++k)
             point_[k] = below_[best].slope[k] > 0.0 ? cell.lo[k] : cell.hi[k];
-        if (++attacks_ % kAttackEvery == 0)
+        ++attacks_;
+        if (attacks_ % kSampleEvery == 0)
+            witness_ = attack_.sample(box_.lo.data(), box_.hi.data());
+        else if (attacks_ % kAttackEvery == 0)
             witness_ = attack_.nearby(cell.lo, cell.hi, point_.data());
         else if (!try_point(point_.data())) {
             for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;

@@ -13,6 +13,7 @@ const int kFirstSteps = getenv("PF") ? atoi(getenv("PF")) : 60,
           kSteps = getenv("PS") ? atoi(getenv("PS")) : 10;
 const int kProbeSteps = getenv("PP") ? atoi(getenv("PP")) : 3;
 const size_t kProbed = getenv("PK") ? atoi(getenv("PK")) : 8;  // units whose split is tried
+constexpr int kAttackEvery = 8;  // visits
 const Climb kNowhere;
 const int kMostOfProgram = getenv("PD") ? atoi(getenv("PD")) : 100;  // inputs
 const int kMostWait = getenv("PMW") ? atoi(getenv("PMW")) : 255;
@@ -93,6 +94,15 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         ascent_->store(lane, *reached);
         node.climb = reached;
         node.score = ascent_->least(lane);
+    }
+    if (!left.empty() && ++attacks_ % kAttackEvery == 0) {
+        const Left& one = left.front();
+        const Node& node = nodes[one.node];
+        witness_ = attack_.nearby(node.lo.data(), node.hi.data(), one.point.data());
+        if (witness_) {
+            out[one.node].answer = Answer::violated;
+            return false;
+        }
     }
     for (Left& one : left) {
         Node& node = nodes[one.node];

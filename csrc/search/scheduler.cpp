@@ -9,7 +9,7 @@ namespace plv {
 
 namespace {
 
-constexpr size_t kFirstTurn = 64;  // nodes of a case before others have theirs
+constexpr size_t kFirstTurn = 16;  // visits of a case before others have theirs
 
 bool same_box(const SpecCase& a, const SpecCase& b) {
     const auto same = [](const auto& x, const auto& y) {
@@ -116,6 +116,7 @@ void Scheduler::work() {
             // Every case is begun before one is pursued: a violation may be easy to find in a
             // later one.
             Task task;
+            size_t steps = turn;
             if (open_next(task, active.empty())) {
                 Active& one = active.emplace_front();
                 one.number = task.number;
@@ -123,16 +124,17 @@ void Scheduler::work() {
                 one.problem = std::move(task.problem);
                 const bool is_root = task.node.lo.empty() && !task.node.part;
                 one.queue.push(is_root ? one.search->root() : std::move(task.node));
+                if (is_root) steps = 1;
             } else if (active.empty()) {
                 break;
             } else if (++turns > active.size()) {
-                turn *= 2;
+                steps = turn *= 2;
                 turns = 1;
             }
             Active one = std::move(active.front());
             active.pop_front();
             bool open = true;
-            for (size_t i = 0; i < turn && open && !one.queue.empty() && !done_; ++i) {
+            for (size_t i = 0; i < steps && open && !one.queue.empty() && !done_; ++i) {
                 if (hungry_ && one.queue.size() > 1)
                     offer({one.number, one.problem, one.queue.pop()});
                 open = step(one);
