@@ -11,8 +11,9 @@ namespace {
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 // With few inputs boxes are halved. With more units are split: where several goals must meet,
 // programs find out best whether they do, as long as there are not too many inputs.
-constexpr int kFewInputs = 12, kMostOfPrograms = 150;
-constexpr int kFewOpen = 10;         // with so few open units they are split, not the box
+constexpr int kFewInputs = 16, kMostOfPrograms = 150;
+constexpr int kFewOpen = 10;        // with so few open units they are split, not the box
+constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
 constexpr int kAttackEvery = 8, kSampleEvery = 32;  // nodes
 
@@ -92,8 +93,10 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
 
     const Pick pick = pick_unit(node, nullptr);
     if (pick.layer >= 0 && !node.units && dim_ > 0 && dim_ <= kFewInputs && pick.open > kFewOpen &&
-        node.halvings < kMostHalvings)
+        node.halvings < kMostHalvings) {
+        if (pick.open <= kRatherFewOpen && program_pays(node, text)) return Answer::refuted;
         return halve(std::move(node), out);
+    }
     node.units = true;
     if (refute_by_program(node, text)) return Answer::refuted;
     if (try_point(point_.data())) return Answer::violated;

@@ -1,7 +1,6 @@
 // Visits of nodes over many inputs: bounds by ascent, splits of units.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
 
 #include "search/case.hpp"
@@ -9,14 +8,12 @@
 namespace plv {
 
 namespace {
-const int kFirstSteps = getenv("PF") ? atoi(getenv("PF")) : 60,
-          kSteps = getenv("PS") ? atoi(getenv("PS")) : 10;
-const int kProbeSteps = getenv("PP") ? atoi(getenv("PP")) : 3;
-const size_t kProbed = getenv("PK") ? atoi(getenv("PK")) : 8;  // units whose split is tried
+constexpr int kFirstSteps = 60, kSteps = 10, kProbeSteps = 3;  // of ascents
+constexpr size_t kProbed = 8;                                  // units whose split is tried
 constexpr int kAttackEvery = 8;  // visits
 const Climb kNowhere;
-const int kMostOfProgram = getenv("PD") ? atoi(getenv("PD")) : 100;  // inputs
-const int kMostWait = getenv("PMW") ? atoi(getenv("PMW")) : 255;
+constexpr int kMostOfProgram = 100;  // inputs
+constexpr int kMostWait = 255;
 }  // namespace
 
 // The first bounds of the root and an attack; whether it is left open.
