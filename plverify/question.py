@@ -22,7 +22,7 @@ from plverify.proof import encode, unsat_header
 from plverify.property import Property
 from plverify.result import Status
 
-SPEC_MAGIC = b"PLVSPEC1"
+SPEC_MAGIC = b"PLVSPEC2"
 _FOREVER = 1e9
 """Seconds that no clock of the engine need count."""
 
@@ -151,7 +151,7 @@ def property_bytes(spec: Property) -> bytes:
     for case in spec.disjuncts:
         if id(case.box) not in sides:
             sides[id(case.box)] = b"".join(map(_bound_bytes, case.box.lo + case.box.hi))
-        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)]]
+        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)], b"\x00"]
         for row in case.constraints:
             out.append(struct.pack("<B", row.strict))
             for terms in (row.inputs, row.outputs):

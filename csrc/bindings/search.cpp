@@ -17,7 +17,7 @@ py::list to_list(const std::vector<Int>& values) {
 }
 
 py::dict run_verify(const std::shared_ptr<Net>& net, const py::bytes& property, bool want_proof,
-                    int threads, std::optional<double> timeout, const py::object& progress) {
+                    int threads, std::optional<double> timeout, const py::object& progress, bool attack) {
     const Spec spec = Spec::parse(std::string_view(property));
     const Timer timer;
     const std::unique_ptr<StopToken> stop = make_stop(timeout);
@@ -30,7 +30,7 @@ py::dict run_verify(const std::shared_ptr<Net>& net, const py::bytes& property, 
         *stop,
         [&] {
             try {
-                result = verify(net, spec, threads, *stop, &nodes);
+                result = verify(net, spec, threads, attack, *stop, &nodes);
             } catch (const Stopped&) {
                 stopped = true;
             }
@@ -79,6 +79,7 @@ py::object run_maximum(const py::bytes& domain, const py::bytes& objective) {
 void bind_search(py::module_& m) {
     m.def("verify", &run_verify, py::arg("net"), py::arg("property"), py::arg("want_proof") = true,
           py::arg("threads") = 1, py::arg("timeout") = py::none(), py::arg("progress") = py::none(),
+          py::arg("attack") = true,
           "Search for a violation of a property; the proof of unsat is to be checked.");
     m.def("exact_maximum", &run_maximum, py::arg("domain"), py::arg("objective"),
           "A point, numerators and denominator, where an affine function is largest on a polytope; "

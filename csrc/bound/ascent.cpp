@@ -81,6 +81,7 @@ void Ascent::load(int lane, const CellView& cell, const std::vector<FixedUnit>& 
     if (lane == 0) splits_.clear();
     loaded_ = lane + 1;
     prepared_ = false;
+    ball_ = cell.ball;
     least_[at] = -kInfinity;
     refuted_[at] = 0;
     for (int k = 0; k < net_.dim; ++k) {
@@ -329,7 +330,15 @@ void Ascent::backward() {
         }
         push(l, true);
     }
-    kernels_.least_each(input_.data(), lo_.data(), hi_.data(), net_.dim, constant_, point_.data());
+    if (ball_ == nullptr)
+        kernels_.least_each(input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
+                            point_.data());
+    for (int i = 0; ball_ != nullptr && i < loaded_; ++i) {
+        const BallLeast found = least_over(*ball_, &input_[i], kLanes, &lo_[i], &hi_[i], kLanes,
+                                           &point_[i], kLanes);
+        constant_[i] += found.value;
+        ball_multiplier_[i] = found.multiplier;
+    }
     for (int i = 0; i < loaded_; ++i) {
         double& least = least_[i];
         if (refuted_[i] || !(constant_[i] > least)) continue;
@@ -494,6 +503,7 @@ void Ascent::show(int lane) {
     out.open.clear();
     out.splits = split_[lane];
     out.goals = weight_[lane];
+    out.ball = ball_ != nullptr ? ball_multiplier_[lane] : 0.0;
     for (int l = net_.depth - 1; l >= 0; --l) {
         const Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];

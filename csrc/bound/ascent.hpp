@@ -44,6 +44,7 @@ public:
     struct Shown {
         std::vector<Multiplier> open;
         std::vector<double> splits, goals;
+        double ball = 0.0;
     };
     const Shown& shown(int lane) const { return shown_[static_cast<size_t>(lane)]; }
 
@@ -105,6 +106,8 @@ private:
     std::vector<int> out_rows_, all_;
     AlignedVector<double> lo_, hi_, input_, point_;
     std::vector<double> goal_scale_;
+    const LocalBall* ball_ = nullptr;
+    double ball_multiplier_[kLanes] = {};
     std::vector<std::vector<double>> weight_, exponent_, goal_first_, goal_second_;  // of lanes
     std::vector<Split> splits_;
     std::vector<std::vector<double>> split_, split_first_, split_second_;  // of lanes

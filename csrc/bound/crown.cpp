@@ -270,7 +270,7 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
         }
         for (int k = layer - 1; k >= 0; --k) descend(k);
         const auto lanes = static_cast<size_t>(lanes_);
-        kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
+        least_on(cell, static_cast<int>(2 * n));
         for (size_t i = 0; i < n; ++i) {
             const auto row = static_cast<size_t>(open_[at + i]);
             double &lo = zlo[row], &hi = zhi[row];
@@ -315,8 +315,28 @@ void Crown::below(int layer, const std::vector<LinearForm>& forms, const CellVie
         out[i].slope.resize(dim);
         for (size_t k = 0; k < dim; ++k) out[i].slope[k] = input_[k * lanes + i];
     }
-    kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
-    for (size_t i = 0; i < forms.size(); ++i) out[i].least = constant_[i];
+    least_on(cell, forms_);
+    for (size_t i = 0; i < forms.size(); ++i) {
+        out[i].least = constant_[i];
+        out[i].ball = ball_[i];
+    }
+}
+
+// Adds the minima of the lanes' linear functions of the input.
+void Crown::least_on(const CellView& cell, int count) {
+    ball_.assign(static_cast<size_t>(lanes_), 0.0);
+    if (cell.ball == nullptr) {
+        kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
+        return;
+    }
+    point_.resize(static_cast<size_t>(net_.dim));
+    for (int i = 0; i < count; ++i) {
+        const BallLeast found = least_over(*cell.ball, input_.data() + i,
+                                           static_cast<size_t>(lanes_), cell.lo, cell.hi, 1,
+                                           point_.data(), 1);
+        constant_[i] += found.value;
+        ball_[i] = found.multiplier;
+    }
 }
 
 double Crown::size(size_t i) const {

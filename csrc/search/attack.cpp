@@ -38,6 +38,13 @@ void Attack::scatter(const double* lo, const double* hi, int count) {
             if (p % 2 == 1) t = std::clamp(2.0 * t - 0.5, 0.0, 1.0);
             points_.at(k, p) = lo[k] + t * (hi[k] - lo[k]);
         }
+    pull(count);
+}
+
+void Attack::pull(int count) {
+    const LocalBall& ball = problem_.box().ball;
+    for (int p = 0; p < count && ball.is_there() && problem_.dim() > 0; ++p)
+        ball.pull(&points_.at(0, p), static_cast<size_t>(points_.lanes()));
 }
 
 std::optional<Witness> Attack::sample(const double* lo, const double* hi,
@@ -127,6 +134,7 @@ std::optional<Witness> Attack::descend(const double* lo, const double* hi, int c
                 if (slope != 0.0) s -= std::copysign(size * (hi[k] - lo[k]), slope);
                 s = std::clamp(s, lo[k], hi[k]);
             }
+        pull(count);
     }
 }
 

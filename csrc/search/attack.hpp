@@ -25,6 +25,7 @@ public:
     std::optional<Witness> nearby(const double* lo, const double* hi, const double* point);
 
 private:
+    void pull(int count);  // into the ball
     void scatter(const double* lo, const double* hi, int count);
     std::optional<Witness> descend(const double* lo, const double* hi, int count, int steps);
     bool is_near(int lane, int& goal, double& worst) const;

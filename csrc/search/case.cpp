@@ -8,6 +8,7 @@ namespace plv {
 
 namespace {
 
+constexpr double kBallRounding = 1e-9;
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 // With few inputs boxes are halved. With more units are split: where several goals must meet,
 // programs find out best whether they do, as long as there are not too many inputs.
@@ -22,7 +23,8 @@ bool less(const Rational& a, const Rational& b) { return a.num * b.den < b.num *
 
 }  // namespace
 
-CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult& counts)
+CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
+                       VerifyResult& counts)
     : problem_(problem),
       box_(problem.box()),
       net_(problem.net()),
@@ -30,6 +32,8 @@ CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult
       counts_(counts),
       dim_(problem.dim()),
       depth_(problem.depth()),
+      ball_(box_.ball.is_there() ? &box_.ball : nullptr),
+      attacks_on_(attack),
       crown_(*box_.net, stop),
       at_(*box_.net),
       attack_(problem, stop) {
@@ -79,11 +83,12 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
 CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     std::string& text = out.text;
     node.own_bounds();
-    if (!node.part && (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
+    if (!node.part && attacks_on_ &&
+        (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
         return Answer::violated;
     if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
-        crown_.set_lines(node.cell());  // a split of the last layer changes no bounds
-    } else if (put_bounds(text, 1); !crown_.tighten(node.cell())) {
+        crown_.set_lines(node.cell(ball_));  // a split of the last layer changes no bounds
+    } else if (put_bounds(text, 1); !crown_.tighten(node.cell(ball_))) {
         ++counts_.leaves;
         put_rule_leaf(text, -1);
         return Answer::refuted;
@@ -108,13 +113,18 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
 // By the default lines of all units. Where that fails, what halving a side might gain, and points
 // at which the bounds are least.
 bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
-    const CellView cell = node.cell();
+    const CellView cell = node.cell(ball_);
     crown_.below(depth_, forms_, cell, below_);
     size_t best = 0;
     for (size_t g = 0; g < below_.size(); ++g) {
-        if (below_[g].least > 0.0 && below_[g].least > kRounding * crown_.size(g)) {
+        const double rounding = ball_ == nullptr ? kRounding : kBallRounding;
+        if (below_[g].least > 0.0 && below_[g].least > rounding * crown_.size(g)) {
             ++counts_.leaves;
-            put_rule_leaf(text, static_cast<int>(g));
+            if (below_[g].ball > 0.0)
+                put_rule_leaf(text, static_cast<int>(g), static_cast<int>(below_.size()),
+                              below_[g].ball);
+            else
+                put_rule_leaf(text, static_cast<int>(g));
             return true;
         }
         if (below_[g].least > below_[best].least) best = g;
@@ -136,9 +146,9 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
         for (int k = 0; k < dim_; ++k)
             point_[k] = below_[best].slope[k] > 0.0 ? cell.lo[k] : cell.hi[k];
         ++attacks_;
-        if (attacks_ % kSampleEvery == 0)
+        if (attacks_on_ && attacks_ % kSampleEvery == 0)
             witness_ = attack_.sample(box_.lo.data(), box_.hi.data());
-        else if (attacks_ % kAttackEvery == 0)
+        else if (attacks_on_ && attacks_ % kAttackEvery == 0)
             witness_ = attack_.nearby(cell.lo, cell.hi, point_.data());
         else if (!try_point(point_.data())) {
             for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;
@@ -215,7 +225,7 @@ CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, Outcome
 // The unit to be split: of the first layer that has an open one, that whose relaxation costs most,
 // at the point where given.
 CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
-    const CellView cell = node.cell();
+    const CellView cell = node.cell(ball_);
     std::vector<double> weight(static_cast<size_t>(net_.unit_count), 0.0);
     for (const auto& used : used_)
         for (const Multiplier& m : used)

@@ -21,7 +21,7 @@ namespace plv {
 
 class CaseSearch {
 public:
-    CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult& counts);
+    CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop, VerifyResult& counts);
 
     Node root() const;
     enum class Answer { refuted, violated, split, unknown };
@@ -83,6 +83,8 @@ private:
     StopToken& stop_;
     VerifyResult& counts_;
     const int dim_, depth_;
+    const LocalBall* ball_ = nullptr;
+    const bool attacks_on_;
     bool climbs_ = false;
     Crown crown_;
     Points at_;  // one point

@@ -18,7 +18,7 @@ constexpr int kMostWait = 255;
 
 // The first bounds of the root and an attack; whether it is left open.
 bool CaseSearch::begin(Node& node, Outcome& out) {
-    witness_ = attack_.everywhere(node.lo.data(), node.hi.data());
+    if (attacks_on_) witness_ = attack_.everywhere(node.lo.data(), node.hi.data());
     if (witness_) {
         out.answer = Answer::violated;
         return false;
@@ -29,7 +29,7 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
         const std::lock_guard lock(roots.mutex);
         if (!roots.known) {
             node.own_bounds();
-            if (crown_.tighten(node.cell())) roots.bounds = node.bounds;
+            if (crown_.tighten(node.cell(ball_))) roots.bounds = node.bounds;
             roots.known = true;
         }
     }
@@ -40,7 +40,7 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
         return false;
     }
     node.bounds = roots.bounds;
-    crown_.set_lines(node.cell());
+    crown_.set_lines(node.cell(ball_));
     if (refute_by_goals(node, out.text)) out.answer = Answer::refuted;
     if (witness_) out.answer = Answer::violated;
     return out.answer == Answer::unknown;
@@ -60,7 +60,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
                 continue;
             }
         }
-        ascent_->load(static_cast<int>(lanes.size()), node.cell(), node.path,
+        ascent_->load(static_cast<int>(lanes.size()), node.cell(ball_), node.path,
                       node.climb ? *node.climb : kNowhere);
         lanes.push_back(i);
     }
@@ -92,7 +92,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         node.climb = reached;
         node.score = ascent_->least(lane);
     }
-    if (!left.empty() && ++attacks_ % kAttackEvery == 0) {
+    if (!left.empty() && attacks_on_ && ++attacks_ % kAttackEvery == 0) {
         const Left& one = left.front();
         const Node& node = nodes[one.node];
         witness_ = attack_.nearby(node.lo.data(), node.hi.data(), one.point.data());
@@ -118,7 +118,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         }
         // All units are fixed or known.
         used_.resize(forms_.size());
-        crown_.set_lines(node.cell());
+        crown_.set_lines(node.cell(ball_));
         if (refute_by_program(node, to.text))
             to.answer = Answer::refuted;
         else
@@ -134,7 +134,7 @@ bool CaseSearch::program_pays(Node& node, std::string& text) {
     if (dim_ > kMostOfProgram || skip_++ < wait_) return false;
     skip_ = 0;
     used_.resize(forms_.size());
-    crown_.set_lines(node.cell());
+    crown_.set_lines(node.cell(ball_));
     const bool refuted = refute_by_program(node, text);
     wait_ = refuted ? wait_ / 2 : std::min(2 * wait_ + 1, kMostWait);
     return refuted;
@@ -155,7 +155,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
     const size_t most = std::min(kProbed, order.size());
     std::partial_sort(order.begin(), order.begin() + static_cast<long>(most), order.end(),
                       [&](int a, int b) { return losses[a].loss > losses[b].loss; });
-    const CellView cell = node.cell();
+    const CellView cell = node.cell(ball_);
     std::vector<FixedUnit> path = node.path;
     path.emplace_back();
     const auto each_piece = [&](const Ascent::Loss& one, auto visit) {
@@ -252,6 +252,7 @@ void CaseSearch::write_shown(const std::vector<FixedUnit>& path, const Ascent::S
     std::vector<std::pair<int, double>> goals;
     for (size_t g = 0; g < shown.goals.size(); ++g)
         goals.emplace_back(static_cast<int>(g), shown.goals[g]);
+    if (shown.ball > 0.0) goals.emplace_back(static_cast<int>(shown.goals.size()), shown.ball);
     std::vector<Listed> listed;
     for (const Multiplier& m : shown.open)
         if (m.slot >= 0)

@@ -35,7 +35,9 @@ struct Node {
     std::shared_ptr<ProofPart> part;
     int place = 0;
 
-    CellView cell() { return {lo.data(), hi.data(), pieces.data(), *bounds}; }
+    CellView cell(const LocalBall* ball) {
+        return {lo.data(), hi.data(), pieces.data(), *bounds, ball};
+    }
     void own_bounds() { bounds = std::make_shared<RowBounds>(*bounds); }
 };
 

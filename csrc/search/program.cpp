@@ -50,7 +50,7 @@ bool CaseSearch::contradicts(ProgramRow&& row, double sign) {
 // not, `point_` satisfies them.
 bool CaseSearch::refute_by_program(Node& node, std::string& text) {
     ++counts_.programs;
-    const CellView cell = node.cell();
+    const CellView cell = node.cell(ball_);
     rows_.clear();
     row_.resize(static_cast<size_t>(dim_) + 1);
     lost_ = false;

@@ -25,10 +25,11 @@ bool same_box(const SpecCase& a, const SpecCase& b) {
 
 }  // namespace
 
-Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, StopToken& stop,
+Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, bool attack, StopToken& stop,
                      std::atomic<int64_t>* progress)
     : net_(std::move(net)),
       spec_(spec),
+      attack_(attack),
       stop_(stop),
       progress_(progress),
       cases_(spec.cases.size()) {}
@@ -120,7 +121,7 @@ void Scheduler::work() {
             if (open_next(task, active.empty())) {
                 Active& one = active.emplace_front();
                 one.number = task.number;
-                one.search = std::make_unique<CaseSearch>(*task.problem, stop_, counts);
+                one.search = std::make_unique<CaseSearch>(*task.problem, attack_, stop_, counts);
                 one.problem = std::move(task.problem);
                 const bool is_root = task.node.lo.empty() && !task.node.part;
                 one.queue.push(is_root ? one.search->root() : std::move(task.node));
