@@ -102,8 +102,15 @@ def decide(
     threads: int = 1,
     timeout: float | None = None,
     progress: Progress | None = None,
+    attack: bool = True,
 ) -> dict[str, Any]:
     """Ask the engine whether some input of the network violates a property.
+
+    Parameters
+    ----------
+    attack : bool
+        False leaves out the search for violations by gradients: for a caller that has a nearest
+        violation already and asks for nearer ones.
 
     Returns
     -------
@@ -126,7 +133,9 @@ def decide(
         )
     limit = timeout if timeout is None or timeout < _FOREVER else None
     start = time.perf_counter()
-    answer = _core.verify(net.core, property_bytes(spec), True, threads, limit, progress)
+    answer = _core.verify(
+        net.core, property_bytes(spec), True, threads, limit, progress, attack
+    )
     searched = time.perf_counter()
     answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":

@@ -67,7 +67,10 @@ private:
     void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
                      std::string& text);
     // program.cpp
+    // exact_leaf.cpp
     Answer solve_exactly(const Node& node, std::string& text);
+    std::optional<StrictPoint> refute_near(const Node& node, const std::vector<ExactRow>& all,
+                                           const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
     bool refute_by_program(Node& node, std::string& text);
     bool contradicts(ProgramRow&& row, double sign);
