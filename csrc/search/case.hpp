@@ -73,7 +73,7 @@ private:
                                            const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
     bool refute_by_program(Node& node, std::string& text);
-    bool contradicts(ProgramRow&& row, double sign);
+    bool contradicts(ProgramRow&& row);
     void below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row);
     LinearForm form_of(size_t goal) const;
     Pick pick_unit(Node& node, const double* point);

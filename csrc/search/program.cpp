@@ -21,16 +21,17 @@ void CaseSearch::below(int layer, const LinearForm& form, const CellView& cell, 
     crown_.multipliers(0, cell, row.multipliers);
 }
 
-// Adds sign * row >= 0 to the program; true if it contradicts what is there.
-bool CaseSearch::contradicts(ProgramRow&& row, double sign) {
+// Adds a row, a lower bound of what is to be at most 0, to the program; true if it contradicts what
+// is there.
+bool CaseSearch::contradicts(ProgramRow&& row) {
     double most = std::fabs(row.bound.constant);
     for (int k = 0; k < dim_; ++k) most = std::fmax(most, std::fabs(row.bound.slope[k]));
     int e = 0;
     if (most > 0.0 && std::isfinite(most)) std::frexp(most, &e);
     row.scale = std::ldexp(1.0, -e);
     double* a = row_.data();
-    for (int k = 0; k < dim_; ++k) a[k] = sign * row.scale * row.bound.slope[k];
-    a[dim_] = sign * row.scale * row.bound.constant;
+    for (int k = 0; k < dim_; ++k) a[k] = -row.scale * row.bound.slope[k];
+    a[dim_] = -row.scale * row.bound.constant;
     if (simplex_.at_vertex(a, a[dim_]) < 0.0) {
         if (simplex_.maximize(a, a[dim_], 0.0) == Simplex::End::failed) {
             lost_ = true;
@@ -66,13 +67,13 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
             if (layer.is_max()) {
                 const int e = layer.entry(fixed.unit, s);
                 if (e < 0 || s == fixed.piece) continue;
-                form.terms = {{layer.entry(fixed.unit, fixed.piece), 1.0}, {e, -1.0}};
+                form.terms = {{layer.entry(fixed.unit, fixed.piece), -1.0}, {e, 1.0}};
                 row.slot = s;
             } else {
-                form.terms = {{fixed.unit, fixed.piece ? 1.0 : -1.0}};
+                form.terms = {{fixed.unit, fixed.piece ? -1.0 : 1.0}};
             }
             below(fixed.layer, form, cell, row);
-            refuted = contradicts(std::move(row), 1.0);
+            refuted = contradicts(std::move(row));
         }
     }
     for (size_t g = 0; g < forms_.size() && !refuted && !lost_; ++g) {
@@ -80,7 +81,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
         row.goal = static_cast<int>(g);
         below(depth_, forms_[g], cell, row);
         used_[g] = row.multipliers;
-        refuted = contradicts(std::move(row), -1.0);
+        refuted = contradicts(std::move(row));
     }
     // Where the program stands, other lines bound the goals better: they cut it off.
     for (int round = 0; !refuted; ++round) {
@@ -106,7 +107,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
             used_[g] = row.multipliers;
             if (v <= kCut * size) continue;
             cut = true;
-            refuted = contradicts(std::move(row), -1.0);
+            refuted = contradicts(std::move(row));
         }
         if (!cut) break;
     }
@@ -130,8 +131,8 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
         const ProgramRow& row = rows_[r];
         for (const Multiplier& m : row.multipliers)
             if (m.slot >= 0)
-                listed.push_back({box_.number(net_, m.layer, m.unit, m.slot),
-                                  row.goal >= 0 ? w * m.h : -w * m.h, true});
+                listed.push_back(
+                    {box_.number(net_, m.layer, m.unit, m.slot), w * m.h, true});
         if (row.goal >= 0) {
             goals[static_cast<size_t>(row.goal)].second += w;
             continue;
