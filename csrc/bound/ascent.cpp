@@ -12,7 +12,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;  // of the terms of a sum: rounding them and multipliers is far less
 constexpr float kUnset = -2e30F;
 constexpr double kFirstRate = 0.9, kSecondRate = 0.999;  // as in Adam
-constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kDecay = 0.97;
+constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0, kDecay = 0.97;
+constexpr double kLater = -4.0;  // exponent of the slots that do not begin with the largest share
 constexpr double kMean = 0.1;  // weight of the newest value in means
 }  // namespace
 
@@ -32,6 +33,8 @@ Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& st
         for (auto* one : {&sheet.h, &sheet.z}) one->assign(rows, 0.0);
         if (from.is_max()) {
             sheet.windows.resize(units);
+            for (auto* one : {&sheet.share, &sheet.exponent})
+                one->assign(units * static_cast<size_t>(from.slots), 0.0);
             continue;
         }
         for (auto* one : {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift,
@@ -123,22 +126,7 @@ void Ascent::lines_of(int lane, const CellView& cell, const Climb& from) {
         for (int j = 0; j < layer.units; ++j) {
             const size_t at = static_cast<size_t>(j * kLanes + lane);
             if (layer.is_max()) {
-                Window& window = sheet.windows[at];
-                window = {-1, true, pieces[j] < 0, -kInfinity};
-                if (pieces[j] >= 0) {
-                    window.row = layer.entry(j, pieces[j]);
-                    continue;
-                }
-                for (int s = 0; s < layer.slots; ++s) {
-                    const int e = layer.entry(j, s);
-                    if (e < 0) continue;
-                    if (window.row < 0 || zlo[e] > zlo[window.row]) window.row = e;
-                    window.top = std::max(window.top, zhi[e]);
-                }
-                for (int s = 0; s < layer.slots; ++s) {
-                    const int e = layer.entry(j, s);
-                    if (e >= 0 && e != window.row && zhi[e] > zlo[window.row]) window.leads = false;
-                }
+                window_of(lane, l, j, pieces[j], zlo, zhi, from);
                 continue;
             }
             const double s = layer.one_piece[j] ? 1.0 : layer.slope[j];
@@ -165,9 +153,80 @@ void Ascent::lines_of(int lane, const CellView& cell, const Climb& from) {
     }
 }
 
+// Above an open window lies the chord of the slot that may be the largest, over the largest that
+// the others may be; below it any mean of the slots.
+void Ascent::window_of(int lane, int l, int j, int piece, const double* zlo, const double* zhi,
+                       const Climb& from) {
+    const Layer& layer = net_.net.layers[l];
+    Sheet& sheet = sheets_[l];
+    Window& window = sheet.windows[static_cast<size_t>(j * kLanes + lane)];
+    window = {-1, true, piece < 0, 1.0, 0.0};
+    if (piece >= 0) {
+        window.row = layer.entry(j, piece);
+        return;
+    }
+    int low = -1, high = -1;
+    double others = -kInfinity;
+    for (int s = 0; s < layer.slots; ++s) {
+        const int e = layer.entry(j, s);
+        if (e < 0) continue;
+        if (low < 0 || zlo[e] > zlo[low]) low = e;
+        if (high < 0 || zhi[e] > zhi[high]) high = e;
+    }
+    for (int s = 0; s < layer.slots; ++s) {
+        const int e = layer.entry(j, s);
+        if (e < 0) continue;
+        if (e != low && zhi[e] > zlo[low]) window.leads = false;
+        if (e != high) others = std::max(others, zhi[e]);
+    }
+    window.row = window.leads ? low : high;
+    if (window.leads) return;
+    window.slope = (zhi[high] - others) / (zhi[high] - zlo[high]);
+    window.lift = others - window.slope * zlo[high];
+    for (int s = 0; s < layer.slots; ++s) {
+        const int e = layer.entry(j, s);
+        const size_t at = static_cast<size_t>((s * layer.units + j) * kLanes + lane);
+        const size_t own = window_base(l) + static_cast<size_t>(s * layer.units + j);
+        sheet.exponent[at] = e < 0 || zhi[e] <= zlo[low] ? -kInfinity
+                             : !from.shares.empty()      ? from.shares[own]
+                             : e == low                  ? 0.0
+                                                         : kLater;
+    }
+}
+
+// The shares of an open window's slots in the line below it.
+void Ascent::share_out() {
+    for (int l = 0; l < net_.depth; ++l) {
+        const Layer& layer = net_.net.layers[l];
+        Sheet& sheet = sheets_[l];
+        for (int j = 0; layer.is_max() && j < layer.units; ++j)
+            for (int i = 0; i < loaded_; ++i) {
+                const Window& window = sheet.windows[static_cast<size_t>(j * kLanes + i)];
+                if (!window.open || window.leads) continue;
+                const auto at = [&](int s) {
+                    return static_cast<size_t>((s * layer.units + j) * kLanes + i);
+                };
+                double top = -kInfinity, sum = 0.0;
+                for (int s = 0; s < layer.slots; ++s) top = std::max(top, sheet.exponent[at(s)]);
+                for (int s = 0; s < layer.slots; ++s)
+                    sum += sheet.share[at(s)] = std::exp(sheet.exponent[at(s)] - top);
+                for (int s = 0; s < layer.slots; ++s) sheet.share[at(s)] /= sum;
+            }
+    }
+}
+
+size_t Ascent::window_base(int layer) const {
+    size_t base = 0;
+    for (int l = 0; l < layer; ++l)
+        base += static_cast<size_t>(net_.net.layers[l].slots) *
+                static_cast<size_t>(net_.net.layers[l].units);
+    return base;
+}
+
 // Lanes that are not loaded are copies of the first; what counts on some lane.
 void Ascent::prepare() {
     prepared_ = true;
+    share_out();
     for (int l = 0; l < net_.depth; ++l) {
         const Layer& layer = net_.net.layers[l];
         Sheet& sheet = sheets_[l];
@@ -312,13 +371,19 @@ void Ascent::backward() {
                                 sheet.g.data(), sheet.h.data(), constant_);
         } else {
             for (const int j : sheet.live)
-                for (int i = 0; i < kLanes; ++i) {
+                for (int i = 0; i < loaded_; ++i) {
                     const Window& window = sheet.windows[static_cast<size_t>(j) * kLanes + i];
                     const double g = sheet.g[static_cast<size_t>(j) * kLanes + i];
-                    if (g > 0.0 || window.leads)
-                        sheet.h[static_cast<size_t>(window.row) * kLanes + i] += g;
-                    else
-                        constant_[i] += g * window.top;
+                    if (g <= 0.0 || window.leads) {
+                        sheet.h[static_cast<size_t>(window.row) * kLanes + i] += g * window.slope;
+                        constant_[i] += g * window.lift;
+                        continue;
+                    }
+                    for (int s = 0; s < layer.slots; ++s)
+                        if (const int e = layer.entry(j, s); e >= 0)
+                            sheet.h[static_cast<size_t>(e) * kLanes + i] +=
+                                g * sheet.share[static_cast<size_t>((s * layer.units + j) *
+                                                                    kLanes + i)];
                 }
         }
         for (const Split& s : splits_) {
@@ -371,8 +436,8 @@ double Ascent::size(int lane) const {
             const double g = sheet.g[at];
             if (!net_.net.layers[l].is_max())
                 sum += std::fabs(g * (g > 0.0 ? sheet.under_lift[at] : sheet.over_lift[at]));
-            else if (g < 0.0 && !sheet.windows[at].leads)
-                sum += std::fabs(g * sheet.windows[at].top);
+            else
+                sum += std::fabs(g * sheet.windows[at].lift);
         }
     }
     return sum;
@@ -394,12 +459,18 @@ void Ascent::forward() {
             continue;
         }
         for (const int j : sheet.live)
-            for (int i = 0; i < kLanes; ++i) {
+            for (int i = 0; i < loaded_; ++i) {
                 const size_t at = static_cast<size_t>(j) * kLanes + i;
                 const Window& window = sheet.windows[at];
-                sheet.a[at] = sheet.g[at] > 0.0 || window.leads
-                                  ? sheet.z[static_cast<size_t>(window.row) * kLanes + i]
-                                  : window.top;
+                double& a = sheet.a[at];
+                a = window.lift +
+                    window.slope * sheet.z[static_cast<size_t>(window.row) * kLanes + i];
+                if (sheet.g[at] <= 0.0 || window.leads) continue;
+                a = 0.0;
+                for (int s = 0; s < layer.slots; ++s)
+                    if (const int e = layer.entry(j, s); e >= 0)
+                        a += sheet.z[static_cast<size_t>(e) * kLanes + i] *
+                             sheet.share[static_cast<size_t>((s * layer.units + j) * kLanes + i)];
             }
     }
     push(net_.depth, false);
@@ -432,7 +503,11 @@ void Ascent::advance(int step) {
     for (int l = 0; l < net_.depth; ++l) {
         Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
-        if (!sheet.touched || layer.is_max()) continue;
+        if (!sheet.touched) continue;
+        if (layer.is_max()) {
+            advance_shares(l, rate);
+            continue;
+        }
         if (step == 0)
             for (const int u : sheet.live)
                 for (int i = 0; i < kLanes; ++i)
@@ -482,6 +557,30 @@ void Ascent::advance(int step) {
     }
 }
 
+// Shares grow where slots are above the mean: exponentiated gradients, relative to the spread.
+void Ascent::advance_shares(int l, double rate) {
+    Sheet& sheet = sheets_[l];
+    const Layer& layer = net_.net.layers[l];
+    for (const int j : sheet.live)
+        for (int i = 0; i < loaded_; ++i) {
+            const size_t unit = static_cast<size_t>(j) * kLanes + i;
+            const Window& window = sheet.windows[unit];
+            if (!window.open || window.leads || sheet.g[unit] <= 0.0) continue;
+            double spread = 0.0;
+            for (int s = 0; s < layer.slots; ++s)
+                if (const int e = layer.entry(j, s); e >= 0)
+                    spread = std::max(spread, std::fabs(sheet.z[static_cast<size_t>(e) * kLanes +
+                                                                i] -
+                                                        sheet.a[unit]));
+            for (int s = 0; s < layer.slots && spread > 0.0; ++s)
+                if (const int e = layer.entry(j, s); e >= 0)
+                    sheet.exponent[static_cast<size_t>((s * layer.units + j) * kLanes + i)] +=
+                        kShareStep * rate *
+                        (sheet.z[static_cast<size_t>(e) * kLanes + i] - sheet.a[unit]) / spread;
+        }
+    share_out();
+}
+
 void Ascent::climb(int steps) {
     if (!prepared_) prepare();
     for (int step = 0;; ++step) {
@@ -520,13 +619,15 @@ void Ascent::show(int lane) {
             }
             const Window& window = sheet.windows[at];
             if (!window.open) continue;
-            if (g < 0.0 && !window.leads) {
-                out.open.push_back({l, u, -1, 0.0, g, true});
-                continue;
+            for (int s = 0; s < layer.slots; ++s) {
+                const int e = layer.entry(u, s);
+                if (e < 0) continue;
+                const double part =
+                    g <= 0.0 || window.leads
+                        ? (e == window.row ? window.slope : 0.0)
+                        : sheet.share[static_cast<size_t>((s * layer.units + u) * kLanes + lane)];
+                if (part != 0.0) out.open.push_back({l, u, s, g * part, g, true});
             }
-            int slot = 0;
-            while (layer.entry(u, slot) != window.row) ++slot;
-            out.open.push_back({l, u, slot, g, g, true});
         }
     }
 }
@@ -535,8 +636,11 @@ void Ascent::store(int lane, Climb& to) const {
     to.slopes.assign(static_cast<size_t>(net_.net.unit_count), kUnset);
     to.splits = split_[lane];
     to.goals = exponent_[lane];
+    to.shares.clear();
     for (int l = 0; l < net_.depth; ++l) {
         const Sheet& sheet = sheets_[l];
+        for (size_t at = static_cast<size_t>(lane); at < sheet.exponent.size(); at += kLanes)
+            to.shares.push_back(static_cast<float>(sheet.exponent[at]));
         for (const int u : sheet.moving) {
             const size_t at = static_cast<size_t>(u) * kLanes + lane;
             if (sheet.open[at] != 0.0)

@@ -23,6 +23,7 @@ struct FixedUnit {
 // Where an ascent begins and ends.
 struct Climb {
     std::vector<float> slopes;   // of all units: of the line that is free to move; < -1e30: not set
+    std::vector<float> shares;   // exponents of the shares of windows' slots
     std::vector<double> splits;  // of the rows of fixed units, in order (see rows_of)
     std::vector<double> goals;   // exponents of their weights
 };
@@ -71,10 +72,15 @@ private:
     struct Window {
         int row;
         bool leads, open;
-        double top;
+        double slope, lift;  // of the line above it, or of its piece
     };
 
     void lines_of(int lane, const CellView& cell, const Climb& from);
+    void window_of(int lane, int l, int j, int piece, const double* zlo, const double* zhi,
+                   const Climb& from);
+    void share_out();
+    size_t window_base(int layer) const;
+    void advance_shares(int l, double rate);
     void prepare();
     void backward();
     void forward();
@@ -97,6 +103,7 @@ private:
         AlignedVector<double> g, h, z, a, first, second;
         AlignedVector<double> mean_z, mean_a;
         std::vector<Window> windows;
+        AlignedVector<double> share, exponent;  // of windows' slots, slot after slot
         std::vector<int> live, rows;  // units and pre-activations that count on some lane
         std::vector<int> moving;      // units that are open on some lane
         bool touched = false;
