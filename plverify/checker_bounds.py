@@ -404,12 +404,11 @@ class Bounds:
             h[piece] = g - h[piece]
             return h, least_maximum(g - h[piece], others, max(lo), hi[piece])
         if v is None:
-            h = [0] * len(slots)
-            wins = [p for p in slots if all(lo[p] >= hi[j] for j in slots if j != p)]
-            if g > 0 or wins:
-                h[wins[0] if wins else max(slots, key=lambda j: lo[j])] = g
-                return h, ZERO
-            return h, _least(g, -inf, max(hi))
+            v = [0] * len(slots)
+            if g > 0:
+                v[max(slots, key=lambda j: lo[j] + hi[j])] = g
+            elif (share := _share(lo, hi, p := max(slots, key=lambda j: hi[j]))) is not None:
+                v[p] = int(g * share)
         if g >= 0:
             return v, least_maximum(g, list(zip(v, lo, hi, strict=True)), max(lo), max(hi))
         apart = [_least(-c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
@@ -497,6 +496,17 @@ def _times(factor: Fraction, value: float) -> Extended:
     if value in (inf, -inf):
         return value if factor > 0 else -value
     return factor * Fraction(value)
+
+
+def _share(lo: Sequence[float], hi: Sequence[float], p: int) -> Fraction | None:
+    """The slope of the default line above a free window, of its slot ``p``; None: there is none."""
+    start = max(lo[p], *(hi[j] for j in range(len(hi)) if j != p))
+    if start == lo[p]:
+        return ONE
+    if -lo[p] == inf or hi[p] == inf:
+        return None
+    share = (Fraction(hi[p]) - Fraction(start)) / (Fraction(hi[p]) - Fraction(lo[p]))
+    return Fraction((share.numerator << CHORD_BITS) // share.denominator, 1 << CHORD_BITS)
 
 
 def _least(c: int, lo: float, hi: float) -> Extended:

@@ -98,10 +98,10 @@ private:
     void push(int layer);
     double* touch(int layer);
 
+    // Below a window lies the row `low`, above it slope times the row `high` plus lift.
     struct Window {
-        int row = -1;  // takes the gradient where it is positive
-        bool leads = false;
-        double top = 0.0;  // bounds the window from above where none leads
+        int low, high;
+        double slope, lift;
     };
 
     const BoundNet& net_;

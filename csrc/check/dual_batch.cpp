@@ -297,38 +297,42 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
     double term[kLanes] = {};
     for (uint32_t w = 0; w < node.size; ++w) {
         const double* g = &lanes_[(extra.base + w) * kLanes];
-        const Chosen slot = choose(cell, k, w);
-        const uint32_t e = extra.slot_entry[extra.slot_start[w] + slot.best];
-        double* to = &lanes_[e * kLanes];
+        const Chosen line = choose(cell, k, w);
+        const uint32_t first = extra.slot_start[w];
+        const uint32_t low = extra.slot_entry[first + line.low];
+        const uint32_t high = extra.slot_entry[first + line.high];
+        const double lo = lo_[extra.first_input + first + line.high];
+        const double hi = hi_[extra.first_input + first + line.high];
         for (size_t l = 0; l < kLanes; ++l) {
-            sum.error[l] += std::abs(g[l]) * local_.a[extra.base + w];
             if (g[l] == 0) continue;
-            if (g[l] < 0 && !slot.wins) {
-                term[l] += g[l] * slot.top;
-            } else {
-                sum.error[l] += std::abs(g[l]) * local_.a[e];
-                to[l] += g[l];
+            sum.error[l] += std::abs(g[l]) * local_.a[extra.base + w];
+            const double h = g[l] > 0 ? g[l] : g[l] * line.slope;
+            const uint32_t e = g[l] > 0 ? low : high;
+            if (h != 0) {
+                sum.error[l] += std::abs(h) * local_.a[e];
+                lanes_[e * kLanes + l] += h;
             }
+            // Convex in the slot, so that the maximum lies at an end.
+            if (g[l] < 0)
+                term[l] += h == 0 ? g[l] * hi : std::min(g[l] * line.from - h * lo, (g[l] - h) * hi);
         }
     }
     for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += term[l];
 }
 
-// The default line of a window: the slot that wins, or else the one with the largest lower bound.
 DualDoubles::Chosen DualDoubles::choose(const Cell& cell, uint32_t k, uint32_t w) const {
     const DualNode& extra = net_.nodes[k];
     const uint32_t first = extra.slot_start[w], n = extra.slot_start[w + 1] - first;
     const double *lo = &lo_[extra.first_input + first], *hi = &hi_[extra.first_input + first];
-    const int32_t piece = cell.pieces[extra.first_unit + w];
-    if (piece >= 0) return {static_cast<uint32_t>(piece), true, 0};
-    uint32_t best = 0;
-    for (uint32_t s = 0; s < n; ++s) {
-        bool wins = true;
-        for (uint32_t j = 0; j < n && wins; ++j) wins = j == s || lo[s] >= hi[j];
-        if (wins) return {s, true, 0};
-        if (lo[s] > lo[best]) best = s;
+    if (const int32_t piece = cell.pieces[extra.first_unit + w]; piece >= 0) {
+        const auto p = static_cast<uint32_t>(piece);
+        return {p, p, 1, lo[p]};
     }
-    return {best, false, *std::max_element(hi, hi + n)};
+    const Line line = default_line(lo, hi, n);
+    const double l = lo[line.high], u = hi[line.high];
+    const bool finite = std::isfinite(l) && std::isfinite(u);
+    const double slope = !finite ? 0 : line.from > l ? (u - line.from) / (u - l) : 1;
+    return {line.low, line.high, slope, line.from};
 }
 
 }  // namespace plv::check

@@ -505,7 +505,12 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
     const double g = g_[extra.base + w];
     const double *lo = given ? &cell.lo[at] : &lo_[at], *hi = given ? &cell.hi[at] : &hi_[at];
     double* v = &v_[at];
-    if (!given) std::fill_n(v, n, 0.0);
+    const int32_t piece = cell.pieces[extra.first_unit + w];
+    if (!given) {
+        std::fill_n(v, n, 0.0);
+        const Chosen line = choose(cell, k, w);
+        if (piece < 0) v[g > 0 ? line.low : line.high] = g > 0 ? g : g * line.slope;
+    }
     bool any = g != 0;
     for (uint32_t s = 0; s < n; ++s) any = any || v[s] != 0;
     if (!any) return;
@@ -515,7 +520,6 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
         h[s] = v[s];
         if (v[s] != 0) sum.error += std::abs(v[s]) * size.a[extra.slot_entry[first + s]];
     }
-    const int32_t piece = cell.pieces[extra.first_unit + w];
     double term = 0;
     if (piece >= 0) {
         const auto p = static_cast<uint32_t>(piece);
@@ -541,18 +545,12 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
             for (uint32_t s = 0; s < n; ++s)
                 if (s != p && low < hi[s] && hi[s] < hi[p]) term = least(term, value(hi[s]));
         }
-    } else if (given) {
+    } else {
         term = free_window(g, v, lo, hi, n);
         for (uint32_t s = 0; s < n; ++s) {
             sum.error += std::abs(g) * size.a[extra.slot_entry[first + s]];
             if (!std::isfinite(lo[s]) || !std::isfinite(hi[s])) sum.error = kInf;
         }
-    } else {
-        const Chosen slot = choose(cell, k, w);
-        if (g > 0 || slot.wins)
-            h[slot.best] = g;
-        else
-            term = g * slot.top;
     }
     for (uint32_t s = 0; s < n; ++s) {
         if (h[s] == 0) continue;

@@ -74,10 +74,10 @@ private:
         uint32_t input, entry, nodes;
         double sign;
     };
+    // The lines of a window: slot `low`, and `slope` times slot `high`; see default_line.
     struct Chosen {
-        uint32_t best;
-        bool wins;
-        double top;
+        uint32_t low, high;
+        double slope, from;
     };
 
     void measure(const Cell& cell);

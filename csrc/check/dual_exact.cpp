@@ -29,6 +29,15 @@ bool less(const Sum& a, const Sum& b) {
     return difference.num.sign() > 0;
 }
 
+// floor(2^52 a / b).
+Int floor_ratio(const Sum& top, const Sum& bottom) {
+    const Int a = (top.num << bottom.den.shift) << kChordBits, b = bottom.num << top.den.shift;
+    Int quotient, rest;
+    Int::divmod(a, b, quotient, rest);
+    if (rest.is_negative()) quotient -= Int(1);
+    return quotient;
+}
+
 // floor(2^52 (u - s l) / (u - l)) for the slope s = num / 2^shift.
 Int chord(const Int& num, uint32_t shift, double l, double u) {
     Sum top, bottom;
@@ -36,11 +45,17 @@ Int chord(const Int& num, uint32_t shift, double l, double u) {
     top.add_double(-num, l, Scale{shift, Int(1)});
     bottom.add_double(Int(1), u, Scale{});
     bottom.add_double(Int(-1), l, Scale{});
-    const Int a = (top.num << bottom.den.shift) << kChordBits, b = bottom.num << top.den.shift;
-    Int quotient, rest;
-    Int::divmod(a, b, quotient, rest);
-    if (rest.is_negative()) quotient -= Int(1);
-    return quotient;
+    return floor_ratio(top, bottom);
+}
+
+// floor(2^52 (u - m) / (u - l)).
+Int share(double m, double l, double u) {
+    Sum top, bottom;
+    top.add_double(Int(1), u, Scale{});
+    top.add_double(Int(-1), m, Scale{});
+    bottom.add_double(Int(1), u, Scale{});
+    bottom.add_double(Int(-1), l, Scale{});
+    return floor_ratio(top, bottom);
 }
 
 }  // namespace
@@ -246,18 +261,13 @@ bool DualExact::window(int32_t piece, const double* lo, const double* hi, const 
         return true;
     }
     if (!given) {
-        uint32_t best = 0;
-        bool wins = false;
-        for (uint32_t s = 0; s < n && !wins; ++s) {
-            wins = true;
-            for (uint32_t j = 0; j < n; ++j) wins = wins && (j == s || lo[s] >= hi[j]);
-            if (wins || lo[s] > lo[best]) best = s;
-        }
-        if (g.sign() > 0 || wins) {
-            v[best] = g;
-            return true;
-        }
-        return add_least(sum_, g, -kInf, top, den);
+        const Line line = default_line(lo, hi, n);
+        if (g.sign() > 0)
+            v[line.low] = g;
+        else if (line.from == lo[line.high])
+            v[line.high] = g;
+        else if (std::isfinite(lo[line.high]) && std::isfinite(hi[line.high]))
+            v[line.high] = (g * share(line.from, lo[line.high], hi[line.high])) >> kChordBits;
     }
     if (!g.is_negative()) return least_maximum(g, lo, hi, v, kNothing, low, top, den);
     Sum total, best;

@@ -273,4 +273,16 @@ DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
     return out;
 }
 
+Line default_line(const double* lo, const double* hi, uint32_t n) {
+    Line line{0, 0, 0};
+    for (uint32_t s = 1; s < n; ++s) {
+        if (lo[s] + hi[s] > lo[line.low] + hi[line.low]) line.low = s;
+        if (hi[s] > hi[line.high]) line.high = s;
+    }
+    line.from = lo[line.high];
+    for (uint32_t s = 0; s < n; ++s)
+        if (s != line.high) line.from = std::max(line.from, hi[s]);
+    return line;
+}
+
 }  // namespace plv::check

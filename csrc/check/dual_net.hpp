@@ -121,6 +121,14 @@ struct Cell {
 // of a bound would decide.
 inline constexpr double kTie = 1 + 0x1p-10;
 
+// The default lines of a free window: below it a slot, above it the chord of the slot that may be
+// the largest, from what it is at least together with the others.
+struct Line {
+    uint32_t low, high;
+    double from;
+};
+Line default_line(const double* lo, const double* hi, uint32_t n);
+
 // 1 where a unit of two pieces is known active, 0 where inactive, -1 where it is free.
 inline int state_of(int32_t piece, double lo, double hi) {
     if (piece >= 0) return piece;

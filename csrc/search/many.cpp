@@ -255,8 +255,7 @@ void CaseSearch::write_shown(const std::vector<FixedUnit>& path, const Ascent::S
     if (shown.ball > 0.0) goals.emplace_back(static_cast<int>(shown.goals.size()), shown.ball);
     std::vector<Listed> listed;
     for (const Multiplier& m : shown.open)
-        if (m.slot >= 0)
-            listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), m.h, true});
+        listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), m.h, true});
     size_t row = 0;
     for (const FixedUnit& fixed : path) {
         const Layer& layer = net_.layers[fixed.layer];

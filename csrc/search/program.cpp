@@ -130,7 +130,6 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
         if (w <= 0.0) continue;
         const ProgramRow& row = rows_[r];
         for (const Multiplier& m : row.multipliers)
-            if (m.slot >= 0)
                 listed.push_back(
                     {box_.number(net_, m.layer, m.unit, m.slot), w * m.h, true});
         if (row.goal >= 0) {
