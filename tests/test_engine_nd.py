@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from math import comb
 
+import fuzz_cases
+import fuzz_nd
 import numpy as np
 import pytest
 from fuzz_nd import check_engines, check_regions
@@ -25,6 +28,39 @@ def test_random_graphs_agree_with_the_oracle(block: int) -> None:
             check_regions(net, to_domain(description), truth, graph.inputs < 5)
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 5, 8, 11, 12, 14, 29])
+def test_cases_of_one_to_nine_dimensions(seed: int) -> None:
+    """All comparisons of `fuzz_nd`, on what comes back from JSON."""
+    case = fuzz_nd.random_case(seed)
+    fuzz_nd.check_case(fuzz_cases.from_json(json.loads(json.dumps(fuzz_cases.to_json(case)))))
+
+
+def test_a_mismatch_is_seen_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that loses a facet of every cell with more than three."""
+    honest = pv.Region.inequalities
+
+    def lying(self: pv.Region) -> list[tuple[int, ...]]:
+        rows = honest(self)
+        return rows[1:] if len(rows) > 3 else rows
+
+    monkeypatch.setattr(pv.Region, "inequalities", lying)
+
+    def fails(case: fuzz_cases.Case) -> bool:
+        try:
+            fuzz_nd.check_case(case)
+        except fuzz_cases.Mismatch as error:
+            return error.kind == "facets"
+        except Exception:
+            return False
+        return False
+
+    case = fuzz_nd.random_case(2)
+    assert fails(case)
+    small = fuzz_cases.shrink(case, fails, seconds=20)
+    assert fails(small)
+    assert len(small["nodes"]) < len(case["nodes"])
 
 
 @pytest.mark.parametrize("dim", range(1, 11))
