@@ -60,6 +60,7 @@ COLUMNS = (
     "total s",
     "CPU s",
     "check / search",
+    "bytes / leaf",
     "peak MB",
     "best public tools",
 )
@@ -68,7 +69,8 @@ decided: `sat` with a witness evaluated exactly, or `unsat` with a proof that th
 within the time limit; known: how many of the instances with a known verdict are decided. Seconds
 are wall times, of the decided ones but for the totals, and include reading both files, checking the
 proof and running the witness in float32. check / search: time of the proof checker over that of the
-search, both summed over the `unsat` ones. The public tools ran on other machines (64 cores or a
+search, both summed over the `unsat` ones; bytes / leaf: of their proof files, headers included,
+over the leaves of their trees. The public tools ran on other machines (64 cores or a
 GPU), on all of the competition's instances, and their times include 0.9 s (nnenum) to 11 s (CORA)
 of start-up."""
 
@@ -87,6 +89,7 @@ def cells(found: Summary, rows: Sequence[Row]) -> list[str]:
         short(found.seconds),
         short(found.cpu_seconds),
         short(ratio),
+        short(found.leaf_bytes),
         "-" if found.peak_mb is None else f"{found.peak_mb:,.0f}",
         PEERS.get(found.family, "-"),
     ]

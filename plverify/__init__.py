@@ -49,10 +49,11 @@ if TYPE_CHECKING:
     )
     from plverify.property import Disjunct, Property
     from plverify.region import Region
-    from plverify.region_list import HalfspaceRegions
+    from plverify.region_list import HalfspaceRegion, HalfspaceRegions
     from plverify.result import Status
     from plverify.study import Along, Checkpoint, TrainingStudy, regions_along, training_study
     from plverify.verdict import Verification, verify
+    from plverify.within import NearRegions, regions_within
 
 __version__ = "0.1.0"
 
@@ -67,11 +68,13 @@ __all__ = [
     "DecisionMesh",
     "Disjunct",
     "Extremum",
+    "HalfspaceRegion",
     "HalfspaceRegions",
     "InputError",
     "Knots",
     "Mesh",
     "MissingExtra",
+    "NearRegions",
     "Network",
     "Polytope",
     "Property",
@@ -100,6 +103,7 @@ __all__ = [
     "minimize",
     "regions",
     "regions_along",
+    "regions_within",
     "segment",
     "stream_regions",
     "sup_distance",
@@ -135,10 +139,11 @@ _HOME = {
     ),
     "property": ("Disjunct", "Property"),
     "region": ("Region",),
-    "region_list": ("HalfspaceRegions",),
+    "region_list": ("HalfspaceRegion", "HalfspaceRegions"),
     "result": ("Status",),
     "study": ("Along", "Checkpoint", "TrainingStudy", "regions_along", "training_study"),
     "verdict": ("Verification", "verify"),
+    "within": ("NearRegions", "regions_within"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -376,7 +376,8 @@ class Network:
     def region(self, x: Any, domain: Domain | None = None) -> LocalRegion:
         """The activation region that holds ``x``, with vertices and facets, and no other.
 
-        On a kink it is the one of `pattern`. Its ``neighbours()`` are found one by one.
+        On a kink it is the one of `pattern`, on a side of the domain one within. Its
+        ``neighbours()`` are found one by one.
 
         Parameters
         ----------
@@ -388,7 +389,7 @@ class Network:
         Raises
         ------
         InputError
-            If ``x`` does not lie in the domain, or on too many dimensions.
+            If ``x`` does not lie in the domain, or that has no interior.
 
         >>> net = Network.from_arrays([[[1, 0], [0, 1]], [[1, 1]]])
         >>> region = net.region([1, 2])

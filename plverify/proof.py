@@ -16,21 +16,11 @@ from typing import Any
 
 from plverify.domain import Bound, Box, Domain
 from plverify.errors import InputError
-from plverify.exact_net import unpack_ints
 from plverify.network import Network
 from plverify.property import Property
 from plverify.result import decimal, ratio
 
 MAGIC = b"PLPROOF\x001\n"
-
-
-def constraint_rows(domain: Domain) -> list[tuple[int, ...]]:
-    """Integer rows ``(a, c)`` of the constraints ``a . t + c >= 0``, in the domain's order."""
-    data = domain.constraint_bytes()
-    (count,) = struct.unpack_from("<I", data)
-    width = domain.dim + 1
-    flat = unpack_ints(data[4:], count * width)
-    return [tuple(flat[k : k + width]) for k in range(0, count * width, width)]
 
 
 def region_list_header(
@@ -180,7 +170,7 @@ def _subject(net: Network, domain: Domain) -> dict[str, Any]:
         **_identity(net),
         "dim": domain.dim,
         "slice": placed,
-        "constraints": [[decimal(v) for v in row] for row in constraint_rows(domain)],
+        "constraints": [[decimal(v) for v in row] for row in domain.constraint_rows()],
     }
 
 

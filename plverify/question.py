@@ -23,6 +23,8 @@ from plverify.property import Property
 from plverify.result import Status
 
 SPEC_MAGIC = b"PLVSPEC2"
+_LARGEST = 2**300
+"""Sides of boxes that the search takes are smaller."""
 _FOREVER = 1e9
 """Seconds that no clock of the engine need count."""
 
@@ -117,7 +119,8 @@ def decide(
     dict
         ``status`` ("sat", "unsat", "unknown", "timeout", "interrupted"); for "sat" ``disjunct`` and
         ``witness``, numerators and a denominator; ``proof`` and ``file``, the body of an "unsat"
-        proof and all of it, where wanted; ``nodes``, ``leaves``, ``stats``.
+        proof and all of it, where wanted; for "unknown" the ``reason``; ``nodes``, ``leaves``,
+        ``stats``.
 
     Raises
     ------
@@ -147,10 +150,26 @@ def decide(
         if not verdict:
             answer["status"] = "unknown"
             answer["stats"]["rejected"] = verdict.reason
+    if answer["status"] == "unknown":
+        answer["reason"] = _why_unknown(spec, answer)
     if not want_proof:
         answer.pop("proof", None)
         answer.pop("file", None)
     return answer
+
+
+def _why_unknown(spec: Property, answer: dict[str, Any]) -> str:
+    """Why a search that ran to its end says nothing."""
+    for k, case in enumerate(spec.disjuncts):
+        for i, sides in enumerate(zip(case.box.lo, case.box.hi, strict=True)):
+            if any(abs(side) >= _LARGEST for side in sides):
+                return (
+                    f"input {i} is unbounded, or beyond 2^300, in disjunct {k}: boxes with finite "
+                    "sides are searched"
+                )
+    if "rejected" in answer["stats"]:
+        return f"the checker does not accept the proof: {answer['stats']['rejected']}"
+    return "floating point mistook a unit for one that cannot switch, and no point refutes it"
 
 
 def property_bytes(spec: Property) -> bytes:

@@ -162,6 +162,19 @@ def test_unions_of_boxes_and_inputs_in_constraints():
     assert -3 <= found.witness[0] <= -2
 
 
+def test_unknown_says_why():
+    net = Network.from_arrays([[[1, 0], [-1, 0]], [[1, 1]]])
+    fine = Property.output_at_most(Box(-1, 1, 2), 0, 2)
+    far = Property.output_at_most(Box([-1, -1], [1, np.inf]), 0, 2)
+    assert verify(net, fine).reason is None
+    found = verify(net, fine | far)
+    assert (found.status, found.witness) == ("unknown", None)
+    assert "input 1 is unbounded, or beyond 2^300, in disjunct 1" in found.reason
+    huge = verify(net, Property.output_at_most(Box([-(2.0**301), 0], 1), 0, 2))
+    assert "input 0 is unbounded, or beyond 2^300" in huge.reason
+    assert verify(net, far | Property.output_at_most(Box(-1, 1, 2), 0, 0)).status == "sat"
+
+
 def test_no_disjunct_is_never_violated():
     net = Network.from_arrays([[[1]]])
     found = verify(net, Property(1, 1, ()), proof=True)

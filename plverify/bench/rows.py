@@ -13,7 +13,7 @@ search_seconds     of them, wall time of the search
 check_seconds      of them, wall time of the proof checker ("unsat")
 replay_seconds     CPU time of comparing a model with onnxruntime, which happens once per file and
                    machine; not in the others
-nodes              of the search
+nodes, leaves      of the search
 proof_bytes        size of the proof file
 checked            true for an "unsat" whose proof the checker accepted, and a "sat" whose witness
                    it evaluated
@@ -46,6 +46,7 @@ FOUND = (
     "check_seconds",
     "replay_seconds",
     "nodes",
+    "leaves",
     "proof_bytes",
     "checked",
     "float32",

@@ -146,6 +146,7 @@ def _answer(found: Verification) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "status": status.value if status is not Status.INTERRUPTED else "unknown",
         "nodes": found.nodes,
+        "leaves": found.leaves,
         "proof_bytes": len(found.proof) if isinstance(found.proof, bytes) else None,
         "checked": True if decided else None,
         "float32": float32,
