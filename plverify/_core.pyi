@@ -274,7 +274,7 @@ def stream_halfspaces(net: Net, domain: bytes, threads: typing.SupportsInt | typ
     """
     Stream the regions in batches, with cells given by inequalities.
     """
-def verify(net: Net, property: bytes, want_proof: bool = True, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None) -> dict:
+def verify(net: Net, property: bytes, want_proof: bool = True, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None, attack: bool = True) -> dict:
     """
     Search for a violation of a property; the proof of unsat is to be checked.
     """

@@ -136,9 +136,7 @@ def decide(
         )
     limit = timeout if timeout is None or timeout < _FOREVER else None
     start = time.perf_counter()
-    answer = _core.verify(
-        net.core, property_bytes(spec), True, threads, limit, progress, attack
-    )
+    answer = _core.verify(net.core, property_bytes(spec), True, threads, limit, progress, attack)
     searched = time.perf_counter()
     answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":
@@ -161,8 +159,8 @@ def decide(
 def _why_unknown(spec: Property, answer: dict[str, Any]) -> str:
     """Why a search that ran to its end says nothing."""
     for k, case in enumerate(spec.disjuncts):
-        for i, sides in enumerate(zip(case.box.lo, case.box.hi, strict=True)):
-            if any(abs(side) >= _LARGEST for side in sides):
+        for i, (lo, hi) in enumerate(zip(case.box.lo, case.box.hi, strict=True)):
+            if max(abs(lo), abs(hi)) >= _LARGEST:
                 return (
                     f"input {i} is unbounded, or beyond 2^300, in disjunct {k}: boxes with finite "
                     "sides are searched"

@@ -17,7 +17,8 @@ py::list to_list(const std::vector<Int>& values) {
 }
 
 py::dict run_verify(const std::shared_ptr<Net>& net, const py::bytes& property, bool want_proof,
-                    int threads, std::optional<double> timeout, const py::object& progress, bool attack) {
+                    int threads, std::optional<double> timeout, const py::object& progress,
+                    bool attack) {
     const Spec spec = Spec::parse(std::string_view(property));
     const Timer timer;
     const std::unique_ptr<StopToken> stop = make_stop(timeout);

@@ -12,9 +12,10 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;  // of the terms of a sum: rounding them and multipliers is far less
 constexpr float kUnset = -2e30F;
 constexpr double kFirstRate = 0.9, kSecondRate = 0.999;  // as in Adam
-constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0, kDecay = 0.97;
+constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0,
+                 kDecay = 0.97;
 constexpr double kLater = -4.0;  // exponent of the slots that do not begin with the largest share
-constexpr double kMean = 0.1;  // weight of the newest value in means
+constexpr double kMean = 0.1;    // weight of the newest value in means
 }  // namespace
 
 Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& stop)
@@ -99,7 +100,8 @@ void Ascent::load(int lane, const CellView& cell, const std::vector<FixedUnit>& 
     for (const FixedUnit& fixed : path) {
         const Layer& layer = net_.net.layers[fixed.layer];
         if (!layer.is_max()) {
-            splits_.push_back({fixed.layer, -1, fixed.unit, fixed.piece ? 1.0 : -1.0, lane, rows++});
+            splits_.push_back(
+                {fixed.layer, -1, fixed.unit, fixed.piece ? 1.0 : -1.0, lane, rows++});
             continue;
         }
         for (int s = 0; s < layer.slots; ++s) {
@@ -140,9 +142,10 @@ void Ascent::lines_of(int lane, const CellView& cell, const Climb& from) {
             const double lo = std::min(zlo[j], 0.0), hi = std::max(zhi[j], 0.0);
             const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
             const float set = from.slopes.empty() ? kUnset : from.slopes[first + j];
-            const double line = set > kUnset ? std::clamp<double>(set, std::min(s, 1.0), std::max(s, 1.0))
-                                : hi > -lo   ? 1.0
-                                             : s;
+            const double line = set > kUnset
+                                    ? std::clamp<double>(set, std::min(s, 1.0), std::max(s, 1.0))
+                                : hi > -lo ? 1.0
+                                           : s;
             auto &moves = s > 1.0 ? sheet.over : sheet.under,
                  &stays = s > 1.0 ? sheet.under : sheet.over;
             moves[at] = line;
@@ -335,7 +338,8 @@ void Ascent::backward() {
     if (stop_.poll()) throw Stopped{};
     for (Sheet& sheet : sheets_) sheet.touched = false;
     std::fill(input_.begin(), input_.end(), 0.0);
-    for (const int r : out_rows_) std::fill_n(&out_h_[static_cast<size_t>(r) * kLanes], kLanes, 0.0);
+    for (const int r : out_rows_)
+        std::fill_n(&out_h_[static_cast<size_t>(r) * kLanes], kLanes, 0.0);
     for (int i = 0; i < kLanes; ++i) {
         const auto lane = static_cast<size_t>(i < loaded_ ? i : 0);
         constant_[i] = 0.0;
@@ -382,8 +386,9 @@ void Ascent::backward() {
                     for (int s = 0; s < layer.slots; ++s)
                         if (const int e = layer.entry(j, s); e >= 0)
                             sheet.h[static_cast<size_t>(e) * kLanes + i] +=
-                                g * sheet.share[static_cast<size_t>((s * layer.units + j) *
-                                                                    kLanes + i)];
+                                g *
+                                sheet
+                                    .share[static_cast<size_t>((s * layer.units + j) * kLanes + i)];
                 }
         }
         for (const Split& s : splits_) {
@@ -399,8 +404,8 @@ void Ascent::backward() {
         kernels_.least_each(input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
                             point_.data());
     for (int i = 0; ball_ != nullptr && i < loaded_; ++i) {
-        const BallLeast found = least_over(*ball_, &input_[i], kLanes, &lo_[i], &hi_[i], kLanes,
-                                           &point_[i], kLanes);
+        const BallLeast found =
+            least_over(*ball_, &input_[i], kLanes, &lo_[i], &hi_[i], kLanes, &point_[i], kLanes);
         constant_[i] += found.value;
         ball_multiplier_[i] = found.multiplier;
     }
@@ -423,14 +428,14 @@ double Ascent::size(int lane) const {
         sum += weight_[lane][g] * one;
     }
     for (const int r : out_rows_)
-        sum += std::fabs(out_h_[static_cast<size_t>(r) * kLanes + lane]) *
-               net_.layers.back().size[r];
+        sum +=
+            std::fabs(out_h_[static_cast<size_t>(r) * kLanes + lane]) * net_.layers.back().size[r];
     for (int l = 0; l < net_.depth; ++l) {
         const Sheet& sheet = sheets_[l];
         if (!sheet.touched) continue;
         for (const int r : sheet.rows)
-            sum += std::fabs(sheet.h[static_cast<size_t>(r) * kLanes + lane]) *
-                   net_.layers[l].size[r];
+            sum +=
+                std::fabs(sheet.h[static_cast<size_t>(r) * kLanes + lane]) * net_.layers[l].size[r];
         for (const int u : sheet.live) {
             const size_t at = static_cast<size_t>(u) * kLanes + lane;
             const double g = sheet.g[at];
@@ -550,9 +555,8 @@ void Ascent::advance(int step) {
         }
         for (size_t g = 0; g < goals_.size(); ++g) {
             const double w = weight_[i][g] / goal_scale_[g];
-            exponent_[i][g] +=
-                kGoalStep * moved(std::max(w, 1e-3) * (value[g] - mean / sum), goal_first_[i][g],
-                                  goal_second_[i][g]);
+            exponent_[i][g] += kGoalStep * moved(std::max(w, 1e-3) * (value[g] - mean / sum),
+                                                 goal_first_[i][g], goal_second_[i][g]);
         }
     }
 }
@@ -569,9 +573,9 @@ void Ascent::advance_shares(int l, double rate) {
             double spread = 0.0;
             for (int s = 0; s < layer.slots; ++s)
                 if (const int e = layer.entry(j, s); e >= 0)
-                    spread = std::max(spread, std::fabs(sheet.z[static_cast<size_t>(e) * kLanes +
-                                                                i] -
-                                                        sheet.a[unit]));
+                    spread = std::max(
+                        spread,
+                        std::fabs(sheet.z[static_cast<size_t>(e) * kLanes + i] - sheet.a[unit]));
             for (int s = 0; s < layer.slots && spread > 0.0; ++s)
                 if (const int e = layer.entry(j, s); e >= 0)
                     sheet.exponent[static_cast<size_t>((s * layer.units + j) * kLanes + i)] +=

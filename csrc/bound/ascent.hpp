@@ -1,7 +1,7 @@
 // Bounds of nodes of a split tree over many inputs, eight nodes at a time: the slopes of the lines
 // that bound open units, the multipliers of units that are fixed by a split and the weights of the
-// goals are moved uphill (alpha-beta-CROWN: Wang et al., NeurIPS 2021), with steps as in Adam. As in
-// crown.hpp nothing is proven here: what comes out are multipliers that a checker evaluates.
+// goals are moved uphill (alpha-beta-CROWN: Wang et al., NeurIPS 2021), with steps as in Adam. As
+// in crown.hpp nothing is proven here: what comes out are multipliers that a checker evaluates.
 #pragma once
 
 #include <cstdint>
@@ -104,8 +104,8 @@ private:
         AlignedVector<double> mean_z, mean_a;
         std::vector<Window> windows;
         AlignedVector<double> share, exponent;  // of windows' slots, slot after slot
-        std::vector<int> live, rows;  // units and pre-activations that count on some lane
-        std::vector<int> moving;      // units that are open on some lane
+        std::vector<int> live, rows;            // units and pre-activations that count on some lane
+        std::vector<int> moving;                // units that are open on some lane
         bool touched = false;
     };
     std::vector<Sheet> sheets_;  // one per hidden layer
@@ -118,7 +118,7 @@ private:
     std::vector<std::vector<double>> weight_, exponent_, goal_first_, goal_second_;  // of lanes
     std::vector<Split> splits_;
     std::vector<std::vector<double>> split_, split_first_, split_second_;  // of lanes
-    std::vector<AlignedVector<double>> scale_;                              // of layers: of g
+    std::vector<AlignedVector<double>> scale_;                             // of layers: of g
     alignas(64) double constant_[kLanes];
     std::vector<double> least_;
     std::vector<uint8_t> refuted_;

@@ -34,8 +34,8 @@ double l1_multiplier(const View& view, std::vector<std::pair<double, double>>& o
     order.clear();
     double used = 0.0;
     for (size_t k = 0; k < ball.weight.size(); ++k) {
-        const double near = ball.term(k, std::clamp(ball.center[k], view.lo[k * view.box_step],
-                                                    view.hi[k * view.box_step]));
+        const double near = ball.term(
+            k, std::clamp(ball.center[k], view.lo[k * view.box_step], view.hi[k * view.box_step]));
         const double far = ball.term(k, view.end(k, 0.0));
         used += near;
         if (far > near) order.emplace_back(std::fabs(view.slope(k)) / ball.weight[k], far - near);
@@ -95,9 +95,8 @@ BallLeast least_over(const LocalBall& ball, const double* g, size_t step, const 
             double free = 0.0, left = ball.size;
             for (size_t k = 0; k < dim; ++k) {
                 const double c = view.slope(k), s = view.end(k, multiplier);
-                const double inner = multiplier > 0.0 ? ball.center[k] - c / (2.0 * multiplier *
-                                                                              ball.weight[k])
-                                                      : s;
+                const double inner =
+                    multiplier > 0.0 ? ball.center[k] - c / (2.0 * multiplier * ball.weight[k]) : s;
                 if (multiplier == 0.0 || s == inner)
                     free += c * c / ball.weight[k];
                 else

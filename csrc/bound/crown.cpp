@@ -345,9 +345,9 @@ void Crown::least_on(const CellView& cell, int count) {
     }
     point_.resize(static_cast<size_t>(net_.dim));
     for (int i = 0; i < count; ++i) {
-        const BallLeast found = least_over(*cell.ball, input_.data() + i,
-                                           static_cast<size_t>(lanes_), cell.lo, cell.hi, 1,
-                                           point_.data(), 1);
+        const BallLeast found =
+            least_over(*cell.ball, input_.data() + i, static_cast<size_t>(lanes_), cell.lo, cell.hi,
+                       1, point_.data(), 1);
         constant_[i] += found.value;
         ball_[i] = found.multiplier;
     }

@@ -23,8 +23,8 @@ struct RowBounds {
     std::vector<double> lo, hi;
 };
 
-// A box, perhaps a ball, the pieces of units that are fixed on it (-1 for the others), and what is known of their
-// pre-activations.
+// A box, perhaps a ball, the pieces of units that are fixed on it (-1 for the others), and what is
+// known of their pre-activations.
 struct CellView {
     const double *lo, *hi;
     const int8_t* pieces;

@@ -57,8 +57,8 @@ struct BoundKernels {
     // The same with lines and boxes of every lane's own, kLane lanes side by side.
     void (*relax_each)(const LineView& lines, const int* units, int n_units, const double* x,
                        double* h, double* constant);
-    void (*least_each)(const double* x, const double* lo, const double* hi, int n,
-                       double* constant, double* at);  // `at`: which end it was
+    void (*least_each)(const double* x, const double* lo, const double* hi, int n, double* constant,
+                       double* at);  // `at`: which end it was
     // The other way: from values z of pre-activations to those on the lines that relax_each took.
     void (*bend)(const LineView& lines, const int* units, int n_units, const double* x,
                  const double* z, double* to);

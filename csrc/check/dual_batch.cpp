@@ -314,7 +314,8 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
             }
             // Convex in the slot, so that the maximum lies at an end.
             if (g[l] < 0)
-                term[l] += h == 0 ? g[l] * hi : std::min(g[l] * line.from - h * lo, (g[l] - h) * hi);
+                term[l] +=
+                    h == 0 ? g[l] * hi : std::min(g[l] * line.from - h * lo, (g[l] - h) * hi);
         }
     }
     for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += term[l];

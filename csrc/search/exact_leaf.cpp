@@ -72,12 +72,11 @@ FloatRow to_doubles(const ExactRow& row, const LocalBox& box) {
     long most = static_cast<long>(constant.bit_length()) - static_cast<long>(shift);
     for (size_t k = 0; k < n; ++k)
         if (!row.a[k].is_zero())
-            most = std::max(most, static_cast<long>(row.a[k].bit_length()) +
-                                      box.inputs[box.free[k]].exponent);
+            most = std::max(
+                most, static_cast<long>(row.a[k].bit_length()) + box.inputs[box.free[k]].exponent);
     out.exponent = most;
     for (size_t k = 0; k < n; ++k)
-        out.a.push_back(
-            Int::ratio_scaled(row.a[k], 1, box.inputs[box.free[k]].exponent - most));
+        out.a.push_back(Int::ratio_scaled(row.a[k], 1, box.inputs[box.free[k]].exponent - most));
     out.a.push_back(Int::ratio_scaled(constant, 1, -static_cast<long>(shift) - most));
     return out;
 }

@@ -10,7 +10,7 @@ namespace plv {
 namespace {
 constexpr int kFirstSteps = 60, kSteps = 10, kProbeSteps = 3;  // of ascents
 constexpr size_t kProbed = 8;                                  // units whose split is tried
-constexpr int kAttackEvery = 8;  // visits
+constexpr int kAttackEvery = 8;                                // visits
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
@@ -122,8 +122,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         if (refute_by_program(node, to.text))
             to.answer = Answer::refuted;
         else
-            to.answer =
-                try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
+            to.answer = try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
         if (to.answer == Answer::violated) return false;
     }
     return true;

@@ -26,9 +26,9 @@ struct Node {
     std::vector<double> lo, hi;           // over the local input
     std::vector<uint8_t> cut_lo, cut_hi;  // an end that is not the box's own
     std::vector<FixedUnit> path;
-    std::vector<int8_t> pieces;  // of every unit; -1 for those that are not fixed
-    std::shared_ptr<RowBounds> bounds;    // shared, but for those of a node that is being bounded
-    std::shared_ptr<const Climb> climb;   // of the parent
+    std::vector<int8_t> pieces;          // of every unit; -1 for those that are not fixed
+    std::shared_ptr<RowBounds> bounds;   // shared, but for those of a node that is being bounded
+    std::shared_ptr<const Climb> climb;  // of the parent
     int halvings = 0;
     bool units = false;  // from here on units are split
     double score = 0.0;  // the parent's bound: how far from a violation it is at least

@@ -40,8 +40,8 @@ struct LocalBox {
     std::vector<LocalInput> inputs;
     std::vector<double> lo, hi;  // of the local coordinates
     LocalBall ball;
-    Int common = 1;              // denominator of the inputs that are points
-    std::vector<Int> constant;   // their values over it; 0 for the others
+    Int common = 1;             // denominator of the inputs that are points
+    std::vector<Int> constant;  // their values over it; 0 for the others
     // Of the whole box, found by the first search that has it: cases often share a box.
     struct Roots {
         std::mutex mutex;

@@ -130,8 +130,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
         if (w <= 0.0) continue;
         const ProgramRow& row = rows_[r];
         for (const Multiplier& m : row.multipliers)
-                listed.push_back(
-                    {box_.number(net_, m.layer, m.unit, m.slot), w * m.h, true});
+            listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), w * m.h, true});
         if (row.goal >= 0) {
             goals[static_cast<size_t>(row.goal)].second += w;
             continue;
