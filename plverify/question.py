@@ -160,7 +160,7 @@ def _why_unknown(spec: Property, answer: dict[str, Any]) -> str:
     """Why a search that ran to its end says nothing."""
     for k, case in enumerate(spec.disjuncts):
         for i, (lo, hi) in enumerate(zip(case.box.lo, case.box.hi, strict=True)):
-            if max(abs(lo), abs(hi)) >= _LARGEST:
+            if abs(lo) >= _LARGEST or abs(hi) >= _LARGEST:
                 return (
                     f"input {i} is unbounded, or beyond 2^300, in disjunct {k}: boxes with finite "
                     "sides are searched"
