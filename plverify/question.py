@@ -159,8 +159,8 @@ def decide(
 def _why_unknown(spec: Property, answer: dict[str, Any]) -> str:
     """Why a search that ran to its end says nothing."""
     for k, case in enumerate(spec.disjuncts):
-        for i, (lo, hi) in enumerate(zip(case.box.lo, case.box.hi, strict=True)):
-            if abs(lo) >= _LARGEST or abs(hi) >= _LARGEST:
+        for i, sides in enumerate(zip(case.box.lo, case.box.hi, strict=True)):
+            if any(not isinstance(v, Fraction) or abs(v) >= _LARGEST for v in sides):
                 return (
                     f"input {i} is unbounded, or beyond 2^300, in disjunct {k}: boxes with finite "
                     "sides are searched"
