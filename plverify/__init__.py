@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         decision_boundary,
     )
     from plverify.certificate import check
+    from plverify.certification import Certification, PointResult, certify
     from plverify.compose import absolute_sum, difference, layer_network
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         stream_regions,
     )
     from plverify.property import Disjunct, Property
+    from plverify.radius import Perturbation, minimal_perturbation
     from plverify.region import Region
     from plverify.region_list import HalfspaceRegion, HalfspaceRegions
     from plverify.result import Status
@@ -61,6 +63,7 @@ __all__ = [
     "Along",
     "BoundaryDistance",
     "Box",
+    "Certification",
     "Checkpoint",
     "Constraint",
     "ConvexDifference",
@@ -76,6 +79,8 @@ __all__ = [
     "MissingExtra",
     "NearRegions",
     "Network",
+    "Perturbation",
+    "PointResult",
     "Polytope",
     "Property",
     "Region",
@@ -89,6 +94,7 @@ __all__ = [
     "Verification",
     "absolute_sum",
     "boundary_distance",
+    "certify",
     "check",
     "count_regions",
     "dead_units",
@@ -100,6 +106,7 @@ __all__ = [
     "level_set",
     "load",
     "maximize",
+    "minimal_perturbation",
     "minimize",
     "regions",
     "regions_along",
@@ -117,6 +124,7 @@ __all__ = [
 _HOME = {
     "boundary": ("BoundaryDistance", "DecisionBoundary", "boundary_distance", "decision_boundary"),
     "certificate": ("check",),
+    "certification": ("Certification", "PointResult", "certify"),
     "compose": ("absolute_sum", "difference", "layer_network"),
     "constraint": ("Constraint",),
     "convex": ("ConvexDifference", "difference_of_convex"),
@@ -138,6 +146,7 @@ _HOME = {
         "stream_regions",
     ),
     "property": ("Disjunct", "Property"),
+    "radius": ("Perturbation", "minimal_perturbation"),
     "region": ("Region",),
     "region_list": ("HalfspaceRegion", "HalfspaceRegions"),
     "result": ("Status",),

@@ -32,6 +32,8 @@ COMMANDS = (
     "regions",
     "verify",
     "maximize",
+    "certify",
+    "merge",
     "check",
     "bench",
     "bounds",

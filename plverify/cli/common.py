@@ -358,6 +358,40 @@ def progress_line(what: str) -> Iterator[Progress | None]:
         yield show
 
 
+@contextlib.contextmanager
+def progress_bar(noun: str) -> Iterator[Callable[[int, str], None]]:
+    """A callback for every thing done, ``(how many in all, a note)``: a bar on stderr with the
+    time that is left; nothing unless stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda total, note: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(noun, total=None, note="")
+
+        def advance(total: int, note: str) -> None:
+            bar.update(task, advance=1, total=total, note=note)
+
+        yield advance
+
+
 def print_json(answer: dict[str, Any]) -> None:
     """One JSON object on stdout."""
     from plverify.result import jsonable
