@@ -140,9 +140,7 @@ def decide(
         )
     limit = timeout if timeout is None or timeout < _FOREVER else None
     start = time.perf_counter()
-    answer = _core.verify(
-        net.core, property_bytes(spec), True, threads, limit, progress, attack
-    )
+    answer = _core.verify(net.core, property_bytes(spec), True, threads, limit, progress, attack)
     searched = time.perf_counter()
     answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":

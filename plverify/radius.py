@@ -306,6 +306,7 @@ class _Search:
             threads=self.threads,
             timeout=seconds,
             progress=self.progress,
+            attack=self.witness is None,
             claim=(self.aim.net, self.aim.header(radius, self.upper, self.witness)),
         )
         self.rounds += 1

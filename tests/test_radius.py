@@ -74,8 +74,8 @@ def test_small_networks_agree_with_exact_programs_over_all_patterns(
     for _ in range(24):
         graph, net = rng.choice(pairs)
         x = [F(rng.randint(-8, 8), 8) for _ in range(graph.inputs)]
-        low = [F(rng.randint(-8, 4), 4) for _ in x]
-        domain = pv.Box(low, [a + F(rng.randint(0, 6), 4) for a in low])
+        low = [v - F(rng.randint(-1, 8), 4) for v in x]
+        domain = pv.Box(low, [a + F(rng.randint(0, 16), 4) for a in low])
         outputs = net.exact(x)
         label = outputs.index(max(outputs))
         target = rng.choice([j for j in range(len(outputs)) if j != label]) if targeted else None

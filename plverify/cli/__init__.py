@@ -34,6 +34,7 @@ COMMANDS = (
     "maximize",
     "certify",
     "merge",
+    "report",
     "check",
     "bench",
     "bounds",

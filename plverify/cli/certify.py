@@ -9,12 +9,10 @@ from plverify.cli.arguments import Argument, Exit, Option
 from plverify.cli.common import (
     check_output,
     cores,
-    npz_entry,
     parse_box,
     print_json,
     print_rows,
     progress_bar,
-    read_npz,
     seconds_text,
 )
 from plverify.errors import InputError
@@ -90,13 +88,15 @@ def certify(
     part = _shard(shard)
     if out is not None:
         check_output(out, "--out")
-    arrays = read_npz(data, "--data")
-    X = npz_entry(arrays, ("X", "x"), data, "--data")
-    y = next((arrays[name] for name in ("y", "Y") if name in arrays), None)
 
     from plverify.certification import certify as run
+    from plverify.io.archive import read_points
     from plverify.network import load
 
+    try:
+        X, y = read_points(data)
+    except InputError as error:
+        raise InputError(f"--data {error}") from None
     net = load(model)
     domain: Any = None if box is None else parse_box(box, net.input_size)
     shown = _Lines(json)

@@ -199,22 +199,12 @@ def npz_entry(arrays: dict[str, Any], names: Sequence[str], path: str, option: s
 
 def read_npz(path: str, option: str) -> dict[str, Any]:
     """All arrays of an ``.npz`` archive of numbers."""
-    import zipfile
-    import zlib
+    from plverify.io.archive import read_archive
 
-    import numpy as np
-
-    require_file(path, option)
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not hasattr(archive, "files"):
-            raise InputError(f"{option} {path}: a single array, expected an npz archive")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{option} {path}: not a usable npz archive: {error}") from None
+        return read_archive(path)
+    except InputError as error:
+        raise InputError(f"{option} {error}") from None
 
 
 def _read_polygon(text: str, dim: int) -> Domain:
