@@ -32,6 +32,7 @@ COMMANDS = (
     "regions",
     "verify",
     "maximize",
+    "attack",
     "check",
     "bench",
     "bounds",
