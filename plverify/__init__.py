@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plverify import theory
+    from plverify.attacks import Adversarial, attack
     from plverify.boundary import (
         BoundaryDistance,
         DecisionBoundary,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adversarial",
     "Along",
     "BoundaryDistance",
     "Box",
@@ -93,6 +95,7 @@ __all__ = [
     "UnitReport",
     "Verification",
     "absolute_sum",
+    "attack",
     "boundary_distance",
     "certify",
     "check",
@@ -122,6 +125,7 @@ __all__ = [
 # Where the names above live. A module is imported when one of its names is first asked for, so that
 # a process starts with what its question needs and no more.
 _HOME = {
+    "attacks": ("Adversarial", "attack"),
     "boundary": ("BoundaryDistance", "DecisionBoundary", "boundary_distance", "decision_boundary"),
     "certificate": ("check",),
     "certification": ("Certification", "PointResult", "certify"),

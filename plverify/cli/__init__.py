@@ -35,6 +35,7 @@ COMMANDS = (
     "certify",
     "merge",
     "report",
+    "attack",
     "check",
     "bench",
     "bounds",
