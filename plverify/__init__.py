@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plverify import theory
+    from plverify.attacks import Adversarial, attack
     from plverify.boundary import (
         BoundaryDistance,
         DecisionBoundary,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         decision_boundary,
     )
     from plverify.certificate import check
+    from plverify.certification import Certification, PointResult, certify
     from plverify.compose import absolute_sum, difference, layer_network
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         stream_regions,
     )
     from plverify.property import Disjunct, Property
+    from plverify.radius import Perturbation, minimal_perturbation
     from plverify.region import Region
     from plverify.region_list import HalfspaceRegion, HalfspaceRegions
     from plverify.result import Status
@@ -58,9 +61,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adversarial",
     "Along",
     "BoundaryDistance",
     "Box",
+    "Certification",
     "Checkpoint",
     "Constraint",
     "ConvexDifference",
@@ -76,6 +81,8 @@ __all__ = [
     "MissingExtra",
     "NearRegions",
     "Network",
+    "Perturbation",
+    "PointResult",
     "Polytope",
     "Property",
     "Region",
@@ -88,7 +95,9 @@ __all__ = [
     "UnitReport",
     "Verification",
     "absolute_sum",
+    "attack",
     "boundary_distance",
+    "certify",
     "check",
     "count_regions",
     "dead_units",
@@ -100,6 +109,7 @@ __all__ = [
     "level_set",
     "load",
     "maximize",
+    "minimal_perturbation",
     "minimize",
     "regions",
     "regions_along",
@@ -115,8 +125,10 @@ __all__ = [
 # Where the names above live. A module is imported when one of its names is first asked for, so that
 # a process starts with what its question needs and no more.
 _HOME = {
+    "attacks": ("Adversarial", "attack"),
     "boundary": ("BoundaryDistance", "DecisionBoundary", "boundary_distance", "decision_boundary"),
     "certificate": ("check",),
+    "certification": ("Certification", "PointResult", "certify"),
     "compose": ("absolute_sum", "difference", "layer_network"),
     "constraint": ("Constraint",),
     "convex": ("ConvexDifference", "difference_of_convex"),
@@ -138,6 +150,7 @@ _HOME = {
         "stream_regions",
     ),
     "property": ("Disjunct", "Property"),
+    "radius": ("Perturbation", "minimal_perturbation"),
     "region": ("Region",),
     "region_list": ("HalfspaceRegion", "HalfspaceRegions"),
     "result": ("Status",),

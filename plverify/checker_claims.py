@@ -261,7 +261,7 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     sides = [tuple(beats)] if targeted else [(row,) for row in beats]
     joined = with_distance(net, centre) if norm == "l1" and lower is not None else net
     ball = _open_ball(centre, lower, norm, domain, net.output_size)
-    systems = [] if ball is None else [System(ball.box, (*ball.rows, *rows)) for rows in sides]
+    systems = [] if ball is None else [System(ball.box, (*rows, *ball.rows)) for rows in sides]
     witness = None
     if upper is None:
         require(header["witness"] is None, "a witness without a distance")

@@ -105,6 +105,7 @@ def decide(
     timeout: float | None = None,
     progress: Progress | None = None,
     attack: bool = True,
+    claim: tuple[Network, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Ask the engine whether some input of the network violates a property.
 
@@ -113,6 +114,9 @@ def decide(
     attack : bool
         False leaves out the search for violations by gradients: for a caller that has a nearest
         violation already and asks for nearer ones.
+    claim : (Network, dict), optional
+        What an "unsat" is to prove, if not just that: the header of a proof, and the network that
+        it is about.
 
     Returns
     -------
@@ -141,8 +145,12 @@ def decide(
     answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":
         # The search proposes in floating point; the checker, which shares no code with it, decides.
-        answer["file"] = encode(unsat_header(net, spec), answer["proof"])
-        verdict = check(answer["file"], net, spec)
+        if claim is None:
+            answer["file"] = encode(unsat_header(net, spec), answer["proof"])
+            verdict = check(answer["file"], net, spec)
+        else:
+            answer["file"] = encode(claim[1], answer["proof"])
+            verdict = check(answer["file"], claim[0])
         answer["stats"]["checked"] = verdict.stats
         answer["stats"]["check_seconds"] = time.perf_counter() - searched
         if not verdict:

@@ -22,7 +22,7 @@ from proof_truth import closest, is_true
 
 import plverify as pv
 from plverify import checker_nets, compose
-from plverify.ball import nearer, radius_proof
+from plverify.ball import Aim, radius_proof
 from plverify.network import Network
 
 F = Fraction
@@ -171,17 +171,17 @@ def test_headers_about_radii_are_read_strictly() -> None:
     assert both(with_body({**header, "lower": "-1"}, b""), net)
     single = Network.from_arrays([[[1.0]]])
     with pytest.raises(pv.InputError, match="at least 2"):
-        nearer(single, [0], 1, 0)
+        Aim.of(single, [0], 0)
     for arguments, why in (
-        (([0], 1, 0), "shape"),
-        (([0, 0], 1, 2), "label"),
-        (([0, 0], 1, 0, "l2"), "norm"),
-        (([0, 0], "x", 0), "radius"),
+        (([0], 0, 1, 1, None), "shape"),
+        (([0, 0], 2, 1, 1, None), "label"),
+        (([0, 0], 0, 1, 1, None, "l2"), "norm"),
+        (([0, 0], 0, "x", 1, None), "radius"),
     ):
         with pytest.raises(pv.InputError, match=why):
-            nearer(net, *arguments)
+            radius_proof(net, *arguments)
     with pytest.raises(pv.InputError, match="domain"):
-        nearer(net, [0, 0], 1, 0, domain=pv.Box(0, 1, 3))
+        Aim.of(net, [0, 0], 0, domain=pv.Box(0, 1, 3))
 
 
 # ------------------------------------------------------------------------------ two networks, units

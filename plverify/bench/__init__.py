@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 
 from plverify.bench.instances import Instance, Options, read_folder
 from plverify.bench.pool import Pool
-from plverify.bench.rows import Row, RowFile, read_rows, resumable
+from plverify.bench.rows import Row, read_rows, resumable
 from plverify.bench.summary import Summary, summarise
 
 __all__ = [
     "Instance",
     "Options",
     "Row",
-    "RowFile",
     "Summary",
     "bench",
     "read_folder",
