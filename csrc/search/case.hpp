@@ -10,6 +10,7 @@
 #include "base/stop.hpp"
 #include "bound/ascent.hpp"
 #include "bound/crown.hpp"
+#include "lp/nearest.hpp"
 #include "lp/simplex.hpp"
 #include "search/attack.hpp"
 #include "search/leaf.hpp"
@@ -71,6 +72,8 @@ private:
     Answer solve_exactly(const Node& node, std::string& text);
     std::optional<StrictPoint> refute_near(const Node& node, const std::vector<ExactRow>& all,
                                            const std::vector<uint8_t>& strict);
+    std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
+                                              const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
     bool refute_by_program(Node& node, std::string& text);
     bool contradicts(ProgramRow&& row);
@@ -104,6 +107,7 @@ private:
     std::vector<std::vector<Multiplier>> used_;
     std::vector<double> gain_;  // of halving each side
     Simplex simplex_;
+    Nearest nearest_;
     std::vector<ProgramRow> rows_;
     std::vector<double> row_;
     bool lost_ = false;  // the simplex method failed

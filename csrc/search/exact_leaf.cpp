@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kNone = 1e-9;        // a largest value that is rather not positive
 constexpr size_t kBits = 256;         // of multipliers
+constexpr double kInside = 1e-10;     // of the radius
 constexpr int kMostRefinements = 12;  // each gives some forty bits
 
 // Solves a square system in doubles, again and again.
@@ -45,6 +46,35 @@ private:
     std::vector<double> m_;
     std::vector<size_t> swaps_;
 };
+
+// y over 2^kBits with sum over i of entry(c, i) y_i = target(c), all of them over 2^scale, up to
+// what some refinements leave; `factors` are of the entries times 2^exponent(c).
+template <typename Entry, typename Target, typename Exponent>
+std::optional<std::vector<Int>> refine(const Factors& factors, size_t size, long scale, Entry entry,
+                                       Target target, Exponent exponent) {
+    std::vector<Int> y(size);
+    for (int round = 0; round < kMostRefinements; ++round) {
+        std::vector<double> rest;
+        bool exact = true;
+        for (size_t c = 0; c < size; ++c) {
+            Int sum = target(c) << kBits;
+            for (size_t i = 0; i < size; ++i) sum.sub_mul(y[i], entry(c, i));
+            exact = exact && sum.is_zero();
+            rest.push_back(
+                Int::ratio_scaled(sum, 1, exponent(c) - static_cast<long>(kBits) - scale));
+        }
+        if (exact) break;
+        factors.solve(rest);
+        for (size_t i = 0; i < size; ++i) {
+            if (!std::isfinite(rest[i])) return std::nullopt;
+            int e = 0;
+            const Int m = Int::from_double_scaled(rest[i], e);
+            const long by = e + static_cast<long>(kBits);
+            y[i] += by >= 0 ? m << static_cast<size_t>(by) : m >> static_cast<size_t>(-by);
+        }
+    }
+    return y;
+}
 
 // A row as doubles over local coordinates, a power of two taken out.
 struct FloatRow {
@@ -150,9 +180,15 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
     }
     std::vector<const ExactRow*> rows;
     for (const ExactRow& row : all) rows.push_back(&row);
-    std::optional<StrictPoint> found = refute_near(node, all, strict);
-    if (!found) found = mixed_point(dim_, rows, strict, {}, &stop_);
-    if (!found) throw Stopped{};
+    std::optional<StrictPoint> found;
+    if (ball_ == nullptr) {
+        found = refute_near(node, all, strict);
+        if (!found) found = mixed_point(dim_, rows, strict, {}, &stop_);
+        if (!found) throw Stopped{};
+    } else {
+        found = refute_in_ball(node, all, strict);
+        if (!found) return witness_ ? Answer::violated : Answer::unknown;
+    }
     ++counts_.leaves;
     if (found->found) {
         std::vector<Rational> x;
@@ -164,6 +200,10 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
     std::vector<std::pair<int, Int>> goals;
     std::vector<std::pair<uint64_t, Int>> listed;
     for (const auto& [r, y] : found->multipliers) {
+        if (static_cast<size_t>(r) == origins.size()) {
+            goals.emplace_back(static_cast<int>(forms_.size()), y);
+            continue;
+        }
         const Origin& origin = origins[static_cast<size_t>(r)];
         if (origin.goal >= 0) {
             goals.emplace_back(origin.goal, y * origin.scale);
@@ -221,31 +261,13 @@ std::optional<StrictPoint> CaseSearch::refute_near(const Node& node,
     const auto shifted = [&](size_t r, const Int& v) {
         return v << static_cast<size_t>(most - rows[r].exponent);
     };
-    std::vector<Int> y(size);  // over 2^kBits, of the rows over powers of two
-    for (int round = 0; round < kMostRefinements; ++round) {
-        std::vector<double> rest;
-        bool exact = true;
-        for (const size_t k : loose) {
-            Int sum = -(shifted(last, all[first + last].a[k]) << kBits);
-            for (size_t i = 0; i < size; ++i)
-                sum.sub_mul(y[i], shifted(tight[i], all[first + tight[i]].a[k]));
-            exact = exact && sum.is_zero();
-            rest.push_back(Int::ratio_scaled(
-                sum, 1, box_.inputs[box_.free[k]].exponent - static_cast<long>(kBits) - most));
-        }
-        if (exact) break;
-        factors.solve(rest);
-        for (size_t i = 0; i < size; ++i) {
-            if (!std::isfinite(rest[i])) return std::nullopt;
-            int e = 0;
-            const Int m = Int::from_double_scaled(rest[i], e);
-            const long by = e + static_cast<long>(kBits);
-            if (by >= 0)
-                y[i] += m << static_cast<size_t>(by);
-            else
-                y[i] += m >> static_cast<size_t>(-by);
-        }
-    }
+    const std::optional<std::vector<Int>> solved = refine(
+        factors, size, most,
+        [&](size_t c, size_t i) { return shifted(tight[i], all[first + tight[i]].a[loose[c]]); },
+        [&](size_t c) { return -shifted(last, all[first + last].a[loose[c]]); },
+        [&](size_t c) { return box_.inputs[box_.free[loose[c]]].exponent; });
+    if (!solved) return std::nullopt;
+    const std::vector<Int>& y = *solved;
     StrictPoint out;
     ExactRow sum;
     sum.a.resize(n);
@@ -284,6 +306,107 @@ std::optional<StrictPoint> CaseSearch::refute_near(const Node& node,
             value += term;
     }
     if (value.sign() > 0 || (value.is_zero() && !is_strict)) return std::nullopt;
+    return out;
+}
+
+// The same where a ball is there too: multipliers of the rows, and last of the ball, from the point
+// of the rows and the box that is nearest to the center. None if the ball holds a point; if it
+// violates the property it is the witness.
+std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
+                                                      const std::vector<ExactRow>& all,
+                                                      const std::vector<uint8_t>& strict) {
+    const SpecBall& ball = *problem_.spec().ball;
+    const auto n = static_cast<size_t>(dim_);
+    const size_t first = 2 * n;
+    std::vector<double> lo(n), hi(n), scale(n);
+    for (size_t k = 0; k < n; ++k) {
+        scale[k] = std::ldexp(1.0, box_.inputs[box_.free[k]].exponent);
+        lo[k] = (node.lo[k] - ball_->center[k]) * scale[k];
+        hi[k] = (node.hi[k] - ball_->center[k]) * scale[k];
+        // The method wants the center in the box; where it is on its edge it is, but for rounding.
+        if (lo[k] > kInside * scale[k] || hi[k] < -kInside * scale[k]) return std::nullopt;
+        lo[k] = std::min(lo[k], 0.0);
+        hi[k] = std::max(hi[k], 0.0);
+    }
+    const double radius = ball.squares ? std::sqrt(ball_->size) : ball_->size;
+    // Rows a . d >= b in the distance from the center.
+    std::vector<FloatRow> rows;
+    const auto solve = [&](double margin) {
+        nearest_.start(ball.squares ? Norm::l2 : Norm::l1, dim_, lo.data(), hi.data());
+        for (size_t r = first; r < all.size(); ++r) {
+            if (margin == 0.0) rows.push_back(to_doubles(all[r], box_));
+            std::vector<double> a = rows[r - first].a;
+            double b = -a[n];
+            for (size_t k = 0; k < n; ++k) {
+                b -= a[k] * ball_->center[k];
+                a[k] /= scale[k];
+            }
+            nearest_.add_row(a.data(), b + margin);
+        }
+        return nearest_.solve(HUGE_VAL) == Nearest::End::optimal;
+    };
+    if (!solve(0.0))
+        return refute_near(node, all, strict);  // the box alone holds no point, perhaps
+    if (nearest_.distance() <= radius * (1.0 - kInside)) {
+        // A little further inside, for the sake of rounding.
+        for (const double margin : {kInside * radius, 0.0}) {
+            if (margin > 0.0 && !solve(margin)) continue;
+            std::vector<double> s(n);
+            for (size_t k = 0; k < n; ++k) s[k] = ball_->center[k] + nearest_.point()[k] / scale[k];
+            if (try_point(s.data())) break;
+        }
+        return std::nullopt;
+    }
+    const std::vector<int>& tight = nearest_.tight();
+    StrictPoint out;
+    std::vector<Int> y;
+    long most = 0;
+    for (const int r : tight) most = std::max(most, rows[static_cast<size_t>(r)].exponent);
+    const auto row = [&](size_t i) -> const ExactRow& {
+        return all[first + static_cast<size_t>(tight[i])];
+    };
+    const auto shifted = [&](size_t i, const Int& v) {
+        return v << static_cast<size_t>(most - rows[static_cast<size_t>(tight[i])].exponent);
+    };
+    if (ball.squares) {
+        // Second order: the bound is not sensitive to errors of the multipliers.
+        for (const double v : nearest_.multipliers()) {
+            int e = 0;
+            const Int m = Int::from_double_scaled(v, e);
+            const long by = e + static_cast<long>(kBits);
+            y.push_back(by >= 0 ? m << static_cast<size_t>(by) : m >> static_cast<size_t>(-by));
+        }
+    } else {
+        std::vector<size_t> loose;
+        std::vector<int> sign;
+        for (size_t k = 0; k < n; ++k) {
+            if (nearest_.place(static_cast<int>(k)) != Place::free) continue;
+            loose.push_back(k);
+            double w = 0.0;
+            for (size_t i = 0; i < tight.size(); ++i)
+                w += nearest_.multipliers()[i] * nearest_.row(tight[i])[k];
+            sign.push_back(w > 0.0 ? 1 : -1);
+        }
+        if (loose.size() != tight.size()) return std::nullopt;
+        std::vector<double> matrix;
+        for (const size_t k : loose)
+            for (const int r : tight) matrix.push_back(nearest_.row(r)[k]);
+        auto solved = refine(
+            Factors(std::move(matrix), loose.size()), loose.size(), most,
+            [&](size_t c, size_t i) { return shifted(i, row(i).a[loose[c]]); },
+            [&](size_t c) { return Int(sign[c]) << static_cast<size_t>(most); },
+            [](size_t) { return 0; });
+        if (!solved) return std::nullopt;
+        y = std::move(*solved);
+    }
+    for (size_t i = 0; i < y.size(); ++i)
+        if (y[i].sign() > 0)
+            out.multipliers.emplace_back(static_cast<int>(first) + tight[i], shifted(i, y[i]));
+    std::sort(out.multipliers.begin(), out.multipliers.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
+    // Of d . d / 2, or of the sum of |d|.
+    out.multipliers.emplace_back(static_cast<int>(all.size()),
+                                 Int(1) << (kBits + static_cast<size_t>(most) - ball.squares));
     return out;
 }
 

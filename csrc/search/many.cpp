@@ -119,10 +119,11 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         // All units are fixed or known.
         used_.resize(forms_.size());
         crown_.set_lines(node.cell(ball_));
-        if (refute_by_program(node, to.text))
+        if (ball_ == nullptr && refute_by_program(node, to.text))
             to.answer = Answer::refuted;
         else
-            to.answer = try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
+            to.answer = ball_ == nullptr && try_point(point_.data()) ? Answer::violated
+                                                                     : solve_exactly(node, to.text);
         if (to.answer == Answer::violated) return false;
     }
     return true;
@@ -130,7 +131,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
 
 // Programs converge where ascents crawl; they are tried the less often the more of them failed.
 bool CaseSearch::program_pays(Node& node, std::string& text) {
-    if (dim_ > kMostOfProgram || skip_++ < wait_) return false;
+    if (ball_ != nullptr || dim_ > kMostOfProgram || skip_++ < wait_) return false;
     skip_ = 0;
     used_.resize(forms_.size());
     crown_.set_lines(node.cell(ball_));
