@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         segment,
         stream_regions,
     )
-    from plverify.property import Disjunct, Property
+    from plverify.property import Ball, Disjunct, Property
     from plverify.radius import Perturbation, minimal_perturbation
     from plverify.region import Region
     from plverify.region_list import HalfspaceRegion, HalfspaceRegions
@@ -63,6 +63,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Adversarial",
     "Along",
+    "Ball",
     "BoundaryDistance",
     "Box",
     "Certification",
@@ -149,7 +150,7 @@ _HOME = {
         "segment",
         "stream_regions",
     ),
-    "property": ("Disjunct", "Property"),
+    "property": ("Ball", "Disjunct", "Property"),
     "radius": ("Perturbation", "minimal_perturbation"),
     "region": ("Region",),
     "region_list": ("HalfspaceRegion", "HalfspaceRegions"),

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from plverify import _check, checker
-from plverify.checker_claims import Box, System
+from plverify.checker_claims import Ball, Box, System
 from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
@@ -190,7 +190,7 @@ def _evaluate(network: bytes, point: Sequence[Fraction]) -> list[Fraction]:
 
 
 def question_bytes(systems: Sequence[System]) -> bytes:
-    """What the compiled checker reads of a claim (``DualQuestion::parse``): boxes and rows."""
+    """What the compiled checker reads of a claim (``DualQuestion::parse``): boxes, balls, rows."""
     boxes: dict[int, int] = {}
     shared: list[Box] = []
     for system in systems:
@@ -202,9 +202,20 @@ def question_bytes(systems: Sequence[System]) -> bytes:
         for ends in zip(box.lo, box.hi, strict=True):
             for end in ends:
                 out.append(b"\0" if end is None else b"\1" + _ratio(end))
+    balls: dict[int, int] = {id(None): 0}
+    around: list[Ball] = []
+    for system in systems:
+        if system.ball is not None and id(system.ball) not in balls:
+            around.append(system.ball)
+            balls[id(system.ball)] = len(around)
+    out.append(_var(len(around)))
+    for ball in around:
+        out.append(_var(ball.squares) + _var(ball.strict))
+        out += [_ratio(v) for v in (*ball.centre, ball.size)]
     out.append(_var(len(systems)))
     for system in systems:
-        out.append(_var(boxes[id(system.box)]) + _var(len(system.rows)))
+        out.append(_var(boxes[id(system.box)]) + _var(balls[id(system.ball)]))
+        out.append(_var(len(system.rows)))
         for row in system.rows:
             out.append(_var(row.strict) + _ratio(row.bound))
             for terms in (row.inputs, row.outputs):

@@ -59,11 +59,36 @@ class Box(NamedTuple):
         return all((a is None or a <= v) and (b is None or v <= b) for a, v, b in ends)
 
 
+class Ball(NamedTuple):
+    """``phi(x) <= size``, ``<`` if strict, for the sum ``phi`` of the terms of all inputs."""
+
+    squares: bool
+    centre: tuple[Fraction, ...]
+    size: Fraction
+    strict: bool = False
+
+    def term(self, i: int, v: Fraction) -> Fraction:
+        """``|v - c_i|``, or ``(v - c_i)**2``."""
+        step = v - self.centre[i]
+        return step * step if self.squares else abs(step)
+
+    def holds(self, x: Sequence[Fraction]) -> bool:
+        """Whether a point lies in the ball."""
+        total = sum((self.term(i, v) for i, v in enumerate(x)), Fraction(0))
+        return total < self.size if self.strict else total <= self.size
+
+
 class System(NamedTuple):
-    """Inputs of a box that satisfy all rows together with the values of the network."""
+    """Inputs of a box, and a ball, that satisfy all rows together with the network's values."""
 
     box: Box
     rows: tuple[Row, ...]
+    ball: Ball | None = None
+
+    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
+        """Whether a point of the box and its outputs are a solution."""
+        near = self.ball is None or self.ball.holds(x)
+        return near and all(row.holds(x, y) for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -343,21 +368,37 @@ def _property(entry: Any, net: ExactNet) -> tuple[tuple[System, ...], dict[str, 
     require(isinstance(entry["boxes"], list), "boxes is no list")
     require(isinstance(entry["disjuncts"], list), "disjuncts is no list")
     boxes = [_box(box, net.input_size) for box in entry["boxes"]]
-    systems = []
+    systems: list[System] = []
+    balls: dict[Ball | None, Ball | None] = {None: None}  # one object of those that are equal
     for case in entry["disjuncts"]:
-        good = isinstance(case, dict) and set(case) == {"box", "constraints"}
+        good = isinstance(case, dict) and set(case) - {"ball"} == {"box", "constraints"}
         require(good and isinstance(case["constraints"], list), "malformed disjunct")
         at = count(case["box"], "box")
         require(at < len(boxes), "there is no such box")
         rows = tuple(_row(row, net) for row in case["constraints"])
-        systems.append(System(boxes[at], rows))
+        ball = _ball(case["ball"], net.input_size) if "ball" in case else None
+        systems.append(System(boxes[at], rows, balls.setdefault(ball, ball)))
     identity = _sha(entry)
     stats = {"property_sha256": identity, "disjuncts": len(systems)}
     words = f"the property with SHA-256 {identity} ({len(systems)} disjuncts)"
     if len(systems) == 1 and sum(map(_size, systems[0].rows)) <= 12:
-        rows_shown = " and ".join(map(_row_words, systems[0].rows)) or "anything holds"
-        words += f", which is: {_box_words(entry['boxes'][0])}, where {rows_shown}"
+        [case], rows_shown = entry["disjuncts"], " and ".join(map(_row_words, systems[0].rows))
+        words += f", which is: {_box_words(entry['boxes'][case['box']])}"
+        words += f" and {_ball_words(case['ball'])}" if "ball" in case else ""
+        words += f", where {rows_shown or 'anything holds'}"
     return tuple(systems), stats, words
+
+
+def _ball(entry: Any, size: int) -> Ball:
+    good = isinstance(entry, dict) and set(entry) == {"norm", "center", "size"}
+    good = good and isinstance(entry["center"], list) and len(entry["center"]) == size
+    require(good, "malformed ball")
+    require(entry["norm"] in ("l1", "l2"), f"unknown norm {short(entry['norm'])}")
+    ball = Ball(
+        entry["norm"] == "l2", tuple(map(rational, entry["center"])), rational(entry["size"])
+    )
+    require(ball.size > 0, "the size of a ball is not positive")
+    return ball
 
 
 def _row(entry: Any, net: ExactNet) -> Row:
@@ -426,6 +467,14 @@ def _box_words(entry: dict[str, list[str]]) -> str:
     return f"the box {text}" if len(text) <= 400 else f"the box with SHA-256 {_sha(entry)}"
 
 
+def _ball_words(entry: dict[str, Any]) -> str:
+    what = "squared radius" if entry["norm"] == "l2" else "radius"
+    text = (
+        f"the {entry['norm']} ball of {what} {entry['size']} about ({', '.join(entry['center'])})"
+    )
+    return text if len(text) <= 400 else f"the ball with SHA-256 {_sha(entry)}"
+
+
 def _size(row: Row) -> int:
     return len(row.inputs) + len(row.outputs)
 
@@ -442,4 +491,4 @@ def _number(value: Fraction | int) -> str:
     return str(value)
 
 
-__all__ = ["KEYS", "Box", "Claim", "Row", "Side", "System", "read_claim"]
+__all__ = ["KEYS", "Ball", "Box", "Claim", "Row", "Side", "System", "read_claim"]

@@ -19,7 +19,7 @@ from plverify.errors import InputError
 from plverify.exact_net import pack_ints
 from plverify.network import Network
 from plverify.proof import encode, unsat_header
-from plverify.property import Property
+from plverify.property import BALL_NORMS, Ball, Property
 from plverify.result import Status
 
 SPEC_MAGIC = b"PLVSPEC2"
@@ -181,11 +181,14 @@ def _why_unknown(spec: Property, answer: dict[str, Any]) -> str:
 def property_bytes(spec: Property) -> bytes:
     """A property as the engine reads it."""
     sides: dict[int, bytes] = {}  # disjuncts share boxes
+    balls: dict[int, bytes] = {}  # and balls
     out = [SPEC_MAGIC, struct.pack("<III", spec.n_inputs, spec.n_outputs, len(spec.disjuncts))]
     for case in spec.disjuncts:
         if id(case.box) not in sides:
             sides[id(case.box)] = b"".join(map(_bound_bytes, case.box.lo + case.box.hi))
-        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)], b"\x00"]
+        if id(case.ball) not in balls:
+            balls[id(case.ball)] = _ball_bytes(case.ball)
+        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)], balls[id(case.ball)]]
         for row in case.constraints:
             out.append(struct.pack("<B", row.strict))
             for terms in (row.inputs, row.outputs):
@@ -199,6 +202,14 @@ def _bound_bytes(value: Bound) -> bytes:
     if not isinstance(value, Fraction):
         return b"\x01"
     return b"\x00" + pack_ints((value.numerator, value.denominator))
+
+
+def _ball_bytes(ball: Ball | None) -> bytes:
+    if ball is None:
+        return b"\x00"
+    numbers = (*ball.center, ball.size)
+    packed = [pack_ints((v.numerator, v.denominator)) for v in numbers]
+    return struct.pack("<B", 1 + BALL_NORMS.index(ball.norm)) + b"".join(packed)
 
 
 def check_limits(threads: int, timeout: float | None) -> None:

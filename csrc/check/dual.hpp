@@ -92,9 +92,10 @@ private:
     std::vector<uint64_t> bound_mark_, end_mark_;
     std::vector<uint32_t> fixed_;
     bool bounded_ = false;  // the tree at hand has bounds
-    // What rule 1 found for the whole of a box.
+    // What rule 1 found for the whole of a box and ball.
     struct First {
         int64_t box = -1;
+        uint32_t ball = kNothing;
         bool empty = true;
         std::vector<double> lo, hi;
     } first_;
@@ -102,6 +103,7 @@ private:
 
     Number number_;
     std::vector<Multiplier> used_, given_;
+    Multiplier around_{};  // of the ball; 0 where it is not used
 };
 
 }  // namespace plv::check

@@ -105,10 +105,13 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
             sum.error[l] += std::abs(c[l]) * a;
         }
     }
+    double best[kLanes];
+    for (size_t l = 0; l < kLanes; ++l)
+        best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * unit_ + local_.tiny);
+    if (ball_.ball != nullptr) batch_ball(sum, best);
     for (size_t l = 0; l < n; ++l) {
         const Wanted& w = wanted[l];
-        const double error = sum.error[l] * unit_ + local_.tiny;
-        const double value = sum.lower[l] + inputs[l] - error;
+        const double value = best[l];
         const double bound = std::isfinite(value) ? std::nextafter(value, -kInf)
                                                   : bound_exactly(cell, w.nodes, w.entry, w.sign);
         double &lo = lo_[w.input], &hi = hi_[w.input];
@@ -121,11 +124,34 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     return true;
 }
 
+// Better bounds with the ball, into `best`; `sum` is what all nodes add and the magnitudes.
+PLV_CLONES void DualDoubles::batch_ball(const Lanes& sum, double* best) {
+    const auto gradient = [&](size_t i) { return Vector(vector_at(&lanes_[i * kLanes])); };
+    Vector m = {};
+    for (size_t l = 0; l < kLanes; ++l) m[l] = ball_.first_multiplier(&lanes_[l], kLanes);
+    for (int k = 0; k < BallBox::kTries; ++k) {
+        const auto found = over_ball(ball_, gradient, m);
+        bool more = false;
+        for (size_t l = 0; l < kLanes; ++l) {
+            if (m[l] == 0) continue;
+            const double size = ball_.ball->size;
+            const double error = (sum.error[l] + m[l] * (found.reach[l] + size)) * unit_;
+            const double value = sum.lower[l] + (found.value[l] + m[l] * (found.reach[l] - size)) -
+                                 (error + m[l] * ball_.error + local_.tiny);
+            if (std::isfinite(value) && !(best[l] >= value)) best[l] = value;
+            m[l] =
+                ball_.ball->squares ? ball_.next_multiplier(m[l], found.free[l], found.held[l]) : 0;
+            more = more || m[l] != 0;
+        }
+        if (!more) return;
+    }
+}
+
 double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign) {
     ++exact_rows_;
     exact_.clear();
     exact_.add_term(entry, Int(sign > 0 ? 1 : -1));
-    if (!exact_.least(cell, lo_.data(), hi_.data(), nodes, nullptr, errors())) return -kInf;
+    if (!exact_.best(cell, lo_.data(), hi_.data(), nodes, errors())) return -kInf;
     return round_down(exact_.value().num, exact_.value().den);
 }
 
@@ -142,6 +168,7 @@ void DualDoubles::measure(const Cell& cell) {
     }
     for (const double size : local_.a) sum += size;
     local_.tiny = sum <= 1e150 ? kTiny : kInf;
+    ball_.set(cell);
 }
 
 PLV_CLONES void DualDoubles::measure_node(const Cell& cell, const double* lo, const double* hi,

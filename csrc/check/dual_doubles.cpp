@@ -337,7 +337,7 @@ void DualDoubles::relax(const Cell& cell, uint32_t k) {
 
 // From the gradients in g_; `start.error` is the sum of magnitudes of what is there.
 DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, Value start,
-                                     bool given) {
+                                     double around, bool given) {
     Value sum = start;
     for (size_t at = net_.nodes.size(); at-- > 0;) {
         const auto k = static_cast<uint32_t>(at);
@@ -354,15 +354,22 @@ DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, V
     }
     const uint32_t n = net_.net.input_size;
     double inputs = 0;
-    for (uint32_t i = 0; i < n; ++i) {
+    for (uint32_t i = 0; i < n && around == 0; ++i) {
         const double c = g_[i];
         if (c == 0) continue;
         inputs += c * (c > 0 ? cell.box.lo[i].rounded : cell.box.hi[i].rounded);
     }
-    sum.lower += inputs;
     for (uint32_t i = 0; i < n; ++i)
         if (g_[i] != 0) sum.error += std::abs(g_[i]) * size.a[i];
+    if (around != 0) {
+        const double* g = g_.data();
+        const auto found = over_ball(ball_, [&](size_t i) { return g[i]; }, around);
+        inputs = found.value + around * (found.reach - ball_.ball->size);
+        sum.error += around * (found.reach + ball_.ball->size);
+    }
+    sum.lower += inputs;
     sum.error = sum.error * unit_ + size.tiny;
+    if (around != 0) sum.error += around * ball_.error;
     return sum;
 }
 
@@ -562,10 +569,10 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
 }
 
 bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows,
-                              const std::vector<Multiplier>& used,
+                              const std::vector<Multiplier>& used, double around,
                               const std::vector<Multiplier>* given) {
     measure(cell);
-    if (!(local_.tiny < kInf)) return false;
+    if (!(local_.tiny < kInf) || (around != 0 && !BallBox::usable(around))) return false;
     std::fill(g_.begin(), g_.end(), 0.0);
     Value start{0, 0};
     for (const Multiplier& u : used) {
@@ -587,7 +594,7 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
         for (uint32_t k = 0; k < net_.nodes.size(); ++k)
             if (!net_.net.nodes[k].is_linear()) relax(cell, k);
     }
-    const Value value = pull(cell, local_, start, given != nullptr);
+    const Value value = pull(cell, local_, start, around, given != nullptr);
     return std::isfinite(value.lower) && value.lower - value.error > 0;
 }
 

@@ -96,13 +96,25 @@ struct DualBox {
     std::vector<DualEnd> lo, hi;
 };
 
+// phi(x) <= size, < if strict: the sum of |x_i - c_i| over the inputs, or of the squares.
+struct DualBall {
+    bool squares = false, strict = false;
+    std::vector<Int> num, den;   // of the centre
+    std::vector<double> centre;  // rounded
+    std::vector<double> off;     // by no more than this
+    Int size_num, size_den = 1;
+    double size = 0;
+};
+
 struct DualSystem {
     uint32_t box = 0;
+    uint32_t ball = kNothing;
     std::vector<DualRow> rows;
 };
 
 struct DualQuestion {
     std::vector<DualBox> boxes;
+    std::vector<DualBall> balls;
     std::vector<DualSystem> systems;
 
     // The bytes that plverify.certificate writes. Throws std::invalid_argument or Rejected.
@@ -112,8 +124,9 @@ struct DualQuestion {
 // A part of the input space, and what is known there.
 struct Cell {
     DualBox box;
-    std::vector<int32_t> pieces;  // per unit; -1: none
-    std::vector<double> lo, hi;   // per unit input
+    std::vector<int32_t> pieces;     // per unit; -1: none
+    std::vector<double> lo, hi;      // per unit input
+    const DualBall* ball = nullptr;  // or none
     bool empty = false;
 };
 
