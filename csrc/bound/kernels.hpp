@@ -54,7 +54,11 @@ struct BoundKernels {
     void (*least)(const double* x, const double* lo, const double* hi, int n, double* constant,
                   int lanes);
 
-    // The same with lines and boxes of every lane's own, kLane lanes side by side.
+    // to[i] = x[i] where z[i] > 0, else slope[i] x[i], for i < n.
+    void (*rectify)(const double* z, const double* x, const double* slope, int n, double* to,
+                    int lanes);
+
+    // relax and least with lines and boxes of every lane's own, kLane lanes side by side.
     void (*relax_each)(const LineView& lines, const int* units, int n_units, const double* x,
                        double* h, double* constant);
     void (*least_each)(const double* x, const double* lo, const double* hi, int n, double* constant,

@@ -162,5 +162,15 @@ static void climb(const ClimbView& view, const int* units, int n_units, const Cl
     }
 }
 
-static const BoundKernels kTable = {multiply,   gather,     scatter, relax, least,
-                                    relax_each, least_each, bend,    climb};
+static void rectify(const double* z, const double* x, const double* slope, int n, double* to,
+                    int lanes) {
+    for (int i = 0; i < n; ++i)
+        for (int l = 0; l < lanes; l += kLane) {
+            const size_t at = static_cast<size_t>(i) * lanes + l;
+            const Vec v = load(x + at);
+            store(to + at, load(z + at) > 0.0 ? v : slope[i] * v);
+        }
+}
+
+static const BoundKernels kTable = {multiply, gather,     scatter,    relax, least,
+                                    rectify,  relax_each, least_each, bend,  climb};

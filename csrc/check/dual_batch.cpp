@@ -15,6 +15,8 @@
 #define PLV_CLONES
 #endif
 
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are passed to inlined functions only
+
 namespace plv::check {
 
 namespace {

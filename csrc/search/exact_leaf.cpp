@@ -347,9 +347,9 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
     };
     if (!solve(0.0))
         return refute_near(node, all, strict);  // the box alone holds no point, perhaps
-    if (nearest_.distance() <= radius * (1.0 - kInside)) {
+    if (nearest_.distance() <= radius) {
         // A little further inside, for the sake of rounding.
-        for (const double margin : {kInside * radius, 0.0}) {
+        for (const double margin : {kInside * radius, 1e-3 * kInside * radius, 0.0}) {
             if (margin > 0.0 && !solve(margin)) continue;
             std::vector<double> s(n);
             for (size_t k = 0; k < n; ++k) s[k] = ball_->center[k] + nearest_.point()[k] / scale[k];
