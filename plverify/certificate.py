@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from plverify import _check, checker
-from plverify.checker_claims import Ball, Box, System
+from plverify.checker_claims import Ball, Box, Row, System
 from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
@@ -213,18 +213,26 @@ def question_bytes(systems: Sequence[System]) -> bytes:
         out.append(_var(ball.squares) + _var(ball.strict))
         out += [_ratio(v) for v in (*ball.centre, ball.size)]
     out.append(_var(len(systems)))
+    rows: dict[int, bytes] = {}
     for system in systems:
         out.append(_var(boxes[id(system.box)]) + _var(balls[id(system.ball)]))
         out.append(_var(len(system.rows)))
-        for row in system.rows:
-            out.append(_var(row.strict) + _ratio(row.bound))
-            for terms in (row.inputs, row.outputs):
-                out.append(_var(len(terms)))
-                out += [_var(i) + _big(a) for i, a in terms]
-            if row.unit is None:
-                out.append(b"\0")
-            else:
-                out.append(b"\1" + _var(row.unit[0]) + _big(row.unit[1]))
+        for row in system.rows:  # systems share rows
+            if id(row) not in rows:
+                rows[id(row)] = _row_bytes(row)
+            out.append(rows[id(row)])
+    return b"".join(out)
+
+
+def _row_bytes(row: Row) -> bytes:
+    out = [_var(row.strict) + _ratio(row.bound)]
+    for terms in (row.inputs, row.outputs):
+        out.append(_var(len(terms)))
+        out += [_var(i) + _big(a) for i, a in terms]
+    if row.unit is None:
+        out.append(b"\0")
+    else:
+        out.append(b"\1" + _var(row.unit[0]) + _big(row.unit[1]))
     return b"".join(out)
 
 

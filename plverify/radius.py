@@ -2,10 +2,10 @@
 
 The radius is the distance from ``x`` to the closed set ``S`` of inputs where some other output is
 at least the label's (targeted: where the target's is at least all others). An incumbent, the
-closest input of ``S`` known, comes from local search. `plverify.question.decide` is then asked
-whether any input of ``S`` is closer: that none is, is the proof; one that is, is moved to the
-closest input of ``S`` in its own activation region (`plverify.vertex`) and is the next incumbent.
-Regions are finitely many and every incumbent is the best of one, so this ends.
+closest input of ``S`` known, comes from walks (`plverify.attacks.walk`). `plverify.question.decide`
+is then asked whether any input of ``S`` is closer: that none is, is the proof; from one that is,
+the next walk starts. Walks end at local minima of the distance, which has finitely many values
+there, so this ends.
 
 The question is put for the largest double below the incumbent's distance, so that the two ends of
 the answer are neighbours and the search never has to tell a distance from itself.
@@ -15,23 +15,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+import plverify._core as _core
 from plverify import proof as proof_files
-from plverify.ball import Aim, Point
-from plverify.certificate import evaluate
-from plverify.vertex import exact_vertex, float_sides, nearest_in_region
-from plverify.domain import Bound, Box
+from plverify.attacks.base import Aim, Point, aims, strict_point
+from plverify.attacks.walk import walk
+from plverify.ball import cases_of, header, question
+from plverify.domain import Bound, Box, polytope_bytes
 from plverify.errors import InputError
-from plverify.exact_array import FloatArray
-from plverify.float32 import float_sides as sides_of_type
+from plverify.exact_net import pack_ints
+from plverify.local import region_rows
 from plverify.network import Network, load
-from plverify.question import Progress, as_domain, check_limits, decide
+from plverify.partition import stream_regions
+from plverify.question import Progress, check_limits, decide
 from plverify.result import Result, Status, enclose, rounded
 from plverify.verdict import Floats, keep_proof
 
@@ -39,11 +40,10 @@ _SHARE = 0.6
 """Of the time allowed, what the question about the incumbent may take; the rest is for less."""
 _HALVINGS = 8
 """Smaller radii that are tried where the incumbent's cannot be decided."""
-_STEPS = 60
-_REGIONS = 40
-_DIRECTIONS = 24
-_DOUBLINGS = 40
-"""Radii that are tried where no other label is known, on an unbounded domain."""
+_GROWTHS = 6
+"""Radii, each sixteen times the last, that are tried where no other label is known, on an unbounded
+domain; then its regions are."""
+_MOST_REGIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def minimal_perturbation(
     threads : int
         Of the search.
     proof : True, path, optional
-        Keep a proof of the interval in `Perturbation.proof`, or write it to a file.
+        Keep a proof of the interval in `Perturbation.proof`, or write it to a file. (There is none
+        where the radius is infinite on an unbounded domain: then all regions have been looked at.)
     progress : callable, optional
         Called about ten times a second with the number of nodes searched in this round.
 
@@ -172,29 +173,9 @@ def minimal_perturbation(
     start = time.perf_counter()
     network = net if isinstance(net, Network) else load(net)
     check_limits(threads, timeout)
-    if domain is not None and not isinstance(domain, Box):
-        raise InputError(f"domain is a {type(domain).__name__}, expected a Box")
-    if domain is not None:
-        as_domain(domain, network)
-    if network.output_size < 2:
-        raise InputError("the network has one output: labels need at least 2")
-    for name, value in (("target", target), ("label", label)):
-        if value is not None and not (
-            isinstance(value, (int, np.integer))
-            and not isinstance(value, bool)
-            and 0 <= value < network.output_size
-        ):
-            raise InputError(f"{name} is {value!r:.30}, the network has {network.output_size}")
-    first = Aim.of(network, x, 0, norm, domain=domain)
-    outputs = evaluate(network, first.x)
-    own = outputs.index(max(outputs)) if label is None else int(label)
-    if target is None:
-        aim = Aim.of(network, x, own, norm, domain=domain)
-    else:
-        aim = Aim.of(network, x, int(target), norm, targeted=True, domain=domain)
+    [aim] = aims(network, x, label, norm, target, domain)
     search = _Search(aim, start, timeout, threads, progress)
-    status = search.run()
-    return search.result(status, own, target, proof, start)
+    return search.result(search.run(), proof)
 
 
 class _Search:
@@ -220,85 +201,64 @@ class _Search:
     def run(self) -> Status:
         """Narrow the interval; how that ended."""
         try:
-            self._take(self.aim.x)
-            if self.witness is None:
-                self._timed("attack", self._attack)
+            self._timed("attack", self._descend)
             if self.witness is None and not self._look_everywhere():
-                return self._ended()
+                return Status.COMPLETE if self._met() else self._ended()
             return self._close()
         except KeyboardInterrupt:
             return Status.INTERRUPTED
 
-    def result(
-        self, status: Status, label: int, target: int | None, proof: Any, start: float
-    ) -> Perturbation:
+    def result(self, status: Status, proof: Any) -> Perturbation:
         """The answer, with the ends rounded outwards."""
-        if self._met():
-            status = Status.COMPLETE
+        aim = self.aim
         data = None
         if proof and self.body is not None:
-            header = self.aim.header(self.lower, self.upper, self.witness)
-            data = proof_files.encode(header, self.body)
-        near = None if self.witness is None else strict_point(self.aim, self.witness)
+            data = proof_files.encode(header(aim, self.lower, self.upper, self.witness), self.body)
+        near = None if self.witness is None else strict_point(aim, self.witness)
+        far = None if near is None else enclose(aim.distance(near.point))[1]
         ends = [v if isinstance(v, Fraction) else None for v in (self.lower, self.upper)]
         return Perturbation(
-            status=status,
-            norm=self.aim.norm,
-            label=label,
-            target=target,
+            status=Status.COMPLETE if self._met() else status,
+            norm=aim.norm,
+            label=aim.label,
+            target=aim.target,
             lower=math.inf if ends[0] is None else enclose(ends[0])[0],
             upper=math.inf if ends[1] is None else enclose(ends[1])[1],
             lower_exact=ends[0],
             upper_exact=ends[1],
             witness=self.witness,
-            adversarial=None if near is None else near[0],
-            adversarial_norm=None if near is None else near[1],
-            adversarial_label=None if near is None else near[2],
+            adversarial=None if near is None else tuple(float(v) for v in near.point),
+            adversarial_norm=far,
+            adversarial_label=None if near is None else near.label,
             proof=keep_proof(data, proof),
             nodes=self.nodes,
             rounds=self.rounds,
-            seconds=time.perf_counter() - start,
+            seconds=time.perf_counter() - self.start,
             stats=dict(self.seconds),
         )
 
     # ------------------------------------------------------------------------ the incumbent
 
-    def _take(self, point: Point | None) -> bool:
-        """Whether a point is in ``S`` and closer than what is known; then it is the incumbent."""
-        if point is None:
-            return False
+    def _take(self, point: Point) -> bool:
+        """Whether a point of ``S`` is closer than what is known; then it is the incumbent."""
         distance = self.aim.distance(point)
-        if distance >= self.upper or not self.aim.holds(point):
+        if distance >= self.upper:
             return False
         self.upper, self.witness = distance, point
         return True
 
-    def _attack(self) -> None:
-        for point in _approaches(self.aim):
-            self._descend(point)
-
-    def _descend(self, point: FloatArray) -> None:
-        """From region to region while the closest input of ``S`` gets closer."""
-        seen: set[bytes] = set()
-        waiting = list(_around(self.aim, point))
-        for _ in range(_REGIONS):
-            if not waiting or self._left() == 0:
-                return
-            pieces = waiting.pop(0)
-            if pieces.tobytes() in seen:
-                continue
-            seen.add(pieces.tobytes())
-            found = nearest_in_region(self.aim, pieces)
-            if found is None:
-                continue
-            if self._take(exact_vertex(self.aim, found)):
-                waiting = list(_around(self.aim, found))
+    def _descend(self, start: Point | None = None) -> None:
+        """Walk to a local minimum of the distance, from a point of ``S`` or by an attack."""
+        starts = None if start is None else np.array([[rounded(v) for v in start]])
+        [found] = walk([self.aim], starts=starts, timeout=self._left())
+        if found is not None:
+            self._take(found.point)
 
     # ----------------------------------------------------------------------------- the search
 
     def _ask(self, radius: Bound, seconds: float | None) -> Status:
         """Whether ``S`` has no input as close as a radius; notes what that says of the ends."""
-        joined, spec = self.aim.question(radius, closed=True)
+        joined, spec = question(self.aim, radius, closed=True)
         answer = decide(
             joined,
             spec,
@@ -307,7 +267,7 @@ class _Search:
             timeout=seconds,
             progress=self.progress,
             attack=self.witness is None,
-            claim=(self.aim.net, self.aim.header(radius, self.upper, self.witness)),
+            claim=(self.aim.net, header(self.aim, radius, self.upper, self.witness)),
         )
         self.rounds += 1
         self.nodes += answer["nodes"]
@@ -321,7 +281,7 @@ class _Search:
             point = tuple(Fraction(v, den) for v in numerators)
             if not self._take(point):
                 raise RuntimeError("the search returned a point that is not closer")
-            self._timed("refine", self._descend, np.array([rounded(v) for v in point]))
+            self._timed("refine", self._descend, point)
         return status
 
     def _close(self) -> Status:
@@ -352,16 +312,40 @@ class _Search:
             high = self.upper if status in (Status.SAT, Status.UNSAT) else middle
 
     def _look_everywhere(self) -> bool:
-        """Where no input of ``S`` is known: find one; or the interval is as good as it gets."""
+        """Whether there is an input of ``S`` where none is known; else the interval is final."""
         if self.aim.domain.bounded:
             return self._ask(math.inf, self._left()) is Status.SAT
         radius = Fraction(1)
-        for _ in range(_DOUBLINGS):
+        for _ in range(_GROWTHS):
             left = self._left()
-            status = self._ask(radius, None if left is None else left / 2)
-            if status is not Status.UNSAT:
+            status = self._ask(radius, None if left is None else left / 4)
+            if status is Status.SAT or left == 0:
                 return status is Status.SAT
-            radius *= 4
+            if status is not Status.UNSAT:
+                break
+            radius *= 16
+        return self._look_into_regions()
+
+    def _look_into_regions(self) -> bool:
+        """The same on an unbounded domain, region by region; there is no proof that `check` reads.
+
+        A region holds an input of ``S`` if and only if an exact linear program has a solution.
+        """
+        net, domain, count = self.aim.net, self.aim.domain, 0
+        try:
+            for part in stream_regions(net, domain, timeout=self._left(), batch=256):
+                for pieces in net.unpack(part["patterns"]):
+                    count += 1
+                    if self._left() == 0 or count > _MOST_REGIONS:
+                        return False
+                    point = _point_in(self.aim, pieces)
+                    if point is not None:
+                        self._take(point)
+                        self._timed("refine", self._descend, point)
+                        return True
+        except (InputError, TimeoutError):  # no interior, or not all in time
+            return False
+        self.lower, self.body = math.inf, None
         return False
 
     def _below(self) -> Fraction:
@@ -392,98 +376,18 @@ class _Search:
         self.seconds[name] += time.perf_counter() - begun
 
 
-# ------------------------------------------------------------------------ first points of `S`
-
-
-def _approaches(aim: Aim) -> Iterator[FloatArray]:
-    """Points near the boundary of ``S``, by linearised steps (DeepFool) and then bisection."""
-    net, (x, lo, hi) = aim.net, float_sides(aim)
-    start = np.clip(x, lo, hi)
-    point = start
-    for _ in range(_STEPS):
-        if _reached(aim, point):
-            inside, outside = point, start
-            for _ in range(_STEPS):
-                middle = (inside + outside) / 2
-                if _reached(aim, middle):
-                    inside = middle
-                else:
-                    outside = middle
-            yield inside
-            return
-        J, c = net._float_map(net.pattern(point), None)
-        step = _cheapest_step(aim, J, J @ point + c, lo, hi, point)
-        if step is None:
-            return
-        point = np.clip(point + 1.02 * step, lo, hi)
-
-
-def _reached(aim: Aim, point: FloatArray) -> bool:
-    y = aim.net(point)
-    others = max(y[j] for j in aim.others)
-    return bool(y[aim.label] >= others) if aim.targeted else bool(others >= y[aim.label])
-
-
-def _cheapest_step(
-    aim: Aim, J: FloatArray, y: FloatArray, lo: FloatArray, hi: FloatArray, point: FloatArray
-) -> FloatArray | None:
-    """The shortest step of all that close the gap between two outputs, were they affine."""
-    best: tuple[float, FloatArray] | None = None
-    for j in aim.others:
-        sign = -1 if aim.targeted else 1
-        gradient, gap = sign * (J[j] - J[aim.label]), sign * (y[aim.label] - y[j])
-        free = np.where(gradient > 0, point < hi, point > lo) & (gradient != 0)
-        if not free.any():
+def _point_in(aim: Aim, pieces: Any) -> Point | None:
+    """An input of ``S`` in the closed region of a pattern; None if there is none."""
+    rows, _ = region_rows(aim.net, aim.domain, pieces)
+    outputs, _ = aim.net.exact_net.affine_map(pieces.tolist())
+    size = aim.net.input_size
+    for case in cases_of(aim):
+        gaps = [[-sum(v * outputs[j][k] for j, v in row.outputs) for k in range(size + 1)]
+                for row in case]  # fmt: skip
+        if any(not any(gap[:-1]) and gap[-1] < 0 for gap in gaps):
             continue
-        gradient = np.where(free, gradient, 0.0)
-        if aim.norm == "l1":
-            k = int(np.abs(gradient).argmax())
-            step = np.zeros_like(point)
-            step[k] = gap / gradient[k]
-        else:
-            step = gap / np.abs(gradient).sum() * np.sign(gradient)
-        size = float(np.abs(step).sum() if aim.norm == "l1" else np.abs(step).max())
-        worse = best is not None and (size > best[0]) != aim.targeted
-        if not worse:
-            best = size, step
-    return None if best is None else best[1]
-
-
-def _around(aim: Aim, point: FloatArray) -> Iterator[Any]:
-    """Patterns of regions that a point lies in or next to."""
-    x, lo, hi = float_sides(aim)
-    size = max(float(np.abs(point - x).max()), 1e-12)
-    draws = np.random.default_rng(0).standard_normal((_DIRECTIONS, len(x)))
-    points = np.clip(np.concatenate([point[None], point + 1e-7 * size * draws]), lo, hi)
-    found = {pieces.tobytes(): pieces for pieces in aim.net.pattern(points)}
-    yield from found.values()
-
-
-def strict_point(aim: Aim, witness: Point) -> tuple[Floats, float, int] | None:
-    """A float32 input near a witness whose label is strictly another, how far it is, its label."""
-    sides = sides_of_type(aim.domain, np.float32)
-    if sides is None:
-        return None
-    net, x = aim.net, float_sides(aim)[0]
-    start = np.array([rounded(v) for v in witness])
-    J, _ = net._float_map(net.pattern(start), None)
-    y = net(start)
-    j = max(aim.others, key=lambda k: y[k])
-    gradient = (J[aim.label] - J[j]) if aim.targeted else (J[j] - J[aim.label])
-    size = max(float(np.abs(start - x).max()), 1e-6)
-    ways = np.stack([np.sign(gradient), gradient / max(float(np.abs(gradient).max()), 1e-300)])
-    steps = size * np.concatenate([[0.0], 2.0 ** np.arange(-30, 1)])
-    points = (start + steps[:, None, None] * ways).reshape(-1, len(x)).astype(np.float32)
-    points = np.clip(points, *sides)
-    values = net(points.astype(np.float64))
-    others = values[:, aim.others].max(axis=1)
-    margins = (values[:, aim.label] - others) * (1 if aim.targeted else -1)
-    for k in np.flatnonzero(margins > 0).tolist():
-        exact = tuple(Fraction(float(v)) for v in points[k])
-        outputs = evaluate(net, exact)
-        best = outputs.index(max(outputs))
-        tops = outputs.count(max(outputs))
-        if (best == aim.label) == aim.targeted and tops == 1 and aim.domain.contains(exact):
-            distance = enclose(aim.distance(exact))[1]
-            return tuple(float(v) for v in points[k]), distance, best
+        data = polytope_bytes([*rows, *(tuple(gap) for gap in gaps if any(gap[:-1]))], size)
+        found = _core.exact_maximum(data, pack_ints([0] * size) + pack_ints([0]))
+        if found is not None:
+            return tuple(Fraction(v, found[1]) for v in found[0])
     return None

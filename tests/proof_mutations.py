@@ -39,7 +39,7 @@ from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
 
-from dual_cases import NAMES, at_most, cube, graphs, network, small_random
+from dual_cases import NAMES, aim_at, at_most, cube, graphs, network, small_random
 from dual_proof_tools import (
     DualProof,
     Records,
@@ -284,7 +284,7 @@ def _engine_radius(rng: random.Random, graph: Graph, net: Network) -> Case | Non
     else:
         lower = found[0] * rng.choice((1, 1, 1, Fraction(1, 2)))
         ends = lower, found[0] + rng.choice((0, 0, 1)), found[1]
-    data = radius_proof(net, x, label, *ends, norm, targeted=targeted, domain=box, timeout=10)
+    data = radius_proof(aim_at(net, x, label, norm, targeted, box), *ends, timeout=10)
     return _engine_case("radius", graph, net, data)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dual_cases import NAMES, TINY, both, graphs, network, small_random
+from dual_cases import NAMES, TINY, aim_at, both, graphs, network, small_random
 from dual_proof_tools import with_body
 from oracle_graph import Graph, evaluate
 from proof_tools import unpack
@@ -22,7 +22,7 @@ from proof_truth import closest, is_true
 
 import plverify as pv
 from plverify import checker_nets, compose
-from plverify.ball import Aim, radius_proof
+from plverify.ball import radius_proof
 from plverify.network import Network
 
 F = Fraction
@@ -83,9 +83,9 @@ def check_radius(
     if domain is not None:
         sides = list(zip(domain.lo, domain.hi, strict=True))
     found = closest(graph, x, label, targeted, sides, norm)
-    options: dict[str, Any] = {"norm": norm, "targeted": targeted, "domain": domain}
+    aim = aim_at(net, x, label, norm, targeted, domain)
     lower, witness = found if found is not None else (inf, None)
-    data = radius_proof(net, x, label, lower, lower, witness, **options)
+    data = radius_proof(aim, lower, lower, witness)
     if data is None:  # too much for the search
         return None
     verdict = both(data, net)
@@ -103,7 +103,7 @@ def check_radius(
     assert both(changed(data, upper=str(distance + 1)), net)
     assert both(changed(data, upper="inf", witness=None), net)
     assert not both(changed(data, upper="inf"), net)
-    assert radius_proof(net, x, label, distance + TINY, inf, None, **options) is None
+    assert radius_proof(aim, distance + TINY, inf, None) is None
     return distance
 
 
@@ -134,18 +134,20 @@ def test_balls_that_hold_nothing() -> None:
     )
     for norm in ("linf", "l1"):
         for x, radius, domain in cases:
-            data = radius_proof(net, x, 0, radius, inf, None, norm, domain=domain)
+            data = radius_proof(aim_at(net, x, 0, norm, domain=domain), radius, inf, None)
             assert data is not None
             assert both(data, net), both(data, net).reason
-    far = radius_proof(net, [1, 0], 0, inf, inf, None, domain=pv.Box([1, 0], [9, 9]))
+    far = radius_proof(aim_at(net, [1, 0], 0, domain=pv.Box([1, 0], [9, 9])), inf, inf, None)
     assert far is not None
     assert "at least infinite" in both(far, net).claim
-    assert radius_proof(net, [1, 0], 0, inf, inf, None, domain=pv.Box([0, 0], [9, 9])) is None
+    near = aim_at(net, [1, 0], 0, domain=pv.Box([0, 0], [9, 9]))
+    assert radius_proof(near, inf, inf, None) is None
 
 
 def test_headers_about_radii_are_read_strictly() -> None:
     net = plain()
-    data = radius_proof(net, ["3/4", 0], 0, "3/4", "3/4", [0, "1/2"])
+    aim = aim_at(net, ["3/4", 0], 0)
+    data = radius_proof(aim, "3/4", "3/4", [0, "1/2"])
     assert data is not None
     assert both(data, net)
     for entries, why in (
@@ -169,19 +171,8 @@ def test_headers_about_radii_are_read_strictly() -> None:
     # A negative bound says nothing, and needs no tree.
     header, _ = unpack(data)
     assert both(with_body({**header, "lower": "-1"}, b""), net)
-    single = Network.from_arrays([[[1.0]]])
-    with pytest.raises(pv.InputError, match="at least 2"):
-        Aim.of(single, [0], 0)
-    for arguments, why in (
-        (([0], 0, 1, 1, None), "shape"),
-        (([0, 0], 2, 1, 1, None), "label"),
-        (([0, 0], 0, 1, 1, None, "l2"), "norm"),
-        (([0, 0], 0, "x", 1, None), "radius"),
-    ):
-        with pytest.raises(pv.InputError, match=why):
-            radius_proof(net, *arguments)
-    with pytest.raises(pv.InputError, match="domain"):
-        Aim.of(net, [0, 0], 0, domain=pv.Box(0, 1, 3))
+    with pytest.raises(pv.InputError, match="radius"):
+        radius_proof(aim, "x", 1, None)
 
 
 # ------------------------------------------------------------------------------ two networks, units

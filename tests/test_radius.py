@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dual_cases import NAMES, graphs, network, small_random
+from dual_cases import NAMES, aim_at, graphs, network, small_random
 from oracle_graph import Graph
 from proof_truth import closest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 import plverify as pv
-from plverify.ball import Aim
 from plverify.network import Network
 from plverify.radius import Perturbation
 
@@ -41,8 +40,8 @@ def consistent(found: Perturbation, net: Network, x: Any, domain: pv.Box | None 
         assert found.adversarial is None
     else:
         aimed = found.label if found.target is None else found.target
-        aim = Aim.of(net, x, aimed, found.norm, targeted=found.target is not None, domain=domain)
-        assert aim.holds(found.witness)
+        aim = aim_at(net, x, aimed, found.norm, found.target is not None, domain)
+        assert aim.reached(found.witness) is not None
         assert aim.distance(found.witness) == found.upper_exact
         if found.adversarial is not None:
             near = [F(v) for v in found.adversarial]
@@ -193,6 +192,23 @@ def test_no_other_label_is_an_infinite_radius() -> None:
         found = pv.minimal_perturbation(net, [0, 0], domain=pv.Box(0, 1, 2), proof=True)
         assert (found.status, found.lower, found.upper) == ("complete", math.inf, math.inf)
         consistent(found, net, [0, 0], pv.Box(0, 1, 2))
+
+
+def test_no_other_label_anywhere() -> None:
+    """On all of the space: every region is looked at."""
+    valley = Network.from_arrays(
+        [[[1, 0], [-1, 0], [0, 1]], [[1, 1, 1], [0, 0, 0]]], [None, [1, 0]]
+    )
+    found = pv.minimal_perturbation(valley, [0, 0])
+    assert (found.status, found.lower, found.upper) == ("complete", math.inf, math.inf)
+    ramp = Network.from_arrays(
+        [[[1, 0], [-1, 0], [0, 1]], [[1, 1, 1], [0, 0, 0]]], [None, [-(10**9), 0]]
+    )
+    far = pv.minimal_perturbation(ramp, [0, 10**10])
+    assert far.exact
+    assert far.upper_exact == 9 * 10**9
+    half = pv.Box([-math.inf, 0], [math.inf, math.inf])
+    assert pv.minimal_perturbation(valley, [3, 1], domain=half).lower == math.inf
 
 
 def test_integer_weights_and_repeated_units() -> None:

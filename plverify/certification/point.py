@@ -12,14 +12,15 @@ from fractions import Fraction
 from typing import Any
 
 from plverify import proof as proof_files
-from plverify.ball import NORMS, Aim, Point
+from plverify.attacks.base import Aim, Point, aims, strict_point
+from plverify.ball import NORMS, header, question
 from plverify.certificate import evaluate
 from plverify.domain import Bound, Box
 from plverify.errors import InputError
 from plverify.exact_array import exact_number
 from plverify.network import Network
 from plverify.question import decide
-from plverify.radius import Perturbation, minimal_perturbation, strict_point
+from plverify.radius import Perturbation, minimal_perturbation
 from plverify.result import Result, Status, enclose, jsonable
 from plverify.verdict import Floats
 
@@ -224,13 +225,13 @@ class Certifier:
     def _at_eps(self, x: Point, label: int) -> dict[str, Any]:
         """Whether the ball of radius eps has another label."""
         eps = self.settings.eps
-        aim = Aim.of(self.net, x, label, self.settings.norm, domain=self.settings.domain)
+        [aim] = aims(self.net, x, label, self.settings.norm, domain=self.settings.domain)
         # The claim is about an open ball, robustness about the closed one: it is a hair larger.
         beyond = Fraction(math.nextafter(enclose(eps)[1], math.inf))
         known: dict[str, Any] = {"lower": 0.0, "upper": math.inf, "nodes": 0, "data": None}
-        for radius, header in ((beyond, aim.header(beyond, math.inf, None)), (eps, None)):
-            joined, spec = aim.question(radius, closed=True)
-            claim = None if header is None else (self.net, header)
+        for radius in (beyond, eps):
+            joined, spec = question(aim, radius, closed=True)
+            claim = (self.net, header(aim, radius, math.inf, None)) if radius > eps else None
             answer = decide(
                 joined, spec, want_proof=True, timeout=self.settings.timeout, claim=claim
             )
@@ -250,15 +251,20 @@ class Certifier:
             known |= self._adversary(aim, witness) | {"upper": enclose(distance)[1]}
             if distance <= eps:
                 known["robust"] = False
-                known["data"] = proof_files.encode(aim.header(Fraction(0), distance, witness), b"")
+                known["data"] = proof_files.encode(header(aim, Fraction(0), distance, witness), b"")
                 break
         return known | {"status": Status.COMPLETE.value}
 
     def _adversary(self, aim: Aim, witness: Point) -> dict[str, Any]:
         near = strict_point(aim, witness)
-        names = ("adversarial", "adversarial_norm", "adversarial_label")
-        found: Sequence[Any] = (None, None, None) if near is None else near
-        return {"witness": witness, **dict(zip(names, found, strict=True))}
+        if near is None:
+            return {"witness": witness}
+        return {
+            "witness": witness,
+            "adversarial": tuple(float(v) for v in near.point),
+            "adversarial_norm": enclose(aim.distance(near.point))[1],
+            "adversarial_label": near.label,
+        }
 
 
 def _robust(found: Perturbation, eps: Fraction) -> bool | None:
