@@ -1,9 +1,9 @@
 """The checker of dual trees: exact numbers, and nothing of the engine.
 
 A tree (``docs/proof_format.md``, "Dual trees") proves that a system of linear constraints between
-inputs and outputs of a network has no solution in a box, or a box and a ball. It is read in pre-order; a path of it
-stands for a *cell*: a box of inputs, pieces of some units, and bounds of all unit inputs. Nothing
-in it is believed:
+inputs and outputs of a network has no solution in a box, or a box and a ball. It is read in
+pre-order; a path of it stands for a *cell*: a box of inputs, pieces of some units, and bounds of
+all unit inputs. Nothing in it is believed:
 
 1. *Nothing is missing.* At an ``INPUT`` node the two closed halves of the cell's box go to the
    children, at a ``UNIT`` node the closed sets where the unit is on one of its pieces. They cover

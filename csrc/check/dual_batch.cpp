@@ -126,9 +126,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
 
 // Better bounds with the ball, into `best`; `sum` is what all nodes add and the magnitudes.
 PLV_CLONES void DualDoubles::batch_ball(const Lanes& sum, double* best) {
-    const auto gradient = [&](size_t i) -> const Vector& {
-        return vector_at(&lanes_[i * kLanes]);
-    };
+    const auto gradient = [&](size_t i) -> const Vector& { return vector_at(&lanes_[i * kLanes]); };
     Vector m = {};
     for (size_t l = 0; l < kLanes; ++l) m[l] = ball_.first_multiplier(&lanes_[l], kLanes);
     for (int k = 0; k < BallBox::kTries; ++k) {

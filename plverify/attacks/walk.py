@@ -161,8 +161,8 @@ def _solution(aim: Aim, raw: dict[str, Any]) -> Point | None:
     """The solution of the linear system that determines the walk's point; None without one.
 
     Every coordinate is at an end of the domain, or the radius away from the input (moved into the
-    domain), or where that is, or free: then in l2 what the rows ``A`` add to the input, ``A'y``, is unknown by
-    ``y``; in l1 and linf the coordinate itself (and the radius) is.
+    domain), or where that is, or free: then in l2 what the rows ``A`` add to the input, ``A'y``, is
+    unknown by ``y``; in l1 and linf the coordinate itself (and the radius) is.
     """
     places: list[int] = raw["places"].tolist()
     rows: list[list[int]] = raw["active"]

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 
 from plverify.bench.instances import Instance, Options, read_folder
 from plverify.bench.pool import Pool
-from plverify.bench.rows import Row, read_rows, resumable
+from plverify.bench.rows import read_rows, resumable
 from plverify.bench.summary import Summary, summarise
+from plverify.jsonl import Row
 
 __all__ = [
     "Instance",

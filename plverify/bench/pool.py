@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from plverify.bench.instances import Instance, Options
-from plverify.bench.rows import Row, limit_of, row_of
+from plverify.bench.rows import limit_of, row_of
 from plverify.errors import InputError
+from plverify.jsonl import Row
 from plverify.processes import Message, Process
 
 GRACE = 1.5

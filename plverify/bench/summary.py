@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from plverify.bench.instances import KNOWN
-from plverify.bench.rows import STATUSES, Row
+from plverify.bench.rows import STATUSES
+from plverify.jsonl import Row
 
 
 @dataclass(frozen=True)

@@ -149,11 +149,13 @@ def on_cluster(
         If there is no cluster at the address.
     """
     try:
-        from distributed import Client, as_completed
+        import distributed
     except ImportError:
         raise MissingExtra("distributed", "certifying on a Dask cluster", "cluster") from None
     try:
-        client = Client(scheduler, timeout=10, set_as_default=False)
+        # Its annotations are incomplete.
+        cluster: Any = distributed
+        client = cluster.Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         what = " ".join(str(error).split())
         raise InputError(f"no Dask scheduler at {scheduler}: {what:.200}") from None
@@ -168,7 +170,7 @@ def on_cluster(
             return client.submit(_on_worker, shared, task, pure=False)
 
         some = [submit() for _ in range(min(len(waiting), _AHEAD * threads))]
-        done = as_completed(some)
+        done = cluster.as_completed(some)
         for future in done:
             if waiting:
                 done.add(submit())

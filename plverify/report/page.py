@@ -127,7 +127,9 @@ def _source(
             continue
         if paths[key] is not None:
             raise InputError(f"{path}: no such file")
-        return Source(**names), f"the {key} is not where it was, give --{key}"
+        return Source(
+            model=names["model"], data=names["data"]
+        ), f"the {key} is not where it was, give --{key}"
     net = load(found["model"])
     if net.digest != head["network"]:
         raise InputError(f"{found['model']} is not the network of the results")

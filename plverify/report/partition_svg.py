@@ -152,6 +152,7 @@ def draw_partition(place: Place) -> dict[str, Any]:
         If there are too many regions to draw.
     """
     found = regions(place.net, place.domain, timeout=_SECONDS)
+    assert isinstance(found, RegionSet)  # in two dimensions
     if found.count > MOST_REGIONS:
         raise InputError(f"{found.count} regions are too many for a report")
     x0, x1, y0, y1 = place.frame
