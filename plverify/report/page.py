@@ -14,13 +14,13 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import plverify
 from plverify.certification import Certification, PointResult
 from plverify.certification.results import Data, certification_of, read_file
 from plverify.errors import InputError, MissingExtra
@@ -156,7 +156,7 @@ def _page(
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(text)
     return template.render(
         title=f"{source.model or 'A network'} on {source.data or 'a data set'}",
-        version=plverify.__version__,
+        version=version("plverify"),
         facts=_facts(found, head, source),
         tiles=_tiles(found),
         curve=_curve(found),
