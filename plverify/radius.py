@@ -191,6 +191,7 @@ class _Search:
     ) -> None:
         self.aim, self.threads, self.progress = aim, threads, progress
         self.start, self.timeout = start, timeout
+        self.square = aim.norm == "l2"  # then the ends are squares
         self.lower: Bound = Fraction(0)
         self.upper: Bound = math.inf
         self.witness: Point | None = None
@@ -215,15 +216,15 @@ class _Search:
         if proof and self.body is not None:
             data = proof_files.encode(header(aim, self.lower, self.upper, self.witness), self.body)
         near = None if self.witness is None else strict_point(aim, self.witness)
-        far = None if near is None else enclose(aim.distance(near.point))[1]
+        far = None if near is None else self._double(aim.distance(near.point), up=True)
         ends = [v if isinstance(v, Fraction) else None for v in (self.lower, self.upper)]
         return Perturbation(
             status=Status.COMPLETE if self._met() else status,
             norm=aim.norm,
             label=aim.label,
             target=aim.target,
-            lower=math.inf if ends[0] is None else enclose(ends[0])[0],
-            upper=math.inf if ends[1] is None else enclose(ends[1])[1],
+            lower=self._double(self.lower),
+            upper=self._double(self.upper, up=True),
             lower_exact=ends[0],
             upper_exact=ends[1],
             witness=self.witness,
@@ -236,6 +237,14 @@ class _Search:
             seconds=time.perf_counter() - self.start,
             stats=dict(self.seconds),
         )
+
+    def _double(self, end: Bound, up: bool = False) -> float:
+        """The distance that an end stands for, rounded."""
+        return enclose(end, root=self.square)[up] if isinstance(end, Fraction) else end
+
+    def _end(self, distance: float) -> Fraction:
+        """The end that stands for a distance."""
+        return Fraction(distance) ** (2 if self.square else 1)
 
     # ------------------------------------------------------------------------ the incumbent
 
@@ -257,7 +266,10 @@ class _Search:
     # ----------------------------------------------------------------------------- the search
 
     def _ask(self, radius: Bound, seconds: float | None) -> Status:
-        """Whether ``S`` has no input as close as a radius; notes what that says of the ends."""
+        """Whether ``S`` has no input as close as a radius; notes what that says of the ends.
+
+        The radius is given as the ends are: by its square in l2.
+        """
         joined, spec = question(self.aim, radius, closed=True)
         answer = decide(
             joined,
@@ -301,9 +313,8 @@ class _Search:
         high = self.upper
         for _ in range(_HALVINGS):
             left = self._left()
-            assert isinstance(self.lower, Fraction)
-            assert isinstance(high, Fraction)
-            middle = Fraction(rounded((self.lower + high) / 2))
+            low, top = self._double(self.lower), self._double(high)
+            middle = self._end((low + top) / 2)
             if left == 0 or not self.lower < middle < high:
                 return
             status = self._ask(middle, None if left is None else left / 3)
@@ -315,10 +326,10 @@ class _Search:
         """Whether there is an input of ``S`` where none is known; else the interval is final."""
         if self.aim.domain.bounded:
             return self._ask(math.inf, self._left()) is Status.SAT
-        radius = Fraction(1)
+        radius = 1.0
         for _ in range(_GROWTHS):
             left = self._left()
-            status = self._ask(radius, None if left is None else left / 4)
+            status = self._ask(self._end(radius), None if left is None else left / 4)
             if status is Status.SAT or left == 0:
                 return status is Status.SAT
             if status is not Status.UNSAT:
@@ -349,15 +360,16 @@ class _Search:
         return False
 
     def _below(self) -> Fraction:
-        """The largest double below the upper end."""
-        assert isinstance(self.upper, Fraction)
-        return Fraction(enclose(self.upper)[0] if enclose(self.upper)[0] < self.upper
-                        else math.nextafter(enclose(self.upper)[0], 0.0))  # fmt: skip
+        """The end that stands for the largest double below the incumbent's distance."""
+        near = self._double(self.upper)
+        end = self._end(near)
+        return end if end < self.upper else self._end(math.nextafter(near, 0.0))
 
     def _met(self) -> bool:
-        return self.upper == 0 or self.lower >= self.upper or (
-            isinstance(self.upper, Fraction) and self.lower >= self._below()
-        )  # fmt: skip
+        """Whether the ends are as close as they get."""
+        if self.upper == 0 or self.lower >= self.upper:
+            return True
+        return self.witness is not None and self.lower >= self._below()
 
     # --------------------------------------------------------------------------------- time
 

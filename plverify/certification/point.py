@@ -58,7 +58,7 @@ class Settings:
         if self.eps < 0:
             raise InputError(f"eps is {self.eps}, expected at least 0")
         if self.norm not in NORMS:
-            raise InputError(f"norm is {self.norm!r:.30}, expected 'linf' or 'l1'")
+            raise InputError(f"norm is {self.norm!r:.30}, expected one of {', '.join(NORMS)}")
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON's types; `from_dict` reads it."""
@@ -224,14 +224,15 @@ class Certifier:
 
     def _at_eps(self, x: Point, label: int) -> dict[str, Any]:
         """Whether the ball of radius eps has another label."""
-        eps = self.settings.eps
         [aim] = aims(self.net, x, label, self.settings.norm, domain=self.settings.domain)
+        eps, square = self.settings.eps, aim.norm == "l2"  # squares stand for l2 distances
         # The claim is about an open ball, robustness about the closed one: it is a hair larger.
         beyond = Fraction(math.nextafter(enclose(eps)[1], math.inf))
         known: dict[str, Any] = {"lower": 0.0, "upper": math.inf, "nodes": 0, "data": None}
         for radius in (beyond, eps):
-            joined, spec = question(aim, radius, closed=True)
-            claim = (self.net, header(aim, radius, math.inf, None)) if radius > eps else None
+            size = _end(aim.norm, radius)
+            joined, spec = question(aim, size, closed=True)
+            claim = (self.net, header(aim, size, math.inf, None)) if radius > eps else None
             answer = decide(
                 joined, spec, want_proof=True, timeout=self.settings.timeout, claim=claim
             )
@@ -248,8 +249,8 @@ class Certifier:
             numerators, den = answer["witness"]
             witness = tuple(Fraction(v, den) for v in numerators)
             distance = aim.distance(witness)
-            known |= self._adversary(aim, witness) | {"upper": enclose(distance)[1]}
-            if distance <= eps:
+            known |= self._adversary(aim, witness) | {"upper": enclose(distance, root=square)[1]}
+            if distance <= _end(aim.norm, eps):
                 known["robust"] = False
                 known["data"] = proof_files.encode(header(aim, Fraction(0), distance, witness), b"")
                 break
@@ -262,16 +263,22 @@ class Certifier:
         return {
             "witness": witness,
             "adversarial": tuple(float(v) for v in near.point),
-            "adversarial_norm": enclose(aim.distance(near.point))[1],
+            "adversarial_norm": enclose(aim.distance(near.point), root=aim.norm == "l2")[1],
             "adversarial_label": near.label,
         }
 
 
+def _end(norm: str, radius: Fraction) -> Fraction:
+    """What stands for a distance: in l2 its square."""
+    return radius * radius if norm == "l2" else radius
+
+
 def _robust(found: Perturbation, eps: Fraction) -> bool | None:
     """Whether the distance is above eps, as far as the interval says."""
-    if found.upper_exact is not None and found.upper_exact <= eps:
+    size = _end(found.norm, eps)
+    if found.upper_exact is not None and found.upper_exact <= size:
         return False
-    if found.lower_exact is None or found.lower_exact > eps:
+    if found.lower_exact is None or found.lower_exact > size:
         return True
     return None
 
