@@ -1,39 +1,47 @@
 """The distance of a point to the inputs with another label, as a question and as a proof.
 
-The inputs in question are the closed set ``S`` of `plverify.attacks.base.Aim`. None of them is
-closer to the point than ``r`` if and only if a property has no violation, of the network for
-"linf", of the network with its input's distance as one more output for "l1": that is `question`.
-`radius_proof` joins the proof of that with an exact input of ``S``.
+The inputs in question are the closed set ``S`` of `plverify.attacks.base.Aim`. That none of them is
+closer to the point than ``r`` is a property of the network: of a box for "linf", of a
+`plverify.property.Ball` for "l1" and "l2". That is `question`. `radius_proof` joins the proof of
+that with an exact input of ``S``. In l2 all distances here are *squared*: so they are rational.
 
 ``docs/proof_format.md`` calls the claim ``radius``.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 from plverify import proof as proof_files
 from plverify.attacks.base import Aim, Point, aims
-from plverify.compose import with_distance
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, exact_number
 from plverify.network import Network
-from plverify.property import Disjunct, Property
+from plverify.property import Ball, Disjunct, Property
 from plverify.question import decide
 
-NORMS = ("linf", "l1")
+NORMS = ("linf", "l1", "l2")
 """That the search knows."""
 
 
 def question(aim: Aim, radius: Any, *, closed: bool = False) -> tuple[Network, Property]:
     """A network and the property that it violates where ``S`` is closer than a radius.
 
-    Where ``closed``, also as far away as the radius; for "linf" the search is then spared two
-    constraints per input.
+    Where ``closed``, and always in l1 and l2, also as far away as the radius. (For "linf" the
+    search is then spared two constraints per input. Its balls are closed.)
+
+    Parameters
+    ----------
+    aim : Aim
+    radius : number
+        In l2 its square; may be infinite.
+    closed : bool
 
     Raises
     ------
@@ -53,22 +61,19 @@ def question(aim: Aim, radius: Any, *, closed: bool = False) -> tuple[Network, P
     if not isinstance(size, Fraction):
         everywhere = tuple(Disjunct(aim.domain, rows) for rows in cases_of(aim))
         return net, Property(n, net.output_size, everywhere)
-    joined = with_distance(net, aim.x) if aim.norm == "l1" else net
     cube = None if size < 0 or (size == 0 and not closed) else _cube(aim, size)
     if cube is None:
-        return joined, Property(n, joined.output_size, ())
-    if aim.norm == "l1":
-        near = [_row({}, {net.output_size: 1}, size, strict=not closed)]
-    elif closed:
-        near = []
-    else:
+        return net, Property(n, net.output_size, ())
+    near: list[Constraint] = []
+    if aim.norm == "linf" and not closed:
         near = [
             _row({i: sign}, {}, size + sign * v, strict=True)
             for i, v in enumerate(aim.x)
             for sign in (1, -1)
         ]
-    disjuncts = tuple(Disjunct(cube, (*rows, *near)) for rows in cases_of(aim))
-    return joined, Property(n, joined.output_size, disjuncts)
+    ball = Ball(aim.norm, aim.x, size) if aim.norm != "linf" and size else None
+    disjuncts = tuple(Disjunct(cube, (*rows, *near), ball) for rows in cases_of(aim))
+    return net, Property(n, net.output_size, disjuncts)
 
 
 def header(aim: Aim, lower: Bound, upper: Bound, witness: Point | None) -> dict[str, Any]:
@@ -101,6 +106,11 @@ def cases_of(aim: Aim) -> list[tuple[Constraint, ...]]:
 
 def _cube(aim: Aim, radius: Fraction) -> Box | None:
     """The part of the domain within a radius in every coordinate; None if there is none."""
+    if aim.norm == "l2":
+        above = _root_above(radius)
+        if above is None:
+            return aim.domain
+        radius = above
     lo: list[Bound] = [max(a, v - radius) for a, v in zip(aim.domain.lo, aim.x, strict=True)]
     hi: list[Bound] = [min(b, v + radius) for b, v in zip(aim.domain.hi, aim.x, strict=True)]
     if any(a > b for a, b in zip(lo, hi, strict=True)):
@@ -123,9 +133,10 @@ def radius_proof(
     ----------
     aim : Aim
     lower, upper : number
-        May be infinite.
+        May be infinite; in l2 the squares.
     witness : (n,) vector of numbers, or None
         An input of ``S`` in the domain, not farther away than ``upper``; None if that is infinite.
+        In l1 and l2 nothing is found where it is no farther away than ``lower``.
     threads, timeout
         As in `plverify.verdict.verify`.
 
@@ -153,6 +164,30 @@ def radius_proof(
         claim=(aim.net, header(aim, ends[0], ends[1], at)),
     )
     return bytes(answer["file"]) if answer["status"] == "unsat" else None
+
+
+def _root_above(value: Fraction) -> Fraction | None:
+    """The least double whose square is at least a number; None if there is none.
+
+    >>> _root_above(Fraction(9)), _root_above(Fraction(2)) ** 2 > 2
+    (Fraction(3, 1), True)
+    """
+    low, high = -1, _as_bits(inf)  # as integers, doubles keep their order
+    while high - low > 1:
+        middle = (low + high) // 2
+        if Fraction(_of_bits(middle)) ** 2 >= value:
+            high = middle
+        else:
+            low = middle
+    return None if high == _as_bits(inf) else Fraction(_of_bits(high))
+
+
+def _as_bits(value: float) -> int:
+    return int.from_bytes(struct.pack("<d", value), "little")
+
+
+def _of_bits(bits: int) -> float:
+    return float(struct.unpack("<d", bits.to_bytes(8, "little"))[0])
 
 
 def _row(

@@ -14,10 +14,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd, inf, isqrt, lcm, nextafter
 from typing import Any, NamedTuple, TypeAlias
 
-from plverify.checker_nets import absolute_sum, difference, with_distance
+from plverify.checker_nets import absolute_sum, difference
 from plverify.exact_net import ExactNet, Units
 from plverify.proof_reader import count, rational, require, short
 
@@ -272,7 +272,7 @@ def _sup_distance(header: dict[str, Any], f: ExactNet, g: ExactNet | None) -> Cl
 
 def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     norm, label, targeted = header["norm"], count(header["label"], "label"), header["targeted"]
-    require(norm in ("linf", "l1"), f"unknown norm {short(norm)}")
+    require(norm in ("linf", "l1", "l2"), f"unknown norm {short(norm)}")
     require(label < net.output_size > 1, "there is no such label, or only one")
     require(type(targeted) is bool, "targeted is no truth value")
     centre = _point(header["x"], net)
@@ -284,15 +284,16 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     others = [j for j in range(net.output_size) if j != label]
     beats = [_beats(label, j) if targeted else _beats(j, label) for j in others]
     sides = [tuple(beats)] if targeted else [(row,) for row in beats]
-    joined = with_distance(net, centre) if norm == "l1" and lower is not None else net
-    ball = _open_ball(centre, lower, norm, domain, net.output_size)
-    systems = [] if ball is None else [System(ball.box, (*rows, *ball.rows)) for rows in sides]
+    near = _open_ball(centre, lower, norm, domain)
+    systems = [] if near is None else [near._replace(rows=(*rows, *near.rows)) for rows in sides]
     witness = None
     if upper is None:
         require(header["witness"] is None, "a witness without a distance")
     else:
         witness = _point(header["witness"], net)
         gaps = [abs(v - c) for v, c in zip(witness, centre, strict=True)]
+        if norm == "l2":
+            gaps = [v * v for v in gaps]
         distance = max(gaps) if norm == "linf" else sum(gaps)
         require(distance <= upper, "the witness is farther away than stated")
     where = f"on {_box_words(header['domain'])}" if any(map(_finite, domain)) else "anywhere"
@@ -305,9 +306,10 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     place = text if len(text) <= 200 else f"with SHA-256 {_sha(header['x'])}"
     return Claim(
         f"{_subject(net)}: from the point {place} to the closest input {where} that has {what}, "
-        f"the {norm} distance is at least {_length(lower)} and at most {_length(upper)}.",
+        f"the {norm} distance is at least {_length(lower, norm)} and at most "
+        f"{_length(upper, norm)}.",
         {"lower": header["lower"], "upper": header["upper"]},
-        joined,
+        net,
         tuple(systems),
         witness,
         () if witness is None else tuple(System(domain, rows) for rows in sides),
@@ -320,21 +322,27 @@ def _beats(j: int, k: int) -> Row:
 
 
 def _open_ball(
-    centre: Sequence[Fraction], radius: Fraction | None, norm: str, domain: Box, outputs: int
+    centre: tuple[Fraction, ...], size: Fraction | None, norm: str, domain: Box
 ) -> System | None:
-    """The points of a box closer than a radius, all points for None; None if none is."""
-    if radius is None:
+    """The points of a box closer than a radius, all points for None; None if there are none.
+
+    Of "l2" the size is the square of the radius.
+    """
+    if size is None:
         return System(domain, ())
-    if radius <= 0:
+    if size <= 0:
         return None
+    radius = size if norm != "l2" else _root_above(size)
+    if radius is None:
+        return System(domain, (), Ball(True, centre, size, True))
     lo = tuple(c - radius if a is None else max(a, c - radius)
                for a, c in zip(domain.lo, centre, strict=True))  # fmt: skip
     hi = tuple(c + radius if b is None else min(b, c + radius)
                for b, c in zip(domain.hi, centre, strict=True))  # fmt: skip
     if any(a > b for a, b in zip(lo, hi, strict=True)):
         return None
-    if norm == "l1":
-        return System(Box(lo, hi), (Row((), ((outputs, 1),), radius, True),))
+    if norm != "linf":
+        return System(Box(lo, hi), (), Ball(norm == "l2", centre, size, True))
     rows = []
     for i, (a, b, c) in enumerate(zip(lo, hi, centre, strict=True)):
         ends = [(1, c + radius)] * (b == c + radius) + [(-1, radius - c)] * (a == c - radius)
@@ -348,8 +356,25 @@ def _finite(side: Sequence[Side]) -> bool:
     return any(v is not None for v in side)
 
 
-def _length(value: Fraction | None) -> str:
-    return "infinite" if value is None else _number(value)
+def _root_above(value: Fraction) -> Fraction | None:
+    """The least double whose square is at least a positive number; None if there is none."""
+    e = (value.numerator.bit_length() - value.denominator.bit_length()) // 2 - 64
+    whole = value / Fraction(4) ** e  # has its root between 2^63 and 2^66
+    try:
+        near = float(isqrt(whole.numerator // whole.denominator) * Fraction(2) ** e)
+    except OverflowError:
+        near = inf
+    while near > 0 and (near == inf or Fraction(near) ** 2 >= value):
+        near = nextafter(near, 0)
+    while near < inf and Fraction(near) ** 2 < value:
+        near = nextafter(near, inf)
+    return None if near == inf else Fraction(near)
+
+
+def _length(value: Fraction | None, norm: str) -> str:
+    if value is None:
+        return "infinite"
+    return f"the square root of {_number(value)}" if norm == "l2" else _number(value)
 
 
 # --------------------------------------------------------------------------------------- properties
