@@ -342,6 +342,9 @@ def _open_ball(
     if any(a > b for a, b in zip(lo, hi, strict=True)):
         return None
     if norm != "linf":
+        gaps = [max(a - c, c - b, Fraction(0)) for a, b, c in zip(lo, hi, centre, strict=True)]
+        if sum(v * v if norm == "l2" else v for v in gaps) > size:
+            return None
         return System(Box(lo, hi), (), Ball(norm == "l2", centre, size, True))
     rows = []
     for i, (a, b, c) in enumerate(zip(lo, hi, centre, strict=True)):

@@ -70,6 +70,15 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
     out.resize(nodes.size());
     if (stop_.poll()) throw Stopped{};
     counts_.nodes += static_cast<int64_t>(nodes.size());
+    if (ball_ != nullptr && ball_->size < 0.0) {
+        // The inputs that are points are too far away already.
+        for (Outcome& one : out) {
+            ++counts_.leaves;
+            put_exact_leaf(one.text, {{static_cast<int>(forms_.size()), Int(1)}}, {});
+            one.answer = Answer::refuted;
+        }
+        return;
+    }
     if (climbs_) {
         climb(nodes, out);
         return;

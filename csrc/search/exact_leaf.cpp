@@ -1,7 +1,7 @@
 // The end of a branch: the network is affine on the node, and exact arithmetic decides.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
+#include <numeric>
 
 #include "search/case.hpp"
 
@@ -12,6 +12,7 @@ namespace {
 constexpr double kNone = 1e-9;        // a largest value that is rather not positive
 constexpr size_t kBits = 256;         // of multipliers
 constexpr double kInside = 1e-10;     // of the radius
+constexpr double kClose = 1e-13;      // closer to the edge multipliers are tried, not points
 constexpr int kMostRefinements = 12;  // each gives some forty bits
 
 // Solves a square system in doubles, again and again.
@@ -319,12 +320,15 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
     const auto n = static_cast<size_t>(dim_);
     const size_t first = 2 * n;
     std::vector<double> lo(n), hi(n), scale(n);
+    std::vector<size_t> used(all.size() - first);
+    std::iota(used.begin(), used.end(), first);
     for (size_t k = 0; k < n; ++k) {
         scale[k] = std::ldexp(1.0, box_.inputs[box_.free[k]].exponent);
         lo[k] = (node.lo[k] - ball_->center[k]) * scale[k];
         hi[k] = (node.hi[k] - ball_->center[k]) * scale[k];
-        // The method wants the center in the box; where it is on its edge it is, but for rounding.
-        if (lo[k] > kInside * scale[k] || hi[k] < -kInside * scale[k]) return std::nullopt;
+        // The method wants the center in the box: an end that lies before it is a row.
+        if (lo[k] > kInside * scale[k]) used.push_back(2 * k);
+        if (hi[k] < -kInside * scale[k]) used.push_back(2 * k + 1);
         lo[k] = std::min(lo[k], 0.0);
         hi[k] = std::max(hi[k], 0.0);
     }
@@ -333,9 +337,9 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
     std::vector<FloatRow> rows;
     const auto solve = [&](double margin) {
         nearest_.start(ball.squares ? Norm::l2 : Norm::l1, dim_, lo.data(), hi.data());
-        for (size_t r = first; r < all.size(); ++r) {
-            if (margin == 0.0) rows.push_back(to_doubles(all[r], box_));
-            std::vector<double> a = rows[r - first].a;
+        for (size_t r = 0; r < used.size(); ++r) {
+            if (rows.size() == r) rows.push_back(to_doubles(all[used[r]], box_));
+            std::vector<double> a = rows[r].a;
             double b = -a[n];
             for (size_t k = 0; k < n; ++k) {
                 b -= a[k] * ball_->center[k];
@@ -345,9 +349,16 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
         }
         return nearest_.solve(HUGE_VAL) == Nearest::End::optimal;
     };
-    if (!solve(0.0))
-        return refute_near(node, all, strict);  // the box alone holds no point, perhaps
-    if (nearest_.distance() <= radius) {
+    if (!solve(0.0)) {
+        // The box alone holds no point, perhaps.
+        if (auto found = refute_near(node, all, strict)) return found;
+        std::vector<const ExactRow*> pointers;
+        for (const ExactRow& row : all) pointers.push_back(&row);
+        std::optional<StrictPoint> found = mixed_point(dim_, pointers, strict, {}, &stop_);
+        if (!found) throw Stopped{};
+        return found->found ? std::nullopt : found;
+    }
+    if (nearest_.distance() <= radius * (1.0 - kClose)) {
         // A little further inside, for the sake of rounding.
         for (const double margin : {kInside * radius, 1e-3 * kInside * radius, 0.0}) {
             if (margin > 0.0 && !solve(margin)) continue;
@@ -363,7 +374,7 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
     long most = 0;
     for (const int r : tight) most = std::max(most, rows[static_cast<size_t>(r)].exponent);
     const auto row = [&](size_t i) -> const ExactRow& {
-        return all[first + static_cast<size_t>(tight[i])];
+        return all[used[static_cast<size_t>(tight[i])]];
     };
     const auto shifted = [&](size_t i, const Int& v) {
         return v << static_cast<size_t>(most - rows[static_cast<size_t>(tight[i])].exponent);
@@ -401,7 +412,8 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
     }
     for (size_t i = 0; i < y.size(); ++i)
         if (y[i].sign() > 0)
-            out.multipliers.emplace_back(static_cast<int>(first) + tight[i], shifted(i, y[i]));
+            out.multipliers.emplace_back(static_cast<int>(used[static_cast<size_t>(tight[i])]),
+                                         shifted(i, y[i]));
     std::sort(out.multipliers.begin(), out.multipliers.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });
     // Of d . d / 2, or of the sum of |d|.
