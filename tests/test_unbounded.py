@@ -16,7 +16,7 @@ from proof_truth import no_solution
 import plverify as pv
 from plverify import question, unbounded
 from plverify.network import Network
-from plverify.property import Property
+from plverify.property import Ball, Disjunct, Property
 
 INF = np.inf
 
@@ -186,3 +186,10 @@ def test_dead_units_without_bounds() -> None:
     net = Network.from_arrays([[[1]], [[1], [-1]], [[1, 1]]], [[0], [1, -1], [0]])
     found = pv.dead_units(net, pv.Box([-INF], [INF]), proof=True)
     assert (found.dead, found.always_active, found.unknown) == ([(1, 1)], [(1, 0)], [])
+
+
+def test_balls_need_bounds() -> None:
+    box, ball = pv.Box([-INF], [INF]), Ball("l2", [0], 1)
+    spec = Property(1, 1, (Disjunct(box, (), ball),))
+    found = pv.verify(absolute(), spec)
+    assert (found.status, found.reason) == ("unknown", "boxes about balls need bounds on all sides")
