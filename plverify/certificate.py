@@ -17,6 +17,7 @@ from plverify.errors import InputError
 from plverify.exact_net import ExactNet
 from plverify.executed import executed
 from plverify.network import Network, load
+from plverify.proof import big_bytes, var_bytes
 from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header
 from plverify.property import Property
 
@@ -185,7 +186,7 @@ def _rounding_bytes(rounding: Model) -> bytes:
 
 
 def _evaluate(network: bytes, point: Sequence[Fraction]) -> list[Fraction]:
-    packed = b"".join(_big(v.numerator) + _big(v.denominator) for v in point)
+    packed = b"".join(big_bytes(v.numerator) + big_bytes(v.denominator) for v in point)
     return [Fraction(num, den) for num, den in _check.evaluate(network, packed)]
 
 
@@ -197,7 +198,7 @@ def question_bytes(systems: Sequence[System]) -> bytes:
         if id(system.box) not in boxes:
             boxes[id(system.box)] = len(shared)
             shared.append(system.box)
-    out = [_var(len(shared))]
+    out = [var_bytes(len(shared))]
     for box in shared:
         for ends in zip(box.lo, box.hi, strict=True):
             for end in ends:
@@ -208,15 +209,15 @@ def question_bytes(systems: Sequence[System]) -> bytes:
         if system.ball is not None and id(system.ball) not in balls:
             around.append(system.ball)
             balls[id(system.ball)] = len(around)
-    out.append(_var(len(around)))
+    out.append(var_bytes(len(around)))
     for ball in around:
-        out.append(_var(ball.squares) + _var(ball.strict))
+        out.append(var_bytes(ball.squares) + var_bytes(ball.strict))
         out += [_ratio(v) for v in (*ball.centre, ball.size)]
-    out.append(_var(len(systems)))
+    out.append(var_bytes(len(systems)))
     rows: dict[int, bytes] = {}
     for system in systems:
-        out.append(_var(boxes[id(system.box)]) + _var(balls[id(system.ball)]))
-        out.append(_var(len(system.rows)))
+        out.append(var_bytes(boxes[id(system.box)]) + var_bytes(balls[id(system.ball)]))
+        out.append(var_bytes(len(system.rows)))
         for row in system.rows:  # systems share rows
             if id(row) not in rows:
                 rows[id(row)] = _row_bytes(row)
@@ -225,29 +226,16 @@ def question_bytes(systems: Sequence[System]) -> bytes:
 
 
 def _row_bytes(row: Row) -> bytes:
-    out = [_var(row.strict) + _ratio(row.bound)]
+    out = [var_bytes(row.strict) + _ratio(row.bound)]
     for terms in (row.inputs, row.outputs):
-        out.append(_var(len(terms)))
-        out += [_var(i) + _big(a) for i, a in terms]
+        out.append(var_bytes(len(terms)))
+        out += [var_bytes(i) + big_bytes(a) for i, a in terms]
     if row.unit is None:
         out.append(b"\0")
     else:
-        out.append(b"\1" + _var(row.unit[0]) + _big(row.unit[1]))
+        out.append(b"\1" + var_bytes(row.unit[0]) + big_bytes(row.unit[1]))
     return b"".join(out)
 
 
 def _ratio(value: Fraction) -> bytes:
-    return _big(value.numerator) + _big(value.denominator)
-
-
-def _var(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _big(value: int) -> bytes:
-    size = (value.bit_length() + 8) // 8 if value else 0
-    return _var(size) + value.to_bytes(size, "little", signed=True)
+    return big_bytes(value.numerator) + big_bytes(value.denominator)

@@ -408,7 +408,8 @@ class Goal:
         steps = reach[:, None] * step if step is not None else np.zeros((0, len(x)))
         ulps = np.floor(3 * draws.uniform(32, len(x)) - 1)
         ulps *= 2.0 ** np.floor(6 * draws.uniform(32, 1))
-        near = ulps * np.spacing(np.abs(here)).astype(np.float64)
+        size = np.minimum(np.abs(here), np.finfo(here.dtype).max / 2)  # beyond it is infinite
+        near = ulps * np.spacing(size).astype(np.float64)
         points = self.inside(np.concatenate([x[None], x + steps, x + near]))
         return np.array(list({point.tobytes(): point for point in points}.values()))
 

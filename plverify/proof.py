@@ -206,3 +206,26 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         if isinstance(error, OSError):
             raise InputError(f"cannot write {target}: {error.strerror or error}") from None
         raise
+
+
+def var_bytes(value: int) -> bytes:
+    """A number that is not negative as the format's VAR.
+
+    >>> var_bytes(300)
+    b'\\xac\\x02'
+    """
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def big_bytes(value: int) -> bytes:
+    """An integer as the format's BIG.
+
+    >>> big_bytes(-1), big_bytes(0)
+    (b'\\x01\\xff', b'\\x00')
+    """
+    size = (value.bit_length() + 8) // 8 if value else 0
+    return var_bytes(size) + value.to_bytes(size, "little", signed=True)

@@ -19,12 +19,11 @@ from plverify.errors import InputError
 from plverify.exact_net import pack_ints
 from plverify.network import Network
 from plverify.proof import encode, unsat_header
-from plverify.property import BALL_NORMS, Ball, Property
+from plverify.property import BALL_NORMS, Ball, Disjunct, Property
 from plverify.result import Status
+from plverify.unbounded import GivenUp, Walk, beyond_doubles
 
 SPEC_MAGIC = b"PLVSPEC2"
-_LARGEST = 2**300
-"""Sides of boxes that the search takes are smaller."""
 _FOREVER = 1e9
 """Seconds that no clock of the engine need count."""
 
@@ -140,7 +139,15 @@ def decide(
         )
     limit = timeout if timeout is None or timeout < _FOREVER else None
     start = time.perf_counter()
-    answer = _core.verify(net.core, property_bytes(spec), True, threads, limit, progress, attack)
+
+    def search(asked: Property, seconds: float | None) -> dict[str, Any]:
+        data = property_bytes(asked)
+        return _core.verify(net.core, data, True, threads, seconds, progress, attack)
+
+    if any(beyond_doubles(case.box) for case in spec.disjuncts):
+        answer = _one_by_one(net, spec, limit, progress, search)
+    else:
+        answer = search(spec, limit)
     searched = time.perf_counter()
     answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":
@@ -156,26 +163,78 @@ def decide(
         if not verdict:
             answer["status"] = "unknown"
             answer["stats"]["rejected"] = verdict.reason
+            answer["reason"] = f"the checker does not accept the proof: {verdict.reason}"
     if answer["status"] == "unknown":
-        answer["reason"] = _why_unknown(spec, answer)
+        answer.setdefault(
+            "reason",
+            "floating point mistook a unit for one that cannot switch, and no point refutes it",
+        )
     if not want_proof:
         answer.pop("proof", None)
         answer.pop("file", None)
     return answer
 
 
-def _why_unknown(spec: Property, answer: dict[str, Any]) -> str:
-    """Why a search that ran to its end says nothing."""
-    for k, case in enumerate(spec.disjuncts):
-        for i, sides in enumerate(zip(case.box.lo, case.box.hi, strict=True)):
-            if any(not isinstance(v, Fraction) or abs(v) >= _LARGEST for v in sides):
-                return (
-                    f"input {i} is unbounded, or beyond 2^300, in disjunct {k}: boxes with finite "
-                    "sides are searched"
-                )
-    if "rejected" in answer["stats"]:
-        return f"the checker does not accept the proof: {answer['stats']['rejected']}"
-    return "floating point mistook a unit for one that cannot switch, and no point refutes it"
+def _one_by_one(
+    net: Network,
+    spec: Property,
+    limit: float | None,
+    progress: Progress | None,
+    search: Callable[[Property, float | None], dict[str, Any]],
+) -> dict[str, Any]:
+    """The disjuncts by themselves, those first whose boxes the engine's search takes."""
+    deadline = None if limit is None else time.monotonic() + limit
+    order = sorted(range(len(spec.disjuncts)), key=lambda k: beyond_doubles(spec.disjuncts[k].box))
+    whole: dict[str, Any] = {"status": "unsat", "nodes": 0, "leaves": 0, "stats": {}}
+    bodies: dict[int, bytes] = {}
+    for k in order:
+        case = spec.disjuncts[k]
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not beyond_doubles(case.box):
+            found = search(Property(spec.n_inputs, spec.n_outputs, (case,)), left)
+        elif case.ball is None:
+            found = _walk(net, case, deadline, progress)
+        else:
+            reason = "boxes about balls need bounds on all sides"
+            found = {"status": "unknown", "reason": reason, "nodes": 0, "leaves": 0, "stats": {}}
+        for name in ("nodes", "leaves"):
+            whole[name] += found[name]
+        for name, value in found["stats"].items():
+            whole["stats"][name] = whole["stats"].get(name, 0) + value
+        if found["status"] == "unsat":
+            bodies[k] = found["proof"]
+            continue
+        whole |= {key: found[key] for key in ("status", "reason", "witness") if key in found}
+        if found["status"] != "unknown":
+            return whole | {"disjunct": k}
+    return whole | {"proof": b"".join(bodies[k] for k in sorted(bodies))}
+
+
+def _walk(
+    net: Network, case: Disjunct, deadline: float | None, progress: Progress | None
+) -> dict[str, Any]:
+    """What the engine's search answers, of a disjunct whose box it does not take."""
+    walk = Walk(net, case, deadline, progress)
+    cpu, start = time.process_time(), time.perf_counter()
+    answer: dict[str, Any] = {}
+    try:
+        answer["status"] = "sat" if walk.run() else "unsat"
+    except KeyboardInterrupt:
+        answer["status"] = "interrupted"
+    except GivenUp as reason:
+        answer |= {"status": "unknown", "reason": str(reason)}
+        if str(reason) == "timeout":
+            answer = {"status": "timeout"}
+    answer |= {"nodes": walk.nodes, "leaves": walk.leaves, "proof": bytes(walk.body)}
+    if walk.witness is not None:
+        answer["witness"] = walk.witness
+    answer["stats"] = {
+        "programs": 0,
+        "exact_programs": walk.programs,
+        "cpu_seconds": time.process_time() - cpu,
+        "wall_seconds": time.perf_counter() - start,
+    }
+    return answer
 
 
 def property_bytes(spec: Property) -> bytes:

@@ -38,8 +38,8 @@ class Verification(Result):
         "sat": `witness` violates. "unsat": nothing does. "unknown", "timeout", "interrupted":
         neither is known.
     reason : str or None
-        Why "unknown": a box without a bound on some side, or a proof that the checker did not
-        accept.
+        Why "unknown": a box without bounds on all sides in which there are too many cells
+        (`plverify.unbounded`), or a proof that the checker did not accept.
     witness, outputs : tuple of Fraction, or None
         For "sat" an input, exactly inside the box, and the exact outputs there.
     disjunct : int or None

@@ -98,7 +98,7 @@ RANKS = [
     {"network", "local", "checker", "checker_dual", "checker_tree", "io", "property", "replay"}
     | {"cuda", "executed", "replay_cache"},
     {"certificate", "proof"},
-    {"question"},
+    {"question", "unbounded"},
     {"a topic module"},
     {"report", "cli"},
     {"__init__", "__main__"},

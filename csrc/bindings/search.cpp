@@ -75,6 +75,21 @@ py::object run_maximum(const py::bytes& domain, const py::bytes& objective) {
     return py::make_tuple(to_list(found.point.x), to_python(found.point.den));
 }
 
+py::tuple run_mixed_point(const py::bytes& domain, const std::vector<bool>& strict) {
+    const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
+    PLV_EXPECT(strict.size() == spec.constraints.size(), "one flag per constraint is needed");
+    std::vector<const ExactRow*> rows;
+    for (const ExactRow& row : spec.constraints) rows.push_back(&row);
+    const std::vector<uint8_t> flags(strict.begin(), strict.end());
+    const StrictPoint found = run_to_end<StrictPoint>(
+        [&](StopToken& stop) { return mixed_point(spec.dim, rows, flags, {}, &stop); });
+    if (found.found) return py::make_tuple(to_list(found.x), to_python(found.den));
+    py::list multipliers;
+    for (const auto& [row, y] : found.multipliers)
+        multipliers.append(py::make_tuple(row, to_python(y)));
+    return py::make_tuple(multipliers);
+}
+
 }  // namespace
 
 void bind_search(py::module_& m) {
@@ -82,6 +97,11 @@ void bind_search(py::module_& m) {
           py::arg("threads") = 1, py::arg("timeout") = py::none(), py::arg("progress") = py::none(),
           py::arg("attack") = true,
           "Search for a violation of a property; the proof of unsat is to be checked.");
+    m.def(
+        "mixed_point", &run_mixed_point, py::arg("domain"), py::arg("strict"),
+        "A point, numerators and denominator, where the constraints hold, those flagged strictly. "
+        "Where there is none, multipliers alone: (row, y) with y > 0, whose sum of y row is a "
+        "constant < 0, or 0 if a flagged row is among them.");
     m.def("exact_maximum", &run_maximum, py::arg("domain"), py::arg("objective"),
           "A point, numerators and denominator, where an affine function is largest on a polytope; "
           "None where there is none.");
