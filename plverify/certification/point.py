@@ -210,6 +210,8 @@ class Certifier:
         if found.status is Status.INTERRUPTED:
             raise KeyboardInterrupt
         robust = _robust(found, self.settings.eps)
+        if robust is None:  # eps lies in the interval, perhaps between neighbouring doubles
+            robust = self._at_eps(x, label)["robust"]
         return {
             "robust": robust,
             "status": found.status.value,
