@@ -10,10 +10,9 @@ that with an exact input of ``S``. In l2 all distances here are *squared*: so th
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from fractions import Fraction
-from math import inf
+from math import isinf
 from typing import Any
 
 from plverify import proof as proof_files
@@ -25,6 +24,7 @@ from plverify.exact_array import ExactArray, exact_number
 from plverify.network import Network
 from plverify.property import Ball, Disjunct, Property
 from plverify.question import decide
+from plverify.result import enclose
 
 NORMS = ("linf", "l1", "l2")
 """That the search knows."""
@@ -76,8 +76,13 @@ def question(aim: Aim, radius: Any, *, closed: bool = False) -> tuple[Network, P
     return net, Property(n, net.output_size, disjuncts)
 
 
-def header(aim: Aim, lower: Bound, upper: Bound, witness: Point | None) -> dict[str, Any]:
-    """The header of the claim that the distance is in an interval; see `radius_proof`."""
+def header(
+    aim: Aim, lower: Bound, upper: Bound, witness: Point | None, *, closed: bool = False
+) -> dict[str, Any]:
+    """The header of the claim that the distance is in an interval; see `radius_proof`.
+
+    Where ``closed``, that it is more than ``lower``, not only at least that.
+    """
     return proof_files.radius_header(
         aim.net,
         aim.norm,
@@ -87,6 +92,7 @@ def header(aim: Aim, lower: Bound, upper: Bound, witness: Point | None) -> dict[
         aim.domain,
         (lower, upper),
         witness,
+        closed,
     )
 
 
@@ -172,22 +178,8 @@ def _root_above(value: Fraction) -> Fraction | None:
     >>> _root_above(Fraction(9)), _root_above(Fraction(2)) ** 2 > 2
     (Fraction(3, 1), True)
     """
-    low, high = -1, _as_bits(inf)  # as integers, doubles keep their order
-    while high - low > 1:
-        middle = (low + high) // 2
-        if Fraction(_of_bits(middle)) ** 2 >= value:
-            high = middle
-        else:
-            low = middle
-    return None if high == _as_bits(inf) else Fraction(_of_bits(high))
-
-
-def _as_bits(value: float) -> int:
-    return int.from_bytes(struct.pack("<d", value), "little")
-
-
-def _of_bits(bits: int) -> float:
-    return float(struct.unpack("<d", bits.to_bytes(8, "little"))[0])
+    above = enclose(value, root=True)[1]
+    return None if isinf(above) else Fraction(above)
 
 
 def _row(

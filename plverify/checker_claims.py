@@ -117,7 +117,8 @@ KEYS = {
     "dead_units": TREE | {"box", "units"},
     "maximum": TREE | {"box", "objective", "value", "witness"},
     "sup_distance": TREE | {"other", "norm", "box", "value", "witness"},
-    "radius": TREE | {"norm", "x", "label", "targeted", "domain", "lower", "upper", "witness"},
+    "radius": TREE
+    | {"norm", "x", "label", "targeted", "domain", "lower", "closed", "upper", "witness"},
 }
 
 
@@ -275,6 +276,8 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     require(norm in ("linf", "l1", "l2"), f"unknown norm {short(norm)}")
     require(label < net.output_size > 1, "there is no such label, or only one")
     require(type(targeted) is bool, "targeted is no truth value")
+    closed = header["closed"]
+    require(type(closed) is bool, "closed is no truth value")
     centre = _point(header["x"], net)
     domain = _box(header["domain"], net.input_size)
     lower, upper = (
@@ -284,7 +287,7 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     others = [j for j in range(net.output_size) if j != label]
     beats = [_beats(label, j) if targeted else _beats(j, label) for j in others]
     sides = [tuple(beats)] if targeted else [(row,) for row in beats]
-    near = _open_ball(centre, lower, norm, domain)
+    near = _around(centre, lower, norm, domain, closed)
     systems = [] if near is None else [near._replace(rows=(*rows, *near.rows)) for rows in sides]
     witness = None
     if upper is None:
@@ -306,7 +309,8 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     place = text if len(text) <= 200 else f"with SHA-256 {_sha(header['x'])}"
     return Claim(
         f"{_subject(net)}: from the point {place} to the closest input {where} that has {what}, "
-        f"the {norm} distance is at least {_length(lower, norm)} and at most "
+        f"the {norm} distance is {'more than' if closed else 'at least'} "
+        f"{_length(lower, norm)} and at most "
         f"{_length(upper, norm)}.",
         {"lower": header["lower"], "upper": header["upper"]},
         net,
@@ -321,37 +325,38 @@ def _beats(j: int, k: int) -> Row:
     return Row((), tuple(sorted(((j, -1), (k, 1)))), Fraction(0), False)
 
 
-def _open_ball(
-    centre: tuple[Fraction, ...], size: Fraction | None, norm: str, domain: Box
+def _around(
+    centre: tuple[Fraction, ...], size: Fraction | None, norm: str, domain: Box, closed: bool
 ) -> System | None:
     """The points of a box closer than a radius, all points for None; None if there are none.
 
-    Of "l2" the size is the square of the radius.
+    Where ``closed``, also those as far away as the radius. Of "l2" the size is its square.
     """
     if size is None:
         return System(domain, ())
-    if size <= 0:
+    if size < 0 or (size == 0 and not closed):
         return None
     radius = size if norm != "l2" else _root_above(size)
     if radius is None:
-        return System(domain, (), Ball(True, centre, size, True))
-    lo = tuple(c - radius if a is None else max(a, c - radius)
-               for a, c in zip(domain.lo, centre, strict=True))  # fmt: skip
-    hi = tuple(c + radius if b is None else min(b, c + radius)
-               for b, c in zip(domain.hi, centre, strict=True))  # fmt: skip
+        return System(domain, (), Ball(True, centre, size, not closed))
+    ends = [(c - radius, c + radius) for c in centre]
+    lo = tuple(p if a is None else max(a, p) for a, (p, _) in zip(domain.lo, ends, strict=True))
+    hi = tuple(q if b is None else min(b, q) for b, (_, q) in zip(domain.hi, ends, strict=True))
     if any(a > b for a, b in zip(lo, hi, strict=True)):
         return None
-    if norm != "linf":
+    if norm != "linf" and size > 0:
         gaps = [max(a - c, c - b, Fraction(0)) for a, b, c in zip(lo, hi, centre, strict=True)]
         if sum(v * v if norm == "l2" else v for v in gaps) > size:
             return None
-        return System(Box(lo, hi), (), Ball(norm == "l2", centre, size, True))
-    rows = []
-    for i, (a, b, c) in enumerate(zip(lo, hi, centre, strict=True)):
-        ends = [(1, c + radius)] * (b == c + radius) + [(-1, radius - c)] * (a == c - radius)
-        if a == b and ends:
+        return System(Box(lo, hi), (), Ball(norm == "l2", centre, size, not closed))
+    if closed:
+        return System(Box(lo, hi), ())
+    rows: list[Row] = []
+    for i, (a, b, (p, q)) in enumerate(zip(lo, hi, ends, strict=True)):
+        tight = [(1, q)] * (b == q) + [(-1, -p)] * (a == p)
+        if a == b and tight:
             return None
-        rows += [Row(((i, sign),), (), end, True) for sign, end in ends]
+        rows += [Row(((i, sign),), (), end, True) for sign, end in tight]
     return System(Box(lo, hi), tuple(rows))
 
 
@@ -360,7 +365,9 @@ def _finite(side: Sequence[Side]) -> bool:
 
 
 def _root_above(value: Fraction) -> Fraction | None:
-    """The least double whose square is at least a positive number; None if there is none."""
+    """The least double whose square is at least a number; None if there is none."""
+    if value == 0:
+        return value
     e = (value.numerator.bit_length() - value.denominator.bit_length()) // 2 - 64
     whole = value / Fraction(4) ** e  # has its root between 2^63 and 2^66
     try:

@@ -130,6 +130,7 @@ def radius_header(
     domain: Box,
     ends: tuple[Bound, Bound],
     witness: Sequence[Fraction] | None,
+    closed: bool = False,
 ) -> dict[str, Any]:
     """The header of a proof about the distance to another label; see `plverify.ball`."""
     lower, upper = (ratio(v) if isinstance(v, Fraction) else "inf" for v in ends)
@@ -143,6 +144,7 @@ def radius_header(
         "targeted": targeted,
         "domain": _sides(domain),
         "lower": lower,
+        "closed": closed,
         "upper": upper,
         "witness": None if witness is None else [ratio(v) for v in witness],
     }

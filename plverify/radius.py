@@ -61,7 +61,8 @@ class Perturbation(Result):
     target : int or None
         The label asked for.
     lower, upper : float
-        Proven ends of the interval that holds the radius, in the norm.
+        Proven ends of the interval that holds the radius, in the norm. It is more than `lower`,
+        unless that is 0 or infinite.
     lower_exact, upper_exact : Fraction or None
         What is proven, before rounding; the *squares* in l2. None where infinite.
     witness : tuple of Fraction, or None
@@ -196,6 +197,7 @@ class _Search:
         self.upper: Bound = math.inf
         self.witness: Point | None = None
         self.body: bytes | None = b""  # of the proof of `lower`
+        self.closed = False  # whether the radius is proven to be more than `lower`
         self.nodes = self.rounds = 0
         self.seconds = dict.fromkeys(("attack", "search", "check", "refine"), 0.0)
 
@@ -214,7 +216,7 @@ class _Search:
         aim = self.aim
         data = None
         if proof and self.body is not None:
-            data = proof_files.encode(header(aim, self.lower, self.upper, self.witness), self.body)
+            data = proof_files.encode(self._header(self.lower, self.closed), self.body)
         near = None if self.witness is None else strict_point(aim, self.witness)
         far = None if near is None else self._double(aim.distance(near.point), up=True)
         ends = [v if isinstance(v, Fraction) else None for v in (self.lower, self.upper)]
@@ -279,7 +281,7 @@ class _Search:
             timeout=seconds,
             progress=self.progress,
             attack=self.witness is None,
-            claim=(self.aim.net, header(self.aim, radius, self.upper, self.witness)),
+            claim=(self.aim.net, self._header(radius, closed=True)),
         )
         self.rounds += 1
         self.nodes += answer["nodes"]
@@ -287,7 +289,7 @@ class _Search:
             self.seconds[name] += answer["stats"].get(f"{name}_seconds", 0.0)
         status = Status(answer["status"])
         if status is Status.UNSAT:
-            self.lower, self.body = radius, bytes(answer["proof"])
+            self.lower, self.closed, self.body = radius, True, bytes(answer["proof"])
         elif status is Status.SAT:
             numerators, den = answer["witness"]
             point = tuple(Fraction(v, den) for v in numerators)
@@ -295,6 +297,9 @@ class _Search:
                 raise RuntimeError("the search returned a point that is not closer")
             self._timed("refine", self._descend, point)
         return status
+
+    def _header(self, lower: Bound, closed: bool) -> dict[str, Any]:
+        return header(self.aim, lower, self.upper, self.witness, closed=closed)
 
     def _close(self) -> Status:
         """Ask about the incumbent until nothing is closer; else raise the lower end."""

@@ -131,12 +131,15 @@ def difference(f: Graph, g: Graph) -> Graph:
 def _radius(net: Graph, header: dict[str, Any]) -> bool:
     x, label, targeted = point_of(header["x"]), header["label"], header["targeted"]
     need(type(label) is int and 0 <= label < net.sizes[-1] > 1, "label")
+    need(type(header["closed"]) is bool, "closed")
     need(type(targeted) is bool and header["norm"] in ("linf", "l1", "l2"), "targeted or norm")
     need(len(x) == net.inputs, "x")
     domain = box_of(header["domain"], net.inputs)
     lower, upper = (None if header[k] == "inf" else Fraction(header[k]) for k in ("lower", "upper"))
     found = closest(net, x, label, targeted, domain, header["norm"])
     if found is not None and (lower is None or lower > found[0]):
+        return False
+    if found is not None and header["closed"] and lower == found[0]:
         return False
     if upper is None:
         need(header["witness"] is None, "witness")

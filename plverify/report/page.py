@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def _page(
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(text)
     return template.render(
         title=f"{source.model or 'A network'} on {source.data or 'a data set'}",
-        version=version("plverify"),
+        version=import_module("plverify").__version__,
         facts=_facts(found, head, source),
         tiles=_tiles(found),
         curve=_curve(found),
