@@ -22,8 +22,6 @@ from run import environment
 
 from plverify.bench import (
     Options,
-    Row,
-    RowFile,
     Summary,
     bench,
     read_folder,
@@ -32,6 +30,7 @@ from plverify.bench import (
     summarise,
 )
 from plverify.bench.summary import short
+from plverify.jsonl import Row, RowFile
 
 PEERS = {
     "acasxu": "nnenum 186/186, median 1.15 s, 414 s in total; ab-CROWN 186, median 7.5 s",
