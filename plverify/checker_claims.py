@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd, inf, isqrt, lcm, nextafter
+from math import gcd, isqrt, lcm
 from typing import Any, NamedTuple, TypeAlias
 
 from plverify.checker_nets import absolute_sum, difference
@@ -365,20 +365,20 @@ def _finite(side: Sequence[Side]) -> bool:
 
 
 def _root_above(value: Fraction) -> Fraction | None:
-    """The least double whose square is at least a number; None if there is none."""
-    if value == 0:
-        return value
-    e = (value.numerator.bit_length() - value.denominator.bit_length()) // 2 - 64
-    whole = value / Fraction(4) ** e  # has its root between 2^63 and 2^66
-    try:
-        near = float(isqrt(whole.numerator // whole.denominator) * Fraction(2) ** e)
-    except OverflowError:
-        near = inf
-    while near > 0 and (near == inf or Fraction(near) ** 2 >= value):
-        near = nextafter(near, 0)
-    while near < inf and Fraction(near) ** 2 < value:
-        near = nextafter(near, inf)
-    return None if near == inf else Fraction(near)
+    """The least double whose square is at least a positive number; None if there is none."""
+    num, den = value.numerator, value.denominator
+    e = max((num.bit_length() - den.bit_length()) // 2 - 54, -1074)
+    while True:
+        a, b = (num << -2 * e, den) if e < 0 else (num, den << 2 * e)
+        m = isqrt(a // b)
+        while m * m * b < a:
+            m += 1
+        if m <= 1 << 53:
+            break
+        e += 1  # too many digits
+    if m.bit_length() + e > 1024 or m << max(e, 0) > ((1 << 53) - 1) << 971:
+        return None
+    return Fraction(m << e) if e >= 0 else Fraction(m, 1 << -e)
 
 
 def _length(value: Fraction | None, norm: str) -> str:

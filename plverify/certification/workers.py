@@ -170,7 +170,7 @@ def on_cluster(
             return client.submit(_on_worker, shared, task, pure=False)
 
         some = [submit() for _ in range(min(len(waiting), _AHEAD * threads))]
-        done = cluster.as_completed(some)
+        done = cluster.as_completed(some, loop=client.loop)
         for future in done:
             if waiting:
                 done.add(submit())
