@@ -404,15 +404,17 @@ def _property(entry: Any, net: ExactNet) -> tuple[tuple[System, ...], dict[str, 
     require(isinstance(entry["disjuncts"], list), "disjuncts is no list")
     boxes = [_box(box, net.input_size) for box in entry["boxes"]]
     systems: list[System] = []
-    balls: dict[Ball | None, Ball | None] = {None: None}  # one object of those that are equal
+    shown: Any = None
+    ball: Ball | None = None  # what is shown: neighbours often share it
     for case in entry["disjuncts"]:
         good = isinstance(case, dict) and set(case) - {"ball"} == {"box", "constraints"}
         require(good and isinstance(case["constraints"], list), "malformed disjunct")
         at = count(case["box"], "box")
         require(at < len(boxes), "there is no such box")
         rows = tuple(_row(row, net) for row in case["constraints"])
-        ball = _ball(case["ball"], net.input_size) if "ball" in case else None
-        systems.append(System(boxes[at], rows, balls.setdefault(ball, ball)))
+        if "ball" in case and (ball is None or case["ball"] != shown):
+            ball, shown = _ball(case["ball"], net.input_size), case["ball"]
+        systems.append(System(boxes[at], rows, ball if "ball" in case else None))
     identity = _sha(entry)
     stats = {"property_sha256": identity, "disjuncts": len(systems)}
     words = f"the property with SHA-256 {identity} ({len(systems)} disjuncts)"

@@ -179,6 +179,7 @@ class Property:
 
     def _canonical(self, disjuncts: Iterable[Disjunct]) -> Iterator[Disjunct]:
         checked: dict[int, Box] = {}
+        met: dict[tuple[int, int], tuple[Box, Ball, bool]] = {}
         for k, disjunct in enumerate(disjuncts):
             box, rows, ball = disjunct.box, disjunct.constraints, disjunct.ball
             if id(box) not in checked:
@@ -210,8 +211,12 @@ class Property:
                 continue
             if fold.lo is not box.lo:
                 box = Box.of_exact(fold.lo, fold.hi)
-            if ball is not None and not ball.meets(box):
-                continue
+            if ball is not None:
+                pair = id(box), id(ball)
+                if pair not in met:  # disjuncts share both; what is kept keeps its number
+                    met[pair] = box, ball, ball.meets(box)
+                if not met[pair][-1]:
+                    continue
             yield disjunct if box is disjunct.box and rest == rows else Disjunct(box, rest, ball)
 
     # ---------------------------------------------------------- constructors
