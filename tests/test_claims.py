@@ -131,9 +131,9 @@ def check_radius(
 def test_the_radius_is_proven_and_nothing_sharper(norm: str, targeted: bool) -> None:
     rng = random.Random(f"{norm} {targeted}")
     pairs = two_outputs()
-    seen = [check_radius(*rng.choice(pairs), rng, norm, targeted) for _ in range(20)]
-    assert seen.count(None) <= 7
-    assert sum(distance is not None and distance > 0 for distance in seen) >= 3
+    seen = [check_radius(*rng.choice(pairs), rng, norm, targeted) for _ in range(14)]
+    assert seen.count(None) <= 5
+    assert sum(distance is not None and distance > 0 for distance in seen) >= 2
 
 
 def open_systems(
