@@ -38,6 +38,8 @@ from plverify.verdict import Floats, keep_proof
 
 _SHARE = 0.6
 """Of the time allowed, what the question about the incumbent may take; the rest is for less."""
+_SLOW = 0.999
+"""A violation that is not closer than by this factor was not shortened."""
 _HALVINGS = 8
 """Smaller radii that are tried where the incumbent's cannot be decided."""
 _GROWTHS = 6
@@ -302,15 +304,26 @@ class _Search:
         return header(self.aim, lower, self.upper, self.witness, closed=closed)
 
     def _close(self) -> Status:
-        """Ask about the incumbent until nothing is closer; else raise the lower end."""
+        """Ask about the incumbent until nothing is closer; else raise the lower end.
+
+        Where walks do not shorten what the search finds (an input outside the domain, say), the
+        radius in the middle is asked about.
+        """
+        slow = False
         while not self._met():
-            left = self._left()
-            status = self._ask(self._below(), None if left is None else _SHARE * left)
+            left, before = self._left(), self._double(self.upper, up=True)
+            radius = self._below()
+            if slow:
+                middle = self._end((self._double(self.lower) + before) / 2)
+                radius = middle if self.lower < middle < self.upper else radius
+            status = self._ask(radius, None if left is None else _SHARE * left)
             if status is Status.INTERRUPTED:
                 return status
             if status not in (Status.SAT, Status.UNSAT):
                 self._raise_lower()
                 return self._ended()
+            if status is Status.SAT:
+                slow = self._double(self.upper, up=True) > _SLOW * before
         return Status.COMPLETE
 
     def _raise_lower(self) -> None:
