@@ -201,6 +201,8 @@ def _per_point(
 ) -> list[int | None]:
     if values is None:
         return [None] * count
+    if isinstance(values, bool):
+        raise InputError(f"{name} is {values}, expected the number of an output")
     table = ExactArray(values, name)
     listed = table.fractions().ravel().tolist() * (count if table.shape == () else 1)
     if len(listed) != count:
