@@ -98,7 +98,14 @@ def check_executed(
 ) -> Verdict:
     """As `check`, for a model of the execution that is known."""
     tree = None if python else _compiled(timeout)
-    dual = None if python else DualTools(_compiled_dual(timeout), _evaluate_exact)
+
+    def read(net: ExactNet) -> _check.Net:
+        return network.checked if net is network.exact_net else _check.Net(net.to_bytes())
+
+    def outputs(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
+        return _evaluate(read(net), point)
+
+    dual = None if python else DualTools(_compiled_dual(read, timeout), outputs)
     try:
         second = None if other is None else other.exact_net
         verdict = checker.check(proof, network.exact_net, tree, dual, model, second)
@@ -118,7 +125,7 @@ def evaluate(net: Network, point: Sequence[Fraction]) -> list[Fraction]:
     >>> evaluate(Network.from_arrays([[[2.0]], [[1.0]]], [[1.0], [0.0]]), [Fraction(1, 3)])
     [Fraction(5, 3)]
     """
-    return _evaluate(net.canonical, point)
+    return _evaluate(net.checked, point)
 
 
 def _is_about(proof: str | os.PathLike[str] | bytes, property: Property) -> bool:
@@ -151,22 +158,18 @@ def _compiled(
 # --------------------------------------------------------------------- the compiled dual checker
 
 
-def _compiled_dual(timeout: float | None) -> DualWalk:
+def _compiled_dual(read: Callable[[ExactNet], _check.Net], timeout: float | None) -> DualWalk:
     """The compiled checker of dual trees, as `checker.check` takes it."""
 
     def walk(
         systems: Sequence[System], net: ExactNet, body: Body, rounding: Model
     ) -> dict[str, Any]:
         accepted, reason, counts = _check.check_dual(
-            net.to_bytes(), question_bytes(systems), body.more, timeout, _rounding_bytes(rounding)
+            read(net), question_bytes(systems), body.more, timeout, _rounding_bytes(rounding)
         )
         return _counts(accepted, reason, counts)
 
     return walk
-
-
-def _evaluate_exact(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
-    return _evaluate(net.to_bytes(), point)
 
 
 def _counts(accepted: bool, reason: str, counts: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +188,7 @@ def _rounding_bytes(rounding: Model) -> bytes:
     return b"".join(out)
 
 
-def _evaluate(network: bytes, point: Sequence[Fraction]) -> list[Fraction]:
+def _evaluate(network: _check.Net, point: Sequence[Fraction]) -> list[Fraction]:
     packed = b"".join(big_bytes(v.numerator) + big_bytes(v.denominator) for v in point)
     return [Fraction(num, den) for num, den in _check.evaluate(network, packed)]
 

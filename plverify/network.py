@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plverify._core as _core
-from plverify import exact_net
+from plverify import _check, exact_net
 from plverify.domain import Domain
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
@@ -307,6 +307,11 @@ class Network:
     def core(self) -> _core.Net:
         """The network in the compiled engine's form, read from the canonical bytes."""
         return _core.Net(self.canonical)
+
+    @cached_property
+    def checked(self) -> _check.Net:
+        """The network in the compiled checker's form, read from the canonical bytes."""
+        return _check.Net(self.canonical)
 
     # -------------------------------------------------------------- evaluation
 

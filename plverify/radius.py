@@ -200,6 +200,8 @@ class _Search:
         self.witness: Point | None = None
         self.body: bytes | None = b""  # of the proof of `lower`
         self.closed = False  # whether the radius is proven to be more than `lower`
+        self.file: bytes | None = None  # the last proof
+        self.stated: Any = None  # and the interval that it states
         self.nodes = self.rounds = 0
         self.seconds = dict.fromkeys(("attack", "search", "check", "refine"), 0.0)
 
@@ -218,7 +220,9 @@ class _Search:
         aim = self.aim
         data = None
         if proof and self.body is not None:
-            data = proof_files.encode(self._header(self.lower, self.closed), self.body)
+            stated = (self.lower, self.closed, self.upper)
+            data = self.file if stated == self.stated else None
+            data = data or proof_files.encode(self._header(self.lower, self.closed), self.body)
         near = None if self.witness is None else strict_point(aim, self.witness)
         far = None if near is None else self._double(aim.distance(near.point), up=True)
         ends = [v if isinstance(v, Fraction) else None for v in (self.lower, self.upper)]
@@ -292,6 +296,7 @@ class _Search:
         status = Status(answer["status"])
         if status is Status.UNSAT:
             self.lower, self.closed, self.body = radius, True, bytes(answer["proof"])
+            self.file, self.stated = bytes(answer["file"]), (radius, True, self.upper)
         elif status is Status.SAT:
             numerators, den = answer["witness"]
             point = tuple(Fraction(v, den) for v in numerators)

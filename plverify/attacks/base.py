@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf
 from typing import Any
 
@@ -191,7 +191,8 @@ def aims(
     for x, label, to in zip(table, named, wanted, strict=True):
         outputs = evaluate(net, x)
         own = max(range(len(outputs)), key=outputs.__getitem__) if label is None else label
-        inside = where.contains(list(x)) and attained(outputs, own, to) is not None
+        ends = zip(where.lo, x, where.hi, strict=True)
+        inside = attained(outputs, own, to) is not None and all(a <= v <= b for a, v, b in ends)
         out.append(Aim(net, x, own, to, norm, where, inside, sides))
     return out
 
@@ -213,6 +214,7 @@ def _per_point(
     return [int(v) for v in listed]
 
 
+@lru_cache(maxsize=4)  # all points of a data set have the same domain
 def _domain_sides(domain: Box) -> tuple[FloatArray, FloatArray]:
     """Ends of a box in float64: within it, but for sides that hold no double."""
     ends = []
@@ -222,7 +224,10 @@ def _domain_sides(domain: Box) -> tuple[FloatArray, FloatArray]:
             if isinstance(v, Fraction) and (Fraction(end[i]) - v) * inwards < 0:
                 end[i] = np.nextafter(end[i], inwards * inf)
         ends.append(end)
-    return ends[0], np.maximum(*ends)
+    out = ends[0], np.maximum(*ends)
+    for end in out:
+        end.flags.writeable = False
+    return out
 
 
 # -------------------------------------------------------------------------------------- results
@@ -399,7 +404,7 @@ def strict_point(aim: Aim, near: Point) -> StrictPoint | None:
     >>> found.label, -1e-6 < found.point[0] < 0
     (1, True)
     """
-    ends = float_sides(aim.domain, np.float32) if aim.domain.bounded else _single_sides(aim.domain)
+    ends = _single_sides(aim.domain)
     if ends is None:
         return None
     start = np.array([rounded(v) for v in near])
@@ -427,8 +432,11 @@ def _seems_strict(aim: Aim, points: FloatArray) -> list[int]:
     return np.flatnonzero(aim.margin(aim.net(points)) > 0).tolist()
 
 
+@lru_cache(maxsize=4)
 def _single_sides(domain: Box) -> tuple[Any, Any] | None:
-    """As `float_sides`, infinite sides being the largest numbers."""
+    """As `float_sides` in float32, infinite sides being the largest numbers."""
+    if domain.bounded:
+        return float_sides(domain, np.float32)
     top = float(np.finfo(np.float32).max)
     lo: list[Bound] = [Fraction(-top) if isinstance(v, float) else v for v in domain.lo]
     hi: list[Bound] = [Fraction(top) if isinstance(v, float) else v for v in domain.hi]
