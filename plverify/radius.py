@@ -21,17 +21,12 @@ from typing import Any
 
 import numpy as np
 
-import plverify._core as _core
 from plverify import proof as proof_files
 from plverify.attacks.base import Aim, Point, aims, strict_point
 from plverify.attacks.walk import walk
-from plverify.ball import cases_of, header, question
-from plverify.domain import Bound, Box, polytope_bytes
-from plverify.errors import InputError
-from plverify.exact_net import pack_ints
-from plverify.local import region_rows
+from plverify.ball import header, question
+from plverify.domain import Bound, Box
 from plverify.network import Network, load
-from plverify.partition import stream_regions
 from plverify.question import Progress, check_limits, decide
 from plverify.result import Result, Status, enclose, rounded
 from plverify.verdict import Floats, keep_proof
@@ -43,9 +38,8 @@ _SLOW = 0.999
 _HALVINGS = 8
 """Smaller radii that are tried where the incumbent's cannot be decided."""
 _GROWTHS = 6
-"""Radii, each sixteen times the last, that are tried where no other label is known, on an unbounded
-domain; then its regions are."""
-_MOST_REGIONS = 20_000
+"""Radii, each sixteen times the last, that are tried where no other label is known on an unbounded
+domain, before all of it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,8 @@ class Perturbation(Result):
     status : Status
         "complete": `exact`, or no other label exists and both ends are infinite. Otherwise why the
         interval is wider: "timeout", "interrupted", "unknown".
+    reason : str or None
+        Of "unknown", in words.
     norm : str
     label : int
         The label at the input: of the largest output, the first of several.
@@ -94,6 +90,7 @@ class Perturbation(Result):
     """
 
     status: Status
+    reason: str | None
     norm: str
     label: int
     target: int | None
@@ -151,8 +148,7 @@ def minimal_perturbation(
     threads : int
         Of the search.
     proof : True, path, optional
-        Keep a proof of the interval in `Perturbation.proof`, or write it to a file. (There is none
-        where the radius is infinite on an unbounded domain: then all regions have been looked at.)
+        Keep a proof of the interval in `Perturbation.proof`, or write it to a file.
     progress : callable, optional
         Called about ten times a second with the number of nodes searched in this round.
 
@@ -198,10 +194,11 @@ class _Search:
         self.lower: Bound = Fraction(0)
         self.upper: Bound = math.inf
         self.witness: Point | None = None
-        self.body: bytes | None = b""  # of the proof of `lower`
+        self.body = b""  # of the proof of `lower`
         self.closed = False  # whether the radius is proven to be more than `lower`
         self.file: bytes | None = None  # the last proof
         self.stated: Any = None  # and the interval that it states
+        self.reason: str | None = None
         self.nodes = self.rounds = 0
         self.seconds = dict.fromkeys(("attack", "search", "check", "refine"), 0.0)
 
@@ -219,15 +216,18 @@ class _Search:
         """The answer, with the ends rounded outwards."""
         aim = self.aim
         data = None
-        if proof and self.body is not None:
+        if proof:
             stated = (self.lower, self.closed, self.upper)
             data = self.file if stated == self.stated else None
             data = data or proof_files.encode(self._header(self.lower, self.closed), self.body)
         near = None if self.witness is None else strict_point(aim, self.witness)
         far = None if near is None else self._double(aim.distance(near.point), up=True)
         ends = [v if isinstance(v, Fraction) else None for v in (self.lower, self.upper)]
+        if self._met():
+            status = Status.COMPLETE
         return Perturbation(
-            status=Status.COMPLETE if self._met() else status,
+            status=status,
+            reason=self.reason if status is Status.UNKNOWN else None,
             norm=aim.norm,
             label=aim.label,
             target=aim.target,
@@ -294,6 +294,7 @@ class _Search:
         for name in ("search", "check"):
             self.seconds[name] += answer["stats"].get(f"{name}_seconds", 0.0)
         status = Status(answer["status"])
+        self.reason = answer.get("reason", self.reason)
         if status is Status.UNSAT:
             self.lower, self.closed, self.body = radius, True, bytes(answer["proof"])
             self.file, self.stated = bytes(answer["file"]), (radius, True, self.upper)
@@ -358,29 +359,7 @@ class _Search:
             if status is not Status.UNSAT:
                 break
             radius *= 16
-        return self._look_into_regions()
-
-    def _look_into_regions(self) -> bool:
-        """The same on an unbounded domain, region by region; there is no proof that `check` reads.
-
-        A region holds an input of ``S`` if and only if an exact linear program has a solution.
-        """
-        net, domain, count = self.aim.net, self.aim.domain, 0
-        try:
-            for part in stream_regions(net, domain, timeout=self._left(), batch=256):
-                for pieces in net.unpack(part["patterns"]):
-                    count += 1
-                    if self._left() == 0 or count > _MOST_REGIONS:
-                        return False
-                    point = _point_in(self.aim, pieces)
-                    if point is not None:
-                        self._take(point)
-                        self._timed("refine", self._descend, point)
-                        return True
-        except (InputError, TimeoutError):  # no interior, or not all in time
-            return False
-        self.lower, self.body = math.inf, None
-        return False
+        return self._ask(math.inf, self._left()) is Status.SAT
 
     def _below(self) -> Fraction:
         """The end that stands for the largest double below the incumbent's distance."""
@@ -409,20 +388,3 @@ class _Search:
         begun = time.perf_counter()
         work(*arguments)
         self.seconds[name] += time.perf_counter() - begun
-
-
-def _point_in(aim: Aim, pieces: Any) -> Point | None:
-    """An input of ``S`` in the closed region of a pattern; None if there is none."""
-    rows, _ = region_rows(aim.net, aim.domain, pieces)
-    outputs, _ = aim.net.exact_net.affine_map(pieces.tolist())
-    size = aim.net.input_size
-    for case in cases_of(aim):
-        gaps = [[-sum(v * outputs[j][k] for j, v in row.outputs) for k in range(size + 1)]
-                for row in case]  # fmt: skip
-        if any(not any(gap[:-1]) and gap[-1] < 0 for gap in gaps):
-            continue
-        data = polytope_bytes([*rows, *(tuple(gap) for gap in gaps if any(gap[:-1]))], size)
-        found = _core.exact_maximum(data, pack_ints([0] * size) + pack_ints([0]))
-        if found is not None:
-            return tuple(Fraction(v, found[1]) for v in found[0])
-    return None

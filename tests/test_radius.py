@@ -50,7 +50,8 @@ def consistent(found: Perturbation, net: Network, x: Any, domain: pv.Box | None 
             assert y.index(max(y)) == found.adversarial_label != found.label
             assert y.count(max(y)) == 1
             assert found.target in (None, found.adversarial_label)
-            assert found.lower_exact <= aim.distance(near) <= F(found.adversarial_norm)
+            top = F(found.adversarial_norm) ** (2 if found.norm == "l2" else 1)
+            assert found.lower_exact <= aim.distance(near) <= top
             assert domain is None or domain.contains(near)
     if found.proof is not None:
         verdict = pv.check(found.proof, net)
@@ -63,7 +64,7 @@ def consistent(found: Perturbation, net: Network, x: Any, domain: pv.Box | None 
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("norm", ["linf", "l1"])
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
 def test_small_networks_agree_with_exact_programs_over_all_patterns(
     norm: str, targeted: bool
 ) -> None:
@@ -178,7 +179,7 @@ def test_trained_size_networks_agree_with_a_big_m_program(seed: int, norm: str) 
 def test_a_tie_has_radius_zero_and_a_misclassified_point_too() -> None:
     net = Network.from_arrays([[[1], [-1]]])
     for x, label in (([0], None), ([1], 1)):
-        for norm in ("linf", "l1"):
+        for norm in ("linf", "l1", "l2"):
             found = pv.minimal_perturbation(net, x, norm, label=label, proof=True)
             assert (found.status, found.lower, found.upper_exact) == ("complete", 0, 0)
             consistent(found, net, x) if label is None else None
@@ -199,8 +200,10 @@ def test_no_other_label_anywhere() -> None:
     valley = Network.from_arrays(
         [[[1, 0], [-1, 0], [0, 1]], [[1, 1, 1], [0, 0, 0]]], [None, [1, 0]]
     )
-    found = pv.minimal_perturbation(valley, [0, 0])
-    assert (found.status, found.lower, found.upper) == ("complete", math.inf, math.inf)
+    for norm in ("linf", "l1", "l2"):
+        found = pv.minimal_perturbation(valley, [0, 0], norm, proof=True)
+        assert (found.status, found.lower, found.upper) == ("complete", math.inf, math.inf)
+        consistent(found, valley, [0, 0])
     ramp = Network.from_arrays(
         [[[1, 0], [-1, 0], [0, 1]], [[1, 1, 1], [0, 0, 0]]], [None, [-(10**9), 0]]
     )
@@ -220,7 +223,7 @@ def test_integer_weights_and_repeated_units() -> None:
         net = Network.from_arrays([W0, rng.integers(-2, 3, (2, 4))], [rng.integers(-1, 2, 4), None])
         x = [F(int(v), 4) for v in rng.integers(-4, 5, 2)]
         domain = pv.Box(-2, 2, 2)
-        for norm in ("linf", "l1"):
+        for norm in ("linf", "l1", "l2"):
             found = pv.minimal_perturbation(net, x, norm, domain, timeout=10, proof=True)
             consistent(found, net, x, domain)
             if found.upper_exact:
@@ -284,17 +287,21 @@ def known(name: str, norm: str, box: str) -> dict[int, float]:
 
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is not there")
 @pytest.mark.parametrize(
-    ("name", "norm", "count"),
+    ("name", "norm", "bounded", "count"),
     [
-        ("mlp_64_32_10", "linf", 3),
-        pytest.param("mlp_64_32_10", "linf", 12, marks=pytest.mark.slow),
-        pytest.param("mlp_64_64_64_10", "linf", 5, marks=pytest.mark.slow),
+        ("mlp_64_32_10", "linf", "yes", 3),
+        ("mlp_64_32_10", "l2", "yes", 3),
+        ("mlp_64_32_10", "l2", "no", 3),
+        pytest.param("mlp_64_32_10", "linf", "yes", 12, marks=pytest.mark.slow),
+        pytest.param("mlp_64_32_10", "l2", "yes", 12, marks=pytest.mark.slow),
+        pytest.param("mlp_64_32_10", "l2", "no", 12, marks=pytest.mark.slow),
+        pytest.param("mlp_64_64_64_10", "linf", "yes", 5, marks=pytest.mark.slow),
     ],
 )
-def test_the_table_of_radii(name: str, norm: str, count: int) -> None:
+def test_the_table_of_radii(name: str, norm: str, bounded: str, count: int) -> None:
     net, points = pv.load(DATA / f"{name}.onnx"), np.load(DATA / "points.npz")
-    domain = pv.Box(0, 1, net.input_size)
-    for k, radius in list(known(name, norm, "yes").items())[:count]:
+    domain = pv.Box(0, 1, net.input_size) if bounded == "yes" else None
+    for k, radius in list(known(name, norm, bounded).items())[:count]:
         x = points["x20"][k]
         found = pv.minimal_perturbation(net, x, norm, domain, timeout=60, proof=True)
         consistent(found, net, x, domain)

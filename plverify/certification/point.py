@@ -105,6 +105,8 @@ class PointResult(Result):
         for every point with another prediction.
     status : str
         "complete" if all that was asked is known; else why not: "timeout", "unknown", or "crashed".
+    reason : str or None
+        Of "unknown", in words.
     lower, upper : float
         Proven ends of the distance to the nearest other label; equal or neighbours where the exact
         radius is known. The distance is more than `lower`, unless that is 0 or infinite. `upper` is
@@ -136,6 +138,7 @@ class PointResult(Result):
     adversarial_label: int | None = None
     proof: bytes | str | None = field(default=None, repr=False)
     proof_sha256: str | None = None
+    reason: str | None = None
     nodes: int = 0
     seconds: float = 0.0
 
@@ -215,6 +218,7 @@ class Certifier:
         return {
             "robust": robust,
             "status": found.status.value,
+            "reason": found.reason,
             "lower": found.lower,
             "upper": found.upper,
             "witness": found.witness,
@@ -243,7 +247,7 @@ class Certifier:
         if status is Status.UNSAT:
             return known | {"robust": True, "lower": enclose(eps)[0], "data": answer["file"]}
         if status is not Status.SAT:
-            return known | {"status": status.value}
+            return known | {"status": status.value, "reason": answer.get("reason")}
         numerators, den = answer["witness"]
         witness = tuple(Fraction(v, den) for v in numerators)
         distance = aim.distance(witness)
