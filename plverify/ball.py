@@ -19,19 +19,14 @@ from plverify import proof as proof_files
 from plverify.attacks.base import Aim, Point, aims
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
-from plverify.errors import InputError
 from plverify.exact_array import ExactArray, exact_number
-from plverify.network import Network
 from plverify.property import Ball, Disjunct, Property
 from plverify.question import decide
 from plverify.result import enclose
 
-NORMS = ("linf", "l1", "l2")
-"""That the search knows."""
 
-
-def question(aim: Aim, radius: Any, *, closed: bool = False) -> tuple[Network, Property]:
-    """A network and the property that it violates where ``S`` is closer than a radius.
+def question(aim: Aim, radius: Any, *, closed: bool = False) -> Property:
+    """The property that the network violates where ``S`` is closer than a radius.
 
     Where ``closed``, and always in l1 and l2, also as far away as the radius. (For "linf" the
     search is then spared two constraints per input. Its balls are closed.)
@@ -43,27 +38,20 @@ def question(aim: Aim, radius: Any, *, closed: bool = False) -> tuple[Network, P
         In l2 its square; may be infinite.
     closed : bool
 
-    Raises
-    ------
-    InputError
-        On a norm that the search does not know.
-
+    >>> from plverify.network import Network
     >>> [aim] = aims(Network.from_arrays([[[1.0], [-1.0]]]), [0.75])
     >>> for closed in (False, True):
-    ...     print(question(aim, "1/2", closed=closed)[1].describe())
+    ...     print(question(aim, "1/2", closed=closed).describe())
     1 input, 2 outputs; violated in box [1/4, 5/4] where y_0 <= y_1 and x_0 < 5/4 and x_0 > 1/4
     1 input, 2 outputs; violated in box [1/4, 5/4] where y_0 <= y_1
     """
-    net, n = aim.net, aim.net.input_size
-    if aim.norm not in NORMS:
-        raise InputError(f"norm is {aim.norm!r:.30}, expected {' or '.join(map(repr, NORMS))}")
+    sizes = aim.net.input_size, aim.net.output_size
     size = exact_number(radius, "the radius", allow_inf=True)
     if not isinstance(size, Fraction):
-        everywhere = tuple(Disjunct(aim.domain, rows) for rows in cases_of(aim))
-        return net, Property(n, net.output_size, everywhere)
+        return Property(*sizes, tuple(Disjunct(aim.domain, rows) for rows in _cases(aim)))
     cube = None if size < 0 or (size == 0 and not closed) else _cube(aim, size)
     if cube is None:
-        return net, Property(n, net.output_size, ())
+        return Property(*sizes, ())
     near: list[Constraint] = []
     if aim.norm == "linf" and not closed:
         near = [
@@ -72,8 +60,8 @@ def question(aim: Aim, radius: Any, *, closed: bool = False) -> tuple[Network, P
             for sign in (1, -1)
         ]
     ball = Ball(aim.norm, aim.x, size) if aim.norm != "linf" and size else None
-    disjuncts = tuple(Disjunct(cube, (*rows, *near), ball) for rows in cases_of(aim))
-    return net, Property(n, net.output_size, disjuncts)
+    disjuncts = tuple(Disjunct(cube, (*rows, *near), ball) for rows in _cases(aim))
+    return Property(*sizes, disjuncts)
 
 
 def header(
@@ -101,7 +89,7 @@ def _own(aim: Aim) -> int:
     return aim.label if aim.target is None else aim.target
 
 
-def cases_of(aim: Aim) -> list[tuple[Constraint, ...]]:
+def _cases(aim: Aim) -> list[tuple[Constraint, ...]]:
     """Constraints on the outputs; in ``S`` those of some case hold."""
     own = _own(aim)
     others = [j for j in range(aim.net.output_size) if j != own]
@@ -151,6 +139,7 @@ def radius_proof(
     InputError
         On numbers that are none.
 
+    >>> from plverify.network import Network
     >>> net = Network.from_arrays([[[1.0], [-1.0]]])
     >>> [aim] = aims(net, [0.75])
     >>> proof = radius_proof(aim, 0.75, 0.75, [0])
@@ -160,10 +149,9 @@ def radius_proof(
     """
     ends = [exact_number(v, "the radius", allow_inf=True) for v in (lower, upper)]
     at = None if witness is None else tuple(ExactArray(witness, "witness").fractions().tolist())
-    joined, spec = question(aim, ends[0])
     answer = decide(
-        joined,
-        spec,
+        aim.net,
+        question(aim, ends[0]),
         want_proof=True,
         threads=threads,
         timeout=timeout,
@@ -190,4 +178,4 @@ def _row(
     return row
 
 
-__all__ = ["NORMS", "aims", "header", "question", "radius_proof"]
+__all__ = ["aims", "header", "question", "radius_proof"]

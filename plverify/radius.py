@@ -135,7 +135,7 @@ def minimal_perturbation(
         Its label is that of the largest output, of equal ones the first.
     x : (n,) vector of numbers
         Floats are the dyadic rationals they are.
-    norm : "linf" or "l1"
+    norm : "linf", "l1" or "l2"
     domain : Box, optional
         Where the other input may lie, such as ``Box(0, 1, n)``; default anywhere.
     target : int, optional
@@ -164,8 +164,8 @@ def minimal_perturbation(
         On another norm, a label out of range, sizes that do not fit, or numbers that are none.
 
     >>> net = Network.from_arrays([[[1.0, 2.0], [0.0, 0.0]]], [[1.0, 0.0]])
-    >>> [minimal_perturbation(net, [1, 1], norm).upper_exact for norm in ("linf", "l1")]
-    [Fraction(4, 3), Fraction(2, 1)]
+    >>> [minimal_perturbation(net, [1, 1], norm).upper_exact for norm in ("linf", "l1", "l2")]
+    [Fraction(4, 3), Fraction(2, 1), Fraction(16, 5)]
     >>> minimal_perturbation(net, [1, 1], domain=Box(0, 1, 2)).upper
     inf
     """
@@ -278,10 +278,9 @@ class _Search:
 
         The radius is given as the ends are: by its square in l2.
         """
-        joined, spec = question(self.aim, radius, closed=True)
         answer = decide(
-            joined,
-            spec,
+            self.aim.net,
+            question(self.aim, radius, closed=True),
             want_proof=True,
             threads=self.threads,
             timeout=seconds,
@@ -301,7 +300,7 @@ class _Search:
         elif status is Status.SAT:
             numerators, den = answer["witness"]
             point = tuple(Fraction(v, den) for v in numerators)
-            if not self._take(point):
+            if self.aim.reached(point) is None or not self._take(point):
                 raise RuntimeError("the search returned a point that is not closer")
             self._timed("refine", self._descend, point)
         return status

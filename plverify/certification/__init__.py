@@ -62,7 +62,7 @@ def certify(
     eps : number
         The radius of the ball: a label is robust if its output is strictly the largest on all of
         it, cut to the domain. Give ``"0.1"`` for a tenth.
-    norm : "linf" or "l1"
+    norm : "linf", "l1" or "l2"
     domain : Box, optional
         Where inputs may lie, such as ``Box(0, 1, n)``; it holds all points.
     radius : bool

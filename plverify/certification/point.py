@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from plverify import proof as proof_files
-from plverify.attacks.base import Aim, Point, aims, strict_point
-from plverify.ball import NORMS, header, question
+from plverify.attacks.base import NORMS, Aim, Point, aims, strict_point
+from plverify.ball import header, question
 from plverify.certificate import evaluate
 from plverify.domain import Bound, Box
 from plverify.errors import InputError
@@ -36,7 +36,7 @@ class Settings:
     ----------
     eps : Fraction
         The radius of the closed ball on which the label is to win strictly.
-    norm : "linf" or "l1"
+    norm : "linf", "l1" or "l2"
     domain : Box or None
         Where inputs may lie; None for anywhere.
     radius : bool
@@ -234,10 +234,12 @@ class Certifier:
         [aim] = aims(self.net, x, label, self.settings.norm, domain=self.settings.domain)
         eps, square = self.settings.eps, aim.norm == "l2"  # squares stand for l2 distances
         size = _end(aim.norm, eps)
-        joined, spec = question(aim, size, closed=True)
-        claim = header(aim, size, math.inf, None, closed=True)
         answer = decide(
-            joined, spec, want_proof=True, timeout=self.settings.timeout, claim=(self.net, claim)
+            self.net,
+            question(aim, size, closed=True),
+            want_proof=True,
+            timeout=self.settings.timeout,
+            claim=(self.net, header(aim, size, math.inf, None, closed=True)),
         )
         status = Status(answer["status"])
         known: dict[str, Any] = {"robust": None, "lower": 0.0, "upper": math.inf, "data": None}
@@ -250,6 +252,8 @@ class Certifier:
             return known | {"status": status.value, "reason": answer.get("reason")}
         numerators, den = answer["witness"]
         witness = tuple(Fraction(v, den) for v in numerators)
+        if aim.reached(witness) is None:
+            raise RuntimeError("the search returned a point that keeps its label")
         distance = aim.distance(witness)
         data = proof_files.encode(header(aim, Fraction(0), distance, witness), b"")
         known |= {"robust": False, "upper": enclose(distance, root=square)[1], "data": data}

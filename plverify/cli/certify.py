@@ -36,7 +36,7 @@ def certify(
     eps: Annotated[
         str, Option(help="Radius of the ball. Exact: 0.1 is a tenth.", metavar="E")
     ] = "0.05",
-    norm: Annotated[str, Option(help="Of the distance: linf or l1.", metavar="NORM")] = "linf",
+    norm: Annotated[str, Option(help="Of the distance: linf, l1 or l2.", metavar="NORM")] = "linf",
     box: Annotated[
         str | None,
         Option(help="Where inputs may lie: LO,HI for all, or 'LO,HI;LO,HI'.", metavar="LO,HI"),
