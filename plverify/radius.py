@@ -312,7 +312,7 @@ class _Search:
         """Ask about the incumbent until nothing is closer; else raise the lower end.
 
         Where walks do not shorten what the search finds (an input outside the domain, say), the
-        radius in the middle is asked about.
+        radius in the middle is asked about next.
         """
         slow = False
         while not self._met():
@@ -327,8 +327,7 @@ class _Search:
             if status not in (Status.SAT, Status.UNSAT):
                 self._raise_lower()
                 return self._ended()
-            if status is Status.SAT:
-                slow = self._double(self.upper, up=True) > _SLOW * before
+            slow = status is Status.SAT and self._double(self.upper, up=True) > _SLOW * before
         return Status.COMPLETE
 
     def _raise_lower(self) -> None:
