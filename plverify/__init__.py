@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from plverify.certificate import check
     from plverify.certification import Certification, PointResult, certify
     from plverify.compose import absolute_sum, difference, layer_network
+    from plverify.cone import ConeMove, OrderCone, order_cone
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
     from plverify.dead import UnitReport, dead_units
@@ -51,9 +52,11 @@ if TYPE_CHECKING:
     )
     from plverify.property import Ball, Disjunct, Property
     from plverify.radius import Perturbation, minimal_perturbation
+    from plverify.rank import NullSpace, null_space
     from plverify.region import Region
     from plverify.region_list import HalfspaceRegion, HalfspaceRegions
     from plverify.result import Status
+    from plverify.sensitivity import Move, gradient_images, move, null_space_move
     from plverify.study import Along, Checkpoint, TrainingStudy, regions_along, training_study
     from plverify.verdict import Verification, verify
     from plverify.within import NearRegions, regions_within
@@ -68,6 +71,7 @@ __all__ = [
     "Box",
     "Certification",
     "Checkpoint",
+    "ConeMove",
     "Constraint",
     "ConvexDifference",
     "DecisionBoundary",
@@ -80,8 +84,11 @@ __all__ = [
     "Knots",
     "Mesh",
     "MissingExtra",
+    "Move",
     "NearRegions",
     "Network",
+    "NullSpace",
+    "OrderCone",
     "Perturbation",
     "PointResult",
     "Polytope",
@@ -105,6 +112,7 @@ __all__ = [
     "decision_boundary",
     "difference",
     "difference_of_convex",
+    "gradient_images",
     "knots",
     "layer_network",
     "level_set",
@@ -112,6 +120,10 @@ __all__ = [
     "maximize",
     "minimal_perturbation",
     "minimize",
+    "move",
+    "null_space",
+    "null_space_move",
+    "order_cone",
     "regions",
     "regions_along",
     "regions_within",
@@ -131,6 +143,7 @@ _HOME = {
     "certificate": ("check",),
     "certification": ("Certification", "PointResult", "certify"),
     "compose": ("absolute_sum", "difference", "layer_network"),
+    "cone": ("ConeMove", "OrderCone", "order_cone"),
     "constraint": ("Constraint",),
     "convex": ("ConvexDifference", "difference_of_convex"),
     "dead": ("UnitReport", "dead_units"),
@@ -152,9 +165,11 @@ _HOME = {
     ),
     "property": ("Ball", "Disjunct", "Property"),
     "radius": ("Perturbation", "minimal_perturbation"),
+    "rank": ("NullSpace", "null_space"),
     "region": ("Region",),
     "region_list": ("HalfspaceRegion", "HalfspaceRegions"),
     "result": ("Status",),
+    "sensitivity": ("Move", "gradient_images", "move", "null_space_move"),
     "study": ("Along", "Checkpoint", "TrainingStudy", "regions_along", "training_study"),
     "verdict": ("Verification", "verify"),
     "within": ("NearRegions", "regions_within"),

@@ -273,7 +273,7 @@ def mixed_point(domain: bytes, strict: collections.abc.Sequence[bool]) -> tuple:
     """
 def nearest(rows: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], bounds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], lo: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], hi: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], norm: str) -> typing.Any:
     """
-    The point with rows . d >= bounds in a box around 0 that is nearest to 0, and the rows' multipliers, in doubles; None where none was found.
+    The point with rows . d >= bounds in a box around 0 that is nearest to 0, the rows' multipliers, and where each coordinate is, in doubles; None where none was found.
     """
 def stream(net: Net, domain: bytes, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, batch: typing.SupportsInt | typing.SupportsIndex = 4096) -> typing.Any:
     """

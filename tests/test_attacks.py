@@ -100,7 +100,7 @@ def test_nearest_agrees_with_scipy_and_the_kkt_conditions(kind):
                 assert kind == "integer"
                 continue
             solved += 1
-            d, y = found
+            d, y, _ = found
             assert (A @ d >= b - 1e-8).all()
             assert (d >= lo - 1e-9).all()
             assert (d <= hi + 1e-9).all()
@@ -202,7 +202,7 @@ def oracle(net, x, norm, label, target, box):
 def test_walk_agrees_with_an_oracle_over_all_regions(integers, targeted):
     rng = np.random.default_rng(5)
     exact = total = 0
-    for _ in range(30):
+    for _ in range(16):
         net = random_net(rng, (2, int(rng.integers(2, 7)), int(rng.integers(2, 7)), 3), integers)
         box = pv.Box(-2, 2, 2)
         x = rng.uniform(-2, 2, 2) if not integers else rng.integers(-2, 3, 2).astype(float)
@@ -216,7 +216,7 @@ def test_walk_agrees_with_an_oracle_over_all_regions(integers, targeted):
             if np.isfinite(want):
                 total += 1
                 exact += found.upper <= want + 1e-7
-    assert total > 20
+    assert total > 10
     assert exact >= 0.95 * total
 
 

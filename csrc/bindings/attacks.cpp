@@ -31,7 +31,11 @@ py::object run_nearest(const Doubles& rows, const Doubles& bounds, const Doubles
     std::vector<double> point = solver.point(), weights(static_cast<size_t>(count), 0.0);
     for (size_t p = 0; p < solver.tight().size(); ++p)
         weights[static_cast<size_t>(solver.tight()[p])] = solver.multipliers()[p];
-    return py::make_tuple(to_array(std::move(point), {dim}), to_array(std::move(weights), {count}));
+    std::vector<int8_t> places;
+    for (int j = 0; j < static_cast<int>(dim); ++j)
+        places.push_back(static_cast<int8_t>(solver.place(j)));
+    return py::make_tuple(to_array(std::move(point), {dim}), to_array(std::move(weights), {count}),
+                          to_array(std::move(places), {dim}));
 }
 
 // What is known about a point that was found; the rows of its linear system in integers.
@@ -118,8 +122,8 @@ py::list run_walk(const std::shared_ptr<Net>& net, const Doubles& points, const 
 void bind_attacks(py::module_& m) {
     m.def("nearest", &run_nearest, py::arg("rows"), py::arg("bounds"), py::arg("lo"), py::arg("hi"),
           py::arg("norm"),
-          "The point with rows . d >= bounds in a box around 0 that is nearest to 0, and the rows' "
-          "multipliers, in doubles; None where none was found.");
+          "The point with rows . d >= bounds in a box around 0 that is nearest to 0, the rows' "
+          "multipliers, and where each coordinate is, in doubles; None where none was found.");
     m.def("walk", &run_walk, py::arg("net"), py::arg("points"), py::arg("lo"), py::arg("hi"),
           py::arg("labels"), py::arg("targets"), py::arg("targeted"), py::arg("norm"),
           py::arg("restarts"), py::arg("starts") = py::none(), py::arg("timeout") = py::none(),

@@ -10,24 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from operator import mul
 from typing import Any
 
 import numpy as np
-from flint import fmpz_mat
 
 import plverify._core as _core
 from plverify.attacks.base import Aim, Point, aims, onto_boundary, pushed
 from plverify.domain import Box
 from plverify.errors import InputError
-from plverify.exact_net import common_denominator
+from plverify.nearest import place_point
 from plverify.network import Network
 
 RESTARTS = 20
-
-# csrc/lp/nearest.hpp, Place
-_FREE, _LOW, _HIGH = 0, 2, 3
-_AWAY = {4: -1, 5: 1}
 
 
 @dataclass(frozen=True)
@@ -158,42 +152,12 @@ def _settled(aim: Aim, raw: dict[str, Any]) -> BoundaryPoint | None:
 
 
 def _solution(aim: Aim, raw: dict[str, Any]) -> Point | None:
-    """The solution of the linear system that determines the walk's point; None without one.
-
-    Every coordinate is at an end of the domain, or the radius away from the input (moved into the
-    domain), or where that is, or free: then in l2 what the rows ``A`` add to the input, ``A'y``, is
-    unknown by ``y``; in l1 and linf the coordinate itself (and the radius) is.
-    """
-    places: list[int] = raw["places"].tolist()
-    rows: list[list[int]] = raw["active"]
-    ends = {_LOW: aim.domain.lo, _HIGH: aim.domain.hi}
-    inside = map(max, aim.domain.lo, map(min, aim.x, aim.domain.hi))
-    start = [
-        ends[p][i] if p in ends else v for i, (p, v) in enumerate(zip(places, inside, strict=True))
-    ]
-    nums, den = common_denominator(start)
-    free = [i for i, place in enumerate(places) if place == _FREE]
-    if aim.norm == "l2":
-        moves = [{i: row[i] for i in free} for row in rows]
-    else:
-        moves = [{i: 1} for i in free]
-    if aim.norm == "linf":
-        moves.append({i: _AWAY[place] for i, place in enumerate(places) if place in _AWAY})
-    if not rows or len(moves) != len(rows):
-        return None
-    table = [[sum(row[i] * v for i, v in move.items()) for move in moves] for row in rows]
-    right = [[-sum(map(mul, row, nums)) - row[-1] * den] for row in rows]
-    try:
-        found: Any = fmpz_mat(table).solve(fmpz_mat(right))
-    except ZeroDivisionError:
-        return None
-    sizes, scale = found.numer_denom()
-    scale = int(scale)
-    steps = [0] * len(nums)
-    for move, (size,) in zip(moves, sizes.tolist(), strict=True):
-        for i, v in move.items():
-            steps[i] += v * int(size)
-    return tuple(Fraction(n * scale + v, den * scale) for n, v in zip(nums, steps, strict=True))
+    """The solution of the linear system that determines the walk's point; None without one."""
+    lo, hi = aim.domain.lo, aim.domain.hi
+    # An input outside the domain was attacked from its nearest point there.
+    centre = [Fraction(max(a, min(v, b))) for a, v, b in zip(lo, aim.x, hi, strict=True)]
+    rows = [(row[:-1], -row[-1]) for row in raw["active"]]
+    return place_point(aim.norm, rows, centre, lo, hi, raw["places"].tolist())
 
 
 def run(wanted: Sequence[Aim], restarts: int) -> list[Point | None]:
