@@ -45,6 +45,8 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
     size_t of_outputs = 0;
     for (const LinearForm& form : forms_) of_outputs += !form.terms.empty();
     climbs_ = dim_ > kMostOfPrograms || (dim_ > kFewInputs && of_outputs < 2);
+    if (!climbs_ && forms_.size() > 1 && (dim_ > kFewInputs || depth_ == 1))
+        contraction_.emplace(*box_.net);
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
 }
@@ -106,15 +108,22 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     if (witness_) return Answer::violated;
 
     const Pick pick = pick_unit(node, nullptr);
-    if (pick.layer >= 0 && !node.units && dim_ > 0 && dim_ <= kFewInputs && pick.open > kFewOpen &&
-        node.halvings < kMostHalvings) {
+    if (pick.layer >= 0 && !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&
+        pick.open > kFewOpen && node.halvings < kMostHalvings) {
         if (pick.open <= kRatherFewOpen && program_pays(node, text)) return Answer::refuted;
         return halve(std::move(node), out);
     }
     node.units = true;
     if (refute_by_program(node, text)) return Answer::refuted;
     if (try_point(point_.data())) return Answer::violated;
-    const Pick next = pick_unit(node, point_.data());
+    Pick next;
+    if (contraction_) {
+        if (contraction_->contract(node.cell(ball_), crown_, forms_)) {
+            const auto found = contraction_->pick(node.cell(ball_), crown_);
+            next.layer = found.layer, next.unit = found.unit;
+        }
+    }
+    if (next.layer < 0) next = pick_unit(node, point_.data());
     if (next.layer >= 0) return split_unit(std::move(node), next, out);
     return solve_exactly(node, text);
 }

@@ -13,6 +13,7 @@
 #include "lp/nearest.hpp"
 #include "lp/simplex.hpp"
 #include "search/attack.hpp"
+#include "search/contract.hpp"
 #include "search/leaf.hpp"
 #include "search/node.hpp"
 #include "search/problem.hpp"
@@ -100,6 +101,7 @@ private:
     int attacks_ = 0;
     std::optional<Witness> witness_;
 
+    std::optional<Contraction> contraction_;
     std::vector<LinearForm> forms_;
     std::vector<LinearBound> below_;
     std::vector<double> point_;
