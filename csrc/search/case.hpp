@@ -2,6 +2,7 @@
 // children.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +66,7 @@ private:
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
     bool program_pays(Node& node, std::string& text);
+    std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);
     void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
     void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
                      std::string& text);
@@ -97,6 +99,17 @@ private:
     Points at_;  // one point
     Attack attack_;
     std::unique_ptr<Ascent> ascent_;
+    // What splits to one piece of a unit raised the bound by, and the losses before, in sum.
+    struct Tried {
+        double gain = 0.0, loss = 0.0;
+        int count = 0;
+        void add(double by, double of) {
+            gain += by;
+            loss += of;
+            ++count;
+        }
+    };
+    std::vector<std::array<Tried, 2>> tried_;
     int wait_ = 0, skip_ = 0;  // nodes between programs
     int attacks_ = 0;
     std::optional<Witness> witness_;

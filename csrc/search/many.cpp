@@ -10,7 +10,9 @@ namespace plv {
 namespace {
 constexpr int kFirstSteps = 60, kSteps = 10, kProbeSteps = 3;  // of ascents
 constexpr size_t kProbed = 8;                                  // units whose split is tried
-constexpr int kAttackEvery = 8;                                // visits
+constexpr size_t kAlways = 2;    // of them, even where enough is known of their splits:
+constexpr int kEnough = 4;       // times that they were tried
+constexpr int kAttackEvery = 8;  // visits
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
@@ -140,8 +142,48 @@ bool CaseSearch::program_pays(Node& node, std::string& text) {
     return refuted;
 }
 
-// Of the units with the largest losses some are tried; that is split whose halves have the best
-// bounds.
+// The units whose splits are to be tried: those that promise the best sum of both halves' bounds by
+// what splits of the same unit gained before, relative to its loss (pseudo-costs with reliability:
+// Achterberg, Koch, Martin, Operations Research Letters 2005).
+std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::Loss>& losses) {
+    tried_.resize(static_cast<size_t>(net_.unit_count));
+    Tried all;
+    const auto tried = [&](size_t i) -> const std::array<Tried, 2>& {
+        return tried_[box_.net->unit(losses[i].layer, losses[i].unit)];
+    };
+    for (size_t i = 0; i < losses.size(); ++i)
+        for (const Tried& one : tried(i)) {
+            all.gain += one.gain;
+            all.loss += one.loss;
+            all.count += one.count;
+        }
+    const double typical = all.count > 0 ? all.loss / all.count : 1.0;
+    const double mean = all.loss > 0.0 ? all.gain / all.loss : 1.0;
+    std::vector<double> guess(losses.size(), 0.0);
+    std::vector<int> order(losses.size());
+    std::iota(order.begin(), order.end(), 0);
+    for (size_t i = 0; i < losses.size(); ++i)
+        for (const Tried& one : tried(i)) {
+            const double rate = (one.gain + mean * typical) / (one.loss + typical);
+            guess[i] += std::min(bound + rate * losses[i].loss, 0.0);
+        }
+    const size_t most = std::min(kProbed, order.size());
+    std::partial_sort(
+        order.begin(), order.begin() + static_cast<long>(most), order.end(), [&](int a, int b) {
+            return guess[a] != guess[b] ? guess[a] > guess[b] : losses[a].loss > losses[b].loss;
+        });
+    order.resize(most);
+    size_t kept = 0;
+    for (size_t i = 0; i < most; ++i) {
+        const auto& both = tried(static_cast<size_t>(order[i]));
+        if (i < kAlways || std::min(both[0].count, both[1].count) < kEnough)
+            order[kept++] = order[i];
+    }
+    order.resize(kept);
+    return order;
+}
+
+// Of the most promising units that is split whose halves have the best bounds.
 void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out) {
     struct Half {
         int piece;
@@ -150,11 +192,8 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         std::shared_ptr<Climb> climb;
         double least;
     };
-    std::vector<int> order(losses.size());
-    std::iota(order.begin(), order.end(), 0);
-    const size_t most = std::min(kProbed, order.size());
-    std::partial_sort(order.begin(), order.begin() + static_cast<long>(most), order.end(),
-                      [&](int a, int b) { return losses[a].loss > losses[b].loss; });
+    std::vector<int> order = promising(node.score, losses);
+    const size_t most = order.size();
     const CellView cell = node.cell(ball_);
     std::vector<FixedUnit> path = node.path;
     path.emplace_back();
@@ -197,8 +236,13 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
             double score = 0.0;
             const int first = lane;
-            each_piece(one, [&](int) {
-                score += ascent_->refuted(lane) ? 0.0 : std::min(ascent_->least(lane), 0.0);
+            each_piece(one, [&](int p) {
+                const double found =
+                    ascent_->refuted(lane) ? 0.0 : std::min(ascent_->least(lane), 0.0);
+                score += found;
+                if (!net_.layers[one.layer].is_max())
+                    tried_[box_.net->unit(one.layer, one.unit)][p].add(found - node.score,
+                                                                       one.loss);
                 ++lane;
             });
             if (!(score > top)) continue;
