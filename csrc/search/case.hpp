@@ -60,6 +60,8 @@ private:
     };
 
     Answer visit_one(Node&& node, Outcome& out);
+    Answer cut(Node& node, Outcome& out);
+    bool inside(const Node& node, int side, double value) const;
     Answer halve(Node&& node, Outcome& out);
     Answer split_unit(Node&& node, const Pick& pick, Outcome& out);
     // many.cpp
