@@ -68,6 +68,10 @@ static void scatter(const size_t* start, const int32_t* col, const double* w, co
         const auto r = static_cast<size_t>(rows[k]);
         for (int l = 0; l < lanes; l += kLane) {
             const Vec x = load(from + r * lanes + l);
+            // Of a convolution's forms most depend on few of its pixels.
+            double any = 0.0;
+            for (int i = 0; i < kLane; ++i) any = x[i] != 0.0 ? 1.0 : any;
+            if (any == 0.0) continue;
             for (size_t e = start[r]; e < start[r + 1]; ++e) {
                 double* at = to + static_cast<size_t>(col[e]) * lanes + l;
                 store(at, load(at) + w[e] * x);

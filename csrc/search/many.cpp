@@ -18,34 +18,41 @@ constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
 }  // namespace
 
-// The first bounds of the root and an attack; whether it is left open.
+// The root: its first bounds, which cases of one box share, and an attack; whether it is left open.
+// Intervals cost next to nothing and are often enough where many cases are far from a violation.
 bool CaseSearch::begin(Node& node, Outcome& out) {
-    if (attacks_on_) witness_ = attack_.everywhere(node.lo.data(), node.hi.data());
-    if (witness_) {
-        out.answer = Answer::violated;
-        return false;
-    }
-    put_bounds(out.text, 1);
     LocalBox::Roots& roots = *box_.roots;
-    {
-        const std::lock_guard lock(roots.mutex);
-        if (!roots.known) {
-            node.own_bounds();
-            if (crown_.tighten(node.cell(ball_))) roots.bounds = node.bounds;
-            roots.known = true;
+    for (int rule = 0; rule < 2 && !witness_; ++rule) {
+        if (rule == 1 && attacks_on_) {
+            witness_ = attack_.everywhere(node.lo.data(), node.hi.data());
+            if (witness_) break;
+        }
+        put_bounds(out.text, rule);
+        {
+            const std::lock_guard lock(roots.mutex);
+            if (roots.known == rule) {
+                node.own_bounds();
+                const CellView cell = node.cell(ball_);
+                if (rule == 0 ? crown_.intervals(cell) : crown_.tighten(cell))
+                    roots.bounds[rule] = node.bounds;
+                roots.known = rule + 1;
+            }
+        }
+        if (!roots.bounds[rule]) {
+            ++counts_.leaves;
+            put_rule_leaf(out.text, -1);
+            out.answer = Answer::refuted;
+            return false;
+        }
+        node.bounds = roots.bounds[rule];
+        crown_.set_lines(node.cell(ball_));
+        if (refute_by_goals(node, out.text)) {
+            out.answer = Answer::refuted;
+            return false;
         }
     }
-    if (!roots.bounds) {
-        ++counts_.leaves;
-        put_rule_leaf(out.text, -1);
-        out.answer = Answer::refuted;
-        return false;
-    }
-    node.bounds = roots.bounds;
-    crown_.set_lines(node.cell(ball_));
-    if (refute_by_goals(node, out.text)) out.answer = Answer::refuted;
     if (witness_) out.answer = Answer::violated;
-    return out.answer == Answer::unknown;
+    return !witness_;
 }
 
 // Bounds all nodes together; false on a violation.

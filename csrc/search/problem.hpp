@@ -45,8 +45,8 @@ struct LocalBox {
     // Of the whole box, found by the first search that has it: cases often share a box.
     struct Roots {
         std::mutex mutex;
-        std::shared_ptr<RowBounds> bounds;
-        bool known = false;  // no bounds then: the box is empty
+        std::shared_ptr<RowBounds> bounds[2];  // by intervals, and by lines after that
+        int known = 0;                         // how many; none that is known: the box is empty
     };
     std::unique_ptr<Roots> roots = std::make_unique<Roots>();
     std::unique_ptr<BoundNet> net;
