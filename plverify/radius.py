@@ -173,7 +173,7 @@ def minimal_perturbation(
     network = net if isinstance(net, Network) else load(net)
     check_limits(threads, timeout)
     [aim] = aims(network, x, label, norm, target, domain)
-    search = _Search(aim, start, timeout, threads, progress)
+    search = _Search(aim, start, timeout, threads, bool(proof), progress)
     return search.result(search.run(), proof)
 
 
@@ -186,9 +186,11 @@ class _Search:
         start: float,
         timeout: float | None,
         threads: int,
+        keep: bool,
         progress: Progress | None,
     ) -> None:
         self.aim, self.threads, self.progress = aim, threads, progress
+        self.keep = keep  # proofs
         self.start, self.timeout = start, timeout
         self.square = aim.norm == "l2"  # then the ends are squares
         self.lower: Bound = Fraction(0)
@@ -281,12 +283,12 @@ class _Search:
         answer = decide(
             self.aim.net,
             question(self.aim, radius, closed=True),
-            want_proof=True,
+            want_proof=self.keep,
             threads=self.threads,
             timeout=seconds,
             progress=self.progress,
             attack=self.witness is None,
-            claim=(self.aim.net, self._header(radius, closed=True)),
+            claim=(self.aim.net, self._header(radius, closed=True)) if self.keep else None,
         )
         self.rounds += 1
         self.nodes += answer["nodes"]
@@ -295,8 +297,10 @@ class _Search:
         status = Status(answer["status"])
         self.reason = answer.get("reason", self.reason)
         if status is Status.UNSAT:
-            self.lower, self.closed, self.body = radius, True, bytes(answer["proof"])
-            self.file, self.stated = bytes(answer["file"]), (radius, True, self.upper)
+            self.lower, self.closed = radius, True
+            if self.keep:
+                self.body, self.file = bytes(answer["proof"]), bytes(answer["file"])
+                self.stated = (radius, True, self.upper)
         elif status is Status.SAT:
             numerators, den = answer["witness"]
             point = tuple(Fraction(v, den) for v in numerators)

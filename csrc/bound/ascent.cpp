@@ -400,10 +400,15 @@ void Ascent::backward() {
         }
         push(l, true);
     }
+    const bool squares = ball_ != nullptr && ball_->norm == LocalBall::Norm::l2;
     if (ball_ == nullptr)
         kernels_.least_each(input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
                             point_.data());
-    for (int i = 0; ball_ != nullptr && i < loaded_; ++i) {
+    else if (squares)
+        kernels_.least_in_ball({ball_->weight.data(), ball_->center.data(), ball_->size},
+                               input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
+                               point_.data(), ball_multiplier_);
+    for (int i = 0; ball_ != nullptr && !squares && i < loaded_; ++i) {
         const BallLeast found =
             least_over(*ball_, &input_[i], kLanes, &lo_[i], &hi_[i], kLanes, &point_[i], kLanes);
         constant_[i] += found.value;

@@ -114,7 +114,7 @@ private:
     AlignedVector<double> lo_, hi_, input_, point_;
     std::vector<double> goal_scale_;
     const LocalBall* ball_ = nullptr;
-    double ball_multiplier_[kLanes] = {};
+    alignas(64) double ball_multiplier_[kLanes] = {};
     std::vector<std::vector<double>> weight_, exponent_, goal_first_, goal_second_;  // of lanes
     std::vector<Split> splits_;
     std::vector<std::vector<double>> split_, split_first_, split_second_;  // of lanes

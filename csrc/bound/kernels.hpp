@@ -36,6 +36,12 @@ struct ClimbRates {
     double first, second, step, unbias;
 };
 
+// sum weight_k (s_k - center_k)^2 <= size.
+struct BallView {
+    const double *weight, *center;
+    double size;
+};
+
 struct BoundKernels {
     // to[o] += sum over i of matrix(o, i) from[i], for listed o and i.
     void (*multiply)(const MatrixView& matrix, const int* outs, int n_outs, const int* ins,
@@ -63,6 +69,10 @@ struct BoundKernels {
                        double* h, double* constant);
     void (*least_each)(const double* x, const double* lo, const double* hi, int n, double* constant,
                        double* at);  // `at`: which end it was
+    // The same on boxes and a ball together, by the minimum over the box of
+    // x . s + multiplier * (distance - size).
+    void (*least_in_ball)(const BallView& ball, const double* x, const double* lo, const double* hi,
+                          int n, double* constant, double* at, double* multiplier);
     // The other way: from values z of pre-activations to those on the lines that relax_each took.
     void (*bend)(const LineView& lines, const int* units, int n_units, const double* x,
                  const double* z, double* to);

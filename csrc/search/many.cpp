@@ -119,11 +119,10 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         // All units are fixed or known.
         used_.resize(forms_.size());
         crown_.set_lines(node.cell(ball_));
-        if (ball_ == nullptr && refute_by_program(node, to.text))
+        if (refute_by_program(node, to.text, true))
             to.answer = Answer::refuted;
         else
-            to.answer = ball_ == nullptr && try_point(point_.data()) ? Answer::violated
-                                                                     : solve_exactly(node, to.text);
+            to.answer = try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
         if (to.answer == Answer::violated) return false;
     }
     return true;
