@@ -30,8 +30,8 @@ Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& st
         const size_t units = static_cast<size_t>(from.units) * kLanes,
                      rows = static_cast<size_t>(net.layers[l].rows) * kLanes;
         most = std::max(most, from.units);
-        for (auto* one : {&sheet.g, &sheet.a}) one->assign(units, 0.0);
-        for (auto* one : {&sheet.h, &sheet.z}) one->assign(rows, 0.0);
+        for (auto* one : {&sheet.g, &sheet.a, &sheet.mean_a}) one->assign(units, 0.0);
+        for (auto* one : {&sheet.h, &sheet.z, &sheet.mean_z}) one->assign(rows, 0.0);
         sheet.marks.assign(static_cast<size_t>(net.layers[l].rows), 0);
         if (from.is_max()) {
             for (auto* one :
@@ -45,7 +45,7 @@ Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& st
             continue;
         }
         for (auto* one : {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift,
-                          &sheet.open, &sheet.first, &sheet.second, &sheet.mean_z, &sheet.mean_a})
+                          &sheet.open, &sheet.first, &sheet.second})
             one->assign(units, 0.0);
     }
     all_.resize(static_cast<size_t>(most));
@@ -522,15 +522,20 @@ void Ascent::forward() {
 
 void Ascent::average(int step) {
     const double w = std::max(1.0 / (step + 1), kMean);
+    const auto move = [&](AlignedVector<double>& mean, const AlignedVector<double>& to, int at) {
+        for (size_t i = static_cast<size_t>(at) * kLanes, end = i + kLanes; i < end; ++i)
+            mean[i] += w * (to[i] - mean[i]);
+    };
     for (int l = 0; l < net_.depth; ++l) {
         Sheet& sheet = sheets_[l];
-        if (!sheet.touched || net_.net.layers[l].is_max()) continue;
-        for (const int u : sheet.moving)
-            for (int i = 0; i < kLanes; ++i) {
-                const size_t at = static_cast<size_t>(u) * kLanes + i;
-                sheet.mean_z[at] += w * (sheet.z[at] - sheet.mean_z[at]);
-                sheet.mean_a[at] += w * (sheet.a[at] - sheet.mean_a[at]);
-            }
+        const Layer& layer = net_.net.layers[l];
+        if (!sheet.touched) continue;
+        for (const int u : sheet.moving) {
+            move(sheet.mean_a, sheet.a, u);
+            if (!layer.is_max()) move(sheet.mean_z, sheet.z, u);
+            for (int s = 0; s < layer.slots; ++s)
+                if (const int e = layer.entry(u, s); e >= 0) move(sheet.mean_z, sheet.z, e);
+        }
     }
 }
 
@@ -604,15 +609,16 @@ void Ascent::advance(int step) {
     }
 }
 
-void Ascent::climb(int steps) {
+void Ascent::climb(int steps, bool wants_losses) {
     if (!prepared_) prepare();
     for (int step = 0;; ++step) {
         backward();
         bool done = true;
         for (int i = 0; i < loaded_; ++i) done &= refuted_[i] != 0;
         if (done || steps == 0) return;
+        if (step == steps && !wants_losses) return;
         forward();
-        average(step);
+        if (wants_losses) average(step);
         if (step == steps) return;
         advance(step);
     }
@@ -696,11 +702,20 @@ void Ascent::losses(int lane, std::vector<Loss>& out) const {
                 loss.loss = chord ? first + second : z > 0.0 ? first : second;
             } else {
                 if (sheet.fixed[at]) continue;
-                double value = -kInfinity;
-                for (int s = 0; s < layer.slots; ++s)
-                    if (const int e = layer.entry(u, s); e >= 0)
-                        value = std::max(value, sheet.z[static_cast<size_t>(e) * kLanes + lane]);
-                loss.loss = sheet.open[at] == 0.0 ? -1.0 : std::fabs(g * (sheet.a[at] - value));
+                const double a = sheet.mean_a[at];
+                double most = -kInfinity, sum = 0.0;
+                int pieces = 0;
+                for (int s = 0; s < layer.slots; ++s) {
+                    const int e = layer.entry(u, s);
+                    if (e < 0) continue;
+                    const double z = sheet.mean_z[static_cast<size_t>(e) * kLanes + lane];
+                    most = std::max(most, z);
+                    // Slots that are never the largest have no piece.
+                    const size_t own = static_cast<size_t>((u * layer.slots + s) * kLanes + lane);
+                    if (sheet.under[own] > 0.0) sum += std::fabs(a - z), ++pieces;
+                }
+                loss.loss = std::fabs(g) * (g < 0.0 ? sum / pieces : std::fabs(most - a));
+                if (sheet.open[at] == 0.0) loss.loss = -1.0;
             }
             if (!sheet.touched && loss.loss > 0.0) loss.loss = 0.0;
             out.push_back(loss);

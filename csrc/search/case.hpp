@@ -64,6 +64,7 @@ private:
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
+    bool affine_refuted(Node& node, std::string& text);
     bool program_pays(Node& node, std::string& text);
     void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
     void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,

@@ -108,7 +108,12 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
             to.answer = Answer::violated;
             return false;
         }
-        if (!one.losses.empty() && program_pays(node, to.text)) {
+        // Where bounds tell all pieces that are left, slots that are always the largest, the network
+        // is affine, and a program is worth more than splits.
+        const bool open = std::any_of(one.losses.begin(), one.losses.end(),
+                                      [](const Ascent::Loss& loss) { return loss.loss >= 0.0; });
+        if (open ? program_pays(node, to.text)
+                 : !one.losses.empty() && affine_refuted(node, to.text)) {
             to.answer = Answer::refuted;
             continue;
         }
@@ -117,15 +122,20 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
             continue;
         }
         // All units are fixed or known.
-        used_.resize(forms_.size());
-        crown_.set_lines(node.cell(ball_));
-        if (refute_by_program(node, to.text, true))
+        if (affine_refuted(node, to.text))
             to.answer = Answer::refuted;
         else
             to.answer = try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
         if (to.answer == Answer::violated) return false;
     }
     return true;
+}
+
+// By a program, where no unit is open.
+bool CaseSearch::affine_refuted(Node& node, std::string& text) {
+    used_.resize(forms_.size());
+    crown_.set_lines(node.cell(ball_));
+    return refute_by_program(node, text, true);
 }
 
 // Programs converge where ascents crawl; they are tried the less often the more of them failed.
@@ -203,7 +213,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         }
         if (lanes.empty()) continue;
         ascent_->load_children(cell, node.path, lanes, *node.climb);
-        ascent_->climb(kProbeSteps);
+        ascent_->climb(kProbeSteps, false);
         int lane = 0;
         for (size_t i = from; i < c; ++i) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
