@@ -49,6 +49,7 @@ public:
     const double* row(int i) const {
         return table_.data() + static_cast<size_t>(i) * static_cast<size_t>(dim_);
     }
+    double bound(int i) const { return bound_[i]; }
     double row_size(int i) const { return size_[i]; }  // dual norm
     double shortage(int row) const;                    // b - a . d
     // Rows that have positive multipliers, and these.

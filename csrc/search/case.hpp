@@ -67,6 +67,7 @@ private:
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
+    bool affine_refuted(Node& node, std::string& text);
     bool program_pays(Node& node, std::string& text);
     std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);
     void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
@@ -80,8 +81,11 @@ private:
     std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
                                               const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
-    bool refute_by_program(Node& node, std::string& text);
-    bool contradicts(ProgramRow&& row);
+    // `affine`: no unit is open.
+    bool refute_by_program(Node& node, std::string& text, bool affine = false);
+    void start_program(const CellView& cell);
+    bool contradicts(ProgramRow&& row, const CellView& cell);
+    bool out_of_reach(ProgramRow&& row, const CellView& cell);
     void below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row);
     LinearForm form_of(size_t goal) const;
     Pick pick_unit(Node& node, const double* point);
@@ -127,7 +131,8 @@ private:
     Nearest nearest_;
     std::vector<ProgramRow> rows_;
     std::vector<double> row_;
-    bool lost_ = false;  // the simplex method failed
+    bool in_ball_ = false;  // what the program is
+    bool lost_ = false;     // it failed
 };
 
 }  // namespace plv

@@ -364,7 +364,7 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
             if (margin > 0.0 && !solve(margin)) continue;
             std::vector<double> s(n);
             for (size_t k = 0; k < n; ++k) s[k] = ball_->center[k] + nearest_.point()[k] / scale[k];
-            if (try_point(s.data())) break;
+            if ((witness_ = problem_.violation_near(s.data()))) break;
         }
         return std::nullopt;
     }

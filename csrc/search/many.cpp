@@ -117,7 +117,12 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
             to.answer = Answer::violated;
             return false;
         }
-        if (!one.losses.empty() && program_pays(node, to.text)) {
+        // Where bounds tell all pieces that are left, slots that are always the largest, the
+        // network is affine, and a program is worth more than splits.
+        const bool open = std::any_of(one.losses.begin(), one.losses.end(),
+                                      [](const Ascent::Loss& loss) { return loss.loss >= 0.0; });
+        if (open ? program_pays(node, to.text)
+                 : !one.losses.empty() && affine_refuted(node, to.text)) {
             to.answer = Answer::refuted;
             continue;
         }
@@ -126,16 +131,20 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
             continue;
         }
         // All units are fixed or known.
-        used_.resize(forms_.size());
-        crown_.set_lines(node.cell(ball_));
-        if (ball_ == nullptr && refute_by_program(node, to.text))
+        if (affine_refuted(node, to.text))
             to.answer = Answer::refuted;
         else
-            to.answer = ball_ == nullptr && try_point(point_.data()) ? Answer::violated
-                                                                     : solve_exactly(node, to.text);
+            to.answer = try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
         if (to.answer == Answer::violated) return false;
     }
     return true;
+}
+
+// By a program, where no unit is open.
+bool CaseSearch::affine_refuted(Node& node, std::string& text) {
+    used_.resize(forms_.size());
+    crown_.set_lines(node.cell(ball_));
+    return refute_by_program(node, text, true);
 }
 
 // Programs converge where ascents crawl; they are tried the less often the more of them failed.
@@ -193,90 +202,109 @@ std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::L
 // Of the most promising units that is split whose halves have the best bounds.
 void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out) {
     struct Half {
-        int piece;
-        bool refuted;
+        int piece = 0;
+        bool refuted = false;
         std::string text;
-        std::shared_ptr<Climb> climb;
-        double least;
+        std::shared_ptr<const Climb> climb;
+        double least = 0.0;
     };
     std::vector<int> order = promising(node.score, losses);
     const size_t most = order.size();
     const CellView cell = node.cell(ball_);
     std::vector<FixedUnit> path = node.path;
     path.emplace_back();
-    const auto each_piece = [&](const Ascent::Loss& one, auto visit) {
+    // The pieces of a unit, and whether bounds tell that a slot is never the largest.
+    const auto pieces_of = [&](const Ascent::Loss& one) {
         const Layer& layer = net_.layers[one.layer];
-        if (!layer.is_max()) {
-            visit(1);
-            visit(0);
-            return;
-        }
+        std::vector<std::pair<int, bool>> pieces;
+        if (!layer.is_max()) return pieces = {{1, false}, {0, false}};
+        const double *lo = &cell.bounds.lo[box_.net->row(one.layer, 0)],
+                     *hi = &cell.bounds.hi[box_.net->row(one.layer, 0)];
+        double top = -HUGE_VAL;
         for (int p = 0; p < layer.slots; ++p)
-            if (layer.entry(one.unit, p) >= 0) visit(p);
+            if (const int e = layer.entry(one.unit, p); e >= 0) top = std::max(top, lo[e]);
+        for (int p = 0; p < layer.slots; ++p)
+            if (const int e = layer.entry(one.unit, p); e >= 0)
+                pieces.emplace_back(p, Crown::known(hi[e] - top, hi[e] - top) == 0);
+        return pieces;
+    };
+    const auto begin_halves = [&](const std::vector<std::pair<int, bool>>& pieces) {
+        std::vector<Half> out;
+        for (const auto& [piece, empty] : pieces) {
+            Half& half = out.emplace_back();
+            half.piece = piece;
+            half.refuted = empty;
+            if (empty) put_rule_leaf(half.text, -1);
+        }
+        return out;
     };
     const Ascent::Loss* best = &losses[static_cast<size_t>(order[0])];
     std::vector<Half> halves;
     double top = -HUGE_VAL;
-    for (size_t c = 0; c < most;) {
+    for (size_t c = 0; c < most && losses[static_cast<size_t>(order[c])].loss >= 0.0;) {
         const size_t from = c;
-        int lane = 0;
+        std::vector<FixedUnit> lanes;
         for (; c < most; ++c) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[c])];
-            int pieces = 0;
-            each_piece(one, [&](int) { ++pieces; });
-            if (lane + pieces > kLane) break;
-            const size_t flat = box_.net->unit(one.layer, one.unit);
-            each_piece(one, [&](int p) {
-                path.back() = {one.layer, one.unit, p};
-                node.pieces[flat] = static_cast<int8_t>(p);
-                ascent_->load(lane++, cell, path, *node.climb);
-            });
-            node.pieces[flat] = -1;
+            const auto pieces = pieces_of(one);
+            const auto left = std::count_if(pieces.begin(), pieces.end(),
+                                            [](const auto& p) { return !p.second; });
+            if (lanes.size() + static_cast<size_t>(left) > kLane) break;
+            for (const auto& [piece, empty] : pieces)
+                if (!empty) lanes.push_back({one.layer, one.unit, piece});
         }
         if (c == from) {
             ++c;  // a window of many slots
             continue;
         }
-        ascent_->climb(kProbeSteps);
-        lane = 0;
+        if (lanes.empty()) continue;
+        ascent_->load_children(cell, node.path, lanes, *node.climb);
+        ascent_->climb(kProbeSteps, false);
+        int lane = 0;
         for (size_t i = from; i < c; ++i) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
-            double score = 0.0;
             const int first = lane;
-            each_piece(one, [&](int p) {
+            double score = 0.0;
+            for (; lane < static_cast<int>(lanes.size()) &&
+                   lanes[static_cast<size_t>(lane)].layer == one.layer &&
+                   lanes[static_cast<size_t>(lane)].unit == one.unit;
+                 ++lane) {
                 const double found =
                     ascent_->refuted(lane) ? 0.0 : std::min(ascent_->least(lane), 0.0);
                 score += found;
                 if (!net_.layers[one.layer].is_max())
-                    tried_[box_.net->unit(one.layer, one.unit)][p].add(found - node.score,
-                                                                       one.loss);
-                ++lane;
-            });
+                    tried_[box_.net->unit(one.layer, one.unit)]
+                          [static_cast<size_t>(lanes[static_cast<size_t>(lane)].piece)]
+                              .add(found - node.score, one.loss);
+            }
             if (!(score > top)) continue;
             top = score;
             best = &one;
-            halves.clear();
+            halves = begin_halves(pieces_of(one));
             int at = first;
-            each_piece(one, [&](int p) {
-                Half& half = halves.emplace_back();
-                half.piece = p;
+            for (Half& half : halves) {
+                if (half.refuted) continue;
                 half.refuted = ascent_->refuted(at);
                 half.least = ascent_->least(at);
                 if (half.refuted) {
-                    path.back() = {one.layer, one.unit, p};
+                    path.back() = lanes[static_cast<size_t>(at)];
                     write_shown(path, ascent_->shown(at), half.text);
                 } else {
-                    half.climb = std::make_shared<Climb>();
-                    ascent_->store(at, *half.climb);
+                    const auto reached = std::make_shared<Climb>();
+                    ascent_->store(at, *reached);
+                    half.climb = reached;
                 }
                 ++at;
-            });
+            }
         }
     }
-    if (halves.empty())
-        each_piece(*best, [&](int p) {
-            halves.push_back({p, false, {}, std::make_shared<Climb>(*node.climb), node.score});
-        });
+    if (halves.empty()) {
+        halves = begin_halves(pieces_of(*best));
+        for (Half& half : halves) {
+            half.climb = node.climb;
+            half.least = node.score;
+        }
+    }
     const size_t flat = box_.net->unit(best->layer, best->unit);
     put_unit_split(out.text, flat);
     out.answer = Answer::split;

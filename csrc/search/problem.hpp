@@ -72,8 +72,8 @@ public:
     int dim() const { return box_->dim; }
     int depth() const { return box_->net->depth; }
 
-    // Whether outputs at a local point satisfy all goals but for rounding.
-    bool holds_nearly(const double* s, const double* outputs, size_t step = 1) const;
+    // Whether outputs at a local point satisfy all goals up to `slack` times their terms.
+    bool holds_nearly(const double* s, const double* outputs, double slack, size_t step = 1) const;
     // An exact violation at a local point, moved into the box where it is outside.
     std::optional<Witness> violation_near(const double* s) const;
     // At a point of the box given by its free coordinates.
