@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from plverify.domain import Box, Polytope, Slice, Space
     from plverify.errors import InputError, MissingExtra
     from plverify.extremum import Extremum, maximize, minimize, sup_distance
+    from plverify.gain import LayerNorms, LipschitzConstant, layer_norms, lipschitz
     from plverify.mesh import Mesh, level_set
     from plverify.network import Network, load
     from plverify.partition import (
@@ -70,6 +71,8 @@ __all__ = [
     "HalfspaceRegions",
     "InputError",
     "Knots",
+    "LayerNorms",
+    "LipschitzConstant",
     "Mesh",
     "MissingExtra",
     "Network",
@@ -94,7 +97,9 @@ __all__ = [
     "difference_of_convex",
     "knots",
     "layer_network",
+    "layer_norms",
     "level_set",
+    "lipschitz",
     "load",
     "maximize",
     "minimize",
@@ -121,6 +126,7 @@ _HOME = {
     "domain": ("Box", "Polytope", "Slice", "Space"),
     "errors": ("InputError", "MissingExtra"),
     "extremum": ("Extremum", "maximize", "minimize", "sup_distance"),
+    "gain": ("LayerNorms", "LipschitzConstant", "layer_norms", "lipschitz"),
     "mesh": ("Mesh", "level_set"),
     "network": ("Network", "load"),
     "partition": (

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'exact_maximum', 'facets', 'halfspaces', 'kernel_isa', 'max_dimension', 'stream', 'stream_halfspaces', 'verify']
+__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'exact_maximum', 'facets', 'halfspaces', 'kernel_isa', 'lipschitz', 'max_dimension', 'stream', 'stream_halfspaces', 'verify']
 class Net:
     """
     A network in the engine's form.
@@ -265,6 +265,10 @@ def halfspaces(net: Net, domain: bytes, want: str = 'count', threads: typing.Sup
 def kernel_isa() -> str:
     """
     Instruction set of the vector kernels: avx512, avx2 or portable.
+    """
+def lipschitz(net: Net, norm: str, domain: bytes, weights: bytes, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None) -> dict:
+    """
+    Search for the largest norm of rows times a Jacobian over a box or polytope; what it proposes is to be checked.
     """
 def stream(net: Net, domain: bytes, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, batch: typing.SupportsInt | typing.SupportsIndex = 4096) -> typing.Any:
     """

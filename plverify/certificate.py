@@ -8,10 +8,11 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from math import lcm
 from typing import Any
 
 from plverify import _check, checker
-from plverify.checker_claims import Box, System
+from plverify.checker_claims import Box, Gain, System
 from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
@@ -214,7 +215,16 @@ def question_bytes(systems: Sequence[System]) -> bytes:
                 out.append(b"\0")
             else:
                 out.append(b"\1" + _var(row.unit[0]) + _big(row.unit[1]))
+        out.append(b"\0" if system.gain is None else b"\1" + _gain_bytes(system.gain))
     return b"".join(out)
+
+
+def _gain_bytes(gain: Gain) -> bytes:
+    """What a tree shows about gradients (``GainClaim``)."""
+    common = lcm(*(v.denominator for row in gain.rows for v in row))
+    out = [_var(("linf", "l1", "l2").index(gain.norm)), _big(common), _var(len(gain.rows))]
+    out += [_big(int(v * common)) for row in gain.rows for v in row]
+    return b"".join(out) + _ratio(gain.bound)
 
 
 def _ratio(value: Fraction) -> bytes:

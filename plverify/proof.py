@@ -158,6 +158,35 @@ def radius_header(
     }
 
 
+def lipschitz_header(
+    net: Network,
+    norm: str,
+    rows: Sequence[Sequence[Fraction]],
+    domain: tuple[Box, Sequence[Sequence[int]]],
+    ends: tuple[Fraction, Fraction],
+    witness: Sequence[Fraction],
+    direction: Sequence[Fraction] | None,
+) -> dict[str, Any]:
+    """The header of a proof of both ends of a Lipschitz constant, in l2 of its square.
+
+    ``rows`` are combinations of the outputs, ``domain`` a box and integer rows ``a . x + c > 0``.
+    """
+    box, constraints = domain
+    return {
+        "claim": "lipschitz",
+        "evidence": "tree",
+        **_identity(net),
+        "norm": norm,
+        "rows": [[[j, ratio(v)] for j, v in enumerate(row) if v] for row in rows],
+        "box": _sides(box),
+        "constraints": [[decimal(v) for v in row] for row in constraints],
+        "lower": ratio(ends[0]),
+        "upper": ratio(ends[1]),
+        "witness": [ratio(v) for v in witness],
+        "direction": None if direction is None else [ratio(v) for v in direction],
+    }
+
+
 def _sides(box: Box) -> dict[str, Any]:
     sides = {"lo": box.lo, "hi": box.hi}
     return {

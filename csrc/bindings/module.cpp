@@ -27,4 +27,5 @@ PYBIND11_MODULE(_core, m) {
     plv::bindings::bind_regions(m);
     plv::bindings::bind_halfspaces(m);
     plv::bindings::bind_search(m);
+    plv::bindings::bind_gain(m);
 }

@@ -248,6 +248,18 @@ DualRow read_row(Body& in, const DualNet& net) {
     return row;
 }
 
+GainClaim read_gain(Body& in, const DualNet& net) {
+    GainClaim out;
+    out.norm = static_cast<uint8_t>(index(in, 3));
+    const uint32_t outputs = net.net.tensor_size(net.net.nodes.size());
+    out.over = positive(in);
+    for (uint64_t rows = in.var(); rows > 0; --rows)
+        for (uint32_t j = 0; j < outputs; ++j) out.outputs.push_back(integer(in));
+    out.num = integer(in);
+    out.den = positive(in);
+    return out;
+}
+
 }  // namespace
 
 DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
@@ -268,6 +280,7 @@ DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
         DualSystem& system = out.systems.emplace_back();
         system.box = index(in, out.boxes.size());
         for (uint64_t m = in.var(); m > 0; --m) system.rows.push_back(read_row(in, net));
+        if (index(in, 2) != 0) system.gain = read_gain(in, net);
     }
     if (!in.at_end()) throw std::invalid_argument("malformed question: the end");
     return out;

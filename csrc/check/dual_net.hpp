@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -96,9 +97,18 @@ struct DualBox {
     std::vector<DualEnd> lo, hi;
 };
 
+// What a tree shows about the gradients on the box: the operator norm, in l2 its square, of rows of
+// combinations of the outputs is at most num / den. Constraints hold strictly.
+struct GainClaim {
+    uint8_t norm = 0;          // 1, 2, or 0 for linf
+    std::vector<Int> outputs;  // by rows, over `over`
+    Int over = 1, num, den = 1;
+};
+
 struct DualSystem {
     uint32_t box = 0;
     std::vector<DualRow> rows;
+    std::optional<GainClaim> gain;  // else that there is no solution
 };
 
 struct DualQuestion {

@@ -32,6 +32,7 @@ COMMANDS = (
     "regions",
     "verify",
     "maximize",
+    "lipschitz",
     "check",
     "bench",
     "bounds",

@@ -1,0 +1,209 @@
+"""`lipschitz`: an interval that holds the Lipschitz constant of a network on a domain."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from plverify.domain import Box, Domain, Polytope
+from plverify.errors import InputError
+from plverify.gain.jacobian import (
+    Attained,
+    Rows,
+    check_norm,
+    float_matrix,
+    output_rows,
+    sampled,
+)
+from plverify.gain.local import Found, enumerate_regions, search
+from plverify.gain.product import PathProduct
+from plverify.network import Network, load
+from plverify.question import Progress, as_domain, check_limits
+from plverify.result import Result, Status, enclose
+from plverify.verdict import keep_proof
+
+METHODS = ("product", "exact")
+
+
+@dataclass(frozen=True)
+class LipschitzConstant(Result):
+    """An interval that holds a Lipschitz constant; both ends are proven.
+
+    Attributes
+    ----------
+    status : Status
+        "complete" if the method came to its end, else why it did not.
+    method, norm : str
+        The norm measures inputs and outputs; a single output is measured by its absolute value.
+    domain : str
+        In words.
+    lower, upper : float
+        The constant lies between them.
+    value : Fraction or None
+        Where it is known exactly: the constant, in l2 its square.
+    attained : Fraction or None
+        The norm of the Jacobian at `witness` (of several outputs in l2, of the Jacobian in one
+        direction), in l2 its square; `lower` is this number rounded down.
+    witness : tuple of Fraction, or None
+        A point of the domain inside an activation region.
+    proof : bytes, str or None
+        The proof, or the file it was written to.
+    nodes : int
+        Searched.
+    seconds : float
+
+    >>> net = Network.from_arrays([[[1], [-1]], [[1, -1]]])          # f(x) = x
+    >>> found = lipschitz(net, method="product")
+    >>> found.lower, found.upper >= 2, found.exact
+    (1.0, True, False)
+    """
+
+    status: Status
+    method: str
+    norm: str
+    domain: str
+    lower: float
+    upper: float
+    value: Fraction | None = None
+    attained: Fraction | None = None
+    witness: tuple[Fraction, ...] | None = None
+    proof: bytes | str | None = field(default=None, repr=False)
+    nodes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether the two ends meet, but for rounding."""
+        return self.upper <= math.nextafter(self.lower, math.inf)
+
+
+def lipschitz(
+    net: Network | Any,
+    domain: Domain | None = None,
+    norm: str = "l2",
+    method: str = "exact",
+    output: Any = None,
+    *,
+    timeout: float | None = None,
+    threads: int = 1,
+    proof: bool | Any = None,
+    progress: Progress | None = None,
+) -> LipschitzConstant:
+    """The Lipschitz constant of a network, or of one output, on a domain.
+
+    Parameters
+    ----------
+    net : Network, or what `load` reads
+    domain : Domain, optional
+        With an interior; default all of R^n.
+    norm : "l1", "l2" or "linf"
+        In which inputs and outputs are measured.
+    method : str
+        "product": norms of the layers along the paths, fast and loose.
+    output : int or vector, optional
+        One output, or the combination ``c . f`` of them; default the whole map.
+    timeout : float, optional
+        Seconds after which the interval found so far is returned.
+    threads : int
+    proof : True, path, optional
+    progress : callable, optional
+
+    Raises
+    ------
+    InputError
+        On sizes that do not fit, or another norm or method.
+    """
+    start = time.perf_counter()
+    check_norm(norm)
+    check_limits(threads, timeout)
+    if method not in METHODS:
+        raise InputError(f"method is {method!r:.30}, expected {', '.join(METHODS)}")
+    network = net if isinstance(net, Network) else load(net)
+    if domain is not None:
+        as_domain(domain, network)
+    rows = output_rows(network, output)
+    ask = _Question(network, domain, norm, rows, output is None)
+    if method == "exact":
+        found = _exact(ask, timeout, progress)
+    else:
+        above = ask.product()
+        found = Found(Status.COMPLETE, ask.sampled(), square(above, norm), None, 0)
+    return _result(ask, method, found, proof, start)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked."""
+
+    net: Network
+    domain: Domain | None
+    norm: str
+    rows: Rows
+    whole: bool
+
+    def product(self) -> float:
+        """A bound on all of R^n from the layers' norms."""
+        bound = PathProduct(self.net, self.norm)
+        return bound.above if self.whole else bound.rows_above(float_matrix(self.rows))
+
+    def sampled(self) -> Attained | None:
+        """The largest Jacobian at some points."""
+        return sampled(self.net, self.domain, self.norm, self.rows)
+
+    def bounded(self) -> bool:
+        """Whether the domain is one that the engine searches."""
+        if isinstance(self.domain, Box):
+            return self.domain.bounded
+        return isinstance(self.domain, Polytope)
+
+
+def _exact(ask: _Question, timeout: float | None, progress: Progress | None) -> Found:
+    found: Found | None = None
+    if ask.bounded():
+        assert ask.domain is not None
+        found = search(ask.net, ask.domain, ask.norm, ask.rows, timeout, progress)
+    else:
+        found = enumerate_regions(ask.net, ask.domain, ask.norm, ask.rows, timeout)
+    if found is None:
+        found = Found(Status.UNKNOWN, ask.sampled(), None, None, 0)
+    if found.upper is not None:
+        return found
+    return replace(found, upper=square(ask.product(), ask.norm))
+
+
+def square(value: float, norm: str) -> Fraction:
+    """A float as a Fraction, in l2 its square; infinity as a number beyond float64."""
+    exact = Fraction(value) if value < math.inf else Fraction(2) ** 2000
+    return exact * exact if norm == "l2" else exact
+
+
+def _result(
+    ask: _Question, method: str, found: Found, proof: bool | Any, start: float
+) -> LipschitzConstant:
+    root = ask.norm == "l2"
+    lower = 0.0
+    attained = found.attained
+    if attained is not None:
+        lower = enclose(attained.value, root=root)[0]
+    assert found.upper is not None
+    upper = max(lower, enclose(found.upper, root=root)[1])
+    value = None
+    if attained is not None and attained.value == found.upper:
+        value = attained.value
+    return LipschitzConstant(
+        status=found.status,
+        method=method,
+        norm=ask.norm,
+        domain="all of R^n" if ask.domain is None else ask.domain.describe(),
+        lower=lower,
+        upper=upper,
+        value=value,
+        attained=None if attained is None else attained.value,
+        witness=None if attained is None else attained.point,
+        proof=keep_proof(found.proof, proof) if proof else None,
+        nodes=found.nodes,
+        seconds=time.perf_counter() - start,
+    )
