@@ -332,6 +332,7 @@ GainSearch::Answer GainSearch::visit(GainNode& at, std::string& text,
         return Answer::leaf;
     }
     if (refute_by_program(at, text)) return Answer::leaf;
+    fix_by_program(at, text);
     int unit = pick(at);
     if (unit < 0) {
         if (const Answer answer = decide(at, text, unit); unit < 0) return answer;
@@ -362,22 +363,32 @@ double GainSearch::bound(GainNode& at, bool tight) {
 }
 
 // The open unit that matters most, -1 if none matters: the gradient is the same whatever they do.
+// Of units that matter alike it is better to split one that is hardly ever on one of its sides:
+// that side contradicts others soon.
 int GainSearch::pick(const GainNode& at) const {
     int found = -1;
     double best = 0.0, second = 0.0;
-    for (int u = 0; u < net_.unit_count; ++u) {
-        if (!jacobian_.is_open(static_cast<size_t>(u))) continue;
-        double size = 0.0;
-        for (const GradientRanges& ranges : at.ranges) {
-            const double most = std::max(-ranges.lo[u], ranges.hi[u]);
-            size += most * most;
+    for (int l = 0; l < bound_net_.depth; ++l)
+        for (int i = 0; i < net_.layers[l].units; ++i) {
+            const size_t u = bound_net_.unit(l, i);
+            if (!jacobian_.is_open(u)) continue;
+            double size = 0.0;
+            for (const GradientRanges& ranges : at.ranges) {
+                const double most = std::max(-ranges.lo[u], ranges.hi[u]);
+                size += most * most;
+            }
+            double weight = weight_[u];
+            if (!net_.layers[l].is_max()) {
+                const size_t row = bound_net_.row(l, i);
+                const double lo = at.node.bounds.lo[row], hi = at.node.bounds.hi[row];
+                weight *= std::max(-lo, hi) / (hi - lo);
+            }
+            if (weight > best || (best == 0.0 && size > second)) {
+                best = std::max(best, weight);
+                second = size;
+                found = static_cast<int>(u);
+            }
         }
-        if (weight_[u] > best || (best == 0.0 && size > second)) {
-            if (weight_[u] > best) best = weight_[u];
-            second = size;
-            found = u;
-        }
-    }
     return found;
 }
 

@@ -61,14 +61,13 @@ bool GainSearch::add_fixed(GainNode& at, int layer) {
     const CellView cell = at.node.cell();
     std::vector<LinearForm> forms;
     std::vector<ProgramRow> rows;
-    for (size_t f = 0; f < at.node.path.size(); ++f) {
-        const FixedUnit& fixed = at.node.path[f];
+    const Layer& from = net_.layers[layer];
+    for (const FixedUnit& fixed : at.node.path) {
         if (fixed.layer != layer) continue;
-        const Layer& from = net_.layers[layer];
         if (!from.is_max()) {
             LinearForm& form = forms.emplace_back();
             form.terms = {{fixed.unit, fixed.piece ? -1.0 : 1.0}};
-            rows.emplace_back().fixed = static_cast<int>(f);
+            rows.emplace_back().fixed = fixed;
             continue;
         }
         for (int s = 0; s < from.slots; ++s) {
@@ -77,7 +76,7 @@ bool GainSearch::add_fixed(GainNode& at, int layer) {
             LinearForm& form = forms.emplace_back();
             form.terms = {{own, -1.0}, {e, 1.0}};
             ProgramRow& row = rows.emplace_back();
-            row.fixed = static_cast<int>(f);
+            row.fixed = fixed;
             row.slot = s;
         }
     }
@@ -98,7 +97,7 @@ bool GainSearch::add_fixed(GainNode& at, int layer) {
 }
 
 bool GainSearch::refute_by_program(GainNode& at, std::string& text) {
-    if (is_met(at)) return false;
+    const bool met = is_met(at);
     ++result_.programs;
     program_.clear();
     simplex_.start(static_cast<int>(dim_), at.node.lo.data(), at.node.hi.data());
@@ -114,9 +113,10 @@ bool GainSearch::refute_by_program(GainNode& at, std::string& text) {
     }
     for (int l = 0; l < bound_net_.depth && !refuted; ++l) refuted = add_fixed(at, l);
     if (refuted) {
-        put_dual_leaf(at, text);
+        put_dual_leaf(at.node.pieces, text);
         return true;
     }
+    if (met) return false;
     at.point.resize(dim_);
     simplex_.inner_point(at.point.data());
     for (size_t k = 0; k < dim_; ++k)
@@ -126,8 +126,83 @@ bool GainSearch::refute_by_program(GainNode& at, std::string& text) {
     return false;
 }
 
-// The multipliers of the program's last row and of those that contradict it.
-void GainSearch::put_dual_leaf(const GainNode& at, std::string& text) {
+// Fixes open units one of whose sides contradicts the program: in the layers up to the first one
+// that has an open unit, where rows are affine.
+void GainSearch::fix_by_program(GainNode& at, std::string& text) {
+    if (program_.empty()) return;
+    const CellView cell = at.node.cell();
+    int layer = 0;
+    std::vector<int> open;
+    for (; layer < bound_net_.depth && open.empty(); ++layer) {
+        if (net_.layers[layer].is_max()) {
+            for (int i = 0; i < net_.layers[layer].units; ++i)
+                if (jacobian_.is_open(bound_net_.unit(layer, i))) return;
+            continue;
+        }
+        for (int i = 0; i < net_.layers[layer].units; ++i)
+            if (jacobian_.is_open(bound_net_.unit(layer, i))) open.push_back(i);
+    }
+    if (open.empty()) return;
+    --layer;
+    std::vector<LinearForm> forms(open.size());
+    for (size_t i = 0; i < open.size(); ++i) forms[i].terms = {{open[i], 1.0}};
+    std::vector<LinearBound> rows;
+    crown_.below(layer, forms, cell, rows);
+    std::vector<double> sizes;
+    for (size_t i = 0; i < open.size(); ++i) sizes.push_back(crown_.size(i));
+    for (size_t i = 0; i < open.size(); ++i) {
+        for (const double sign : {1.0, -1.0}) {
+            double most = std::fabs(rows[i].constant), here = rows[i].constant;
+            for (size_t k = 0; k < dim_; ++k) {
+                most = std::max(most, std::fabs(rows[i].slope[k]));
+                here += rows[i].slope[k] * at.point[k];
+            }
+            if (!(most > 0.0) || sign * here > 0.0) continue;
+            double* a = row_.data();
+            int e = 0;
+            std::frexp(most, &e);
+            ProgramRow row;
+            row.scale = std::ldexp(1.0, -e);
+            for (size_t k = 0; k < dim_; ++k) a[k] = sign * row.scale * rows[i].slope[k];
+            a[dim_] = sign * row.scale * rows[i].constant;
+            if (simplex_.at_vertex(a, a[dim_]) > 0.0 ||
+                simplex_.maximize(a, a[dim_], 0.0) != Simplex::End::optimal ||
+                !(simplex_.value() < -std::max(kSure, kRounding * sizes[i] * row.scale)))
+                continue;
+            // The side is empty: the unit is on the other one.
+            const size_t unit = bound_net_.unit(layer, open[i]);
+            const int piece = sign > 0.0 ? 0 : 1;
+            row.fixed = {layer, open[i], 1 - piece};
+            program_.push_back(std::move(row));
+            put_unit_split(text, unit);
+            const auto part = std::make_shared<ProofPart>();
+            part->parent = std::move(at.node.part);
+            part->place = at.node.place;
+            part->head = std::move(text);
+            part->children.resize(2);
+            part->missing = 1;
+            at.node.pieces[unit] = static_cast<int8_t>(1 - piece);
+            put_dual_leaf(at.node.pieces, part->children[piece == 0 ? 0 : 1]);
+            program_.pop_back();
+            text.clear();
+            at.node.part = part;
+            at.node.place = piece == 0 ? 1 : 0;
+            at.node.pieces[unit] = static_cast<int8_t>(piece);
+            const size_t r = bound_net_.row(layer, open[i]);
+            double &lo = at.node.bounds.lo[r], &hi = at.node.bounds.hi[r];
+            if (piece)
+                lo = std::max(lo, 0.0);
+            else
+                hi = std::min(hi, 0.0);
+            break;
+        }
+    }
+    jacobian_.set_cell(at.node.cell());
+}
+
+// The multipliers of the program's last row and of those that contradict it, in a cell with these
+// pieces. Units of two pieces that are fixed there may have been open when the rows were made.
+void GainSearch::put_dual_leaf(const std::vector<int8_t>& pieces, std::string& text) {
     std::vector<int> used;
     std::vector<double> y;
     simplex_.multipliers(used, y);
@@ -146,10 +221,15 @@ void GainSearch::put_dual_leaf(const GainNode& at, std::string& text) {
             goals.emplace_back(row.goal, w);
             continue;
         }
-        for (const Multiplier& m : row.multipliers)
-            if (m.slot >= 0)
-                listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), w * m.h, true});
-        const FixedUnit& fixed = at.node.path[static_cast<size_t>(row.fixed)];
+        for (const Multiplier& m : row.multipliers) {
+            if (m.slot < 0) continue;
+            const int piece = pieces[bound_net_.unit(m.layer, m.unit)];
+            const double slope =
+                net_.layers[m.layer].is_max() ? 0.0 : net_.layers[m.layer].slope[m.unit];
+            const double v = piece < 0 ? m.h : piece == 1 ? m.g - m.h : m.h - slope * m.g;
+            listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), w * v, piece < 0});
+        }
+        const FixedUnit& fixed = row.fixed;
         const int piece = row.slot >= 0 ? fixed.piece : 0;
         listed.push_back({box_.number(net_, fixed.layer, fixed.unit, piece), w, false});
         if (row.slot >= 0)

@@ -41,8 +41,9 @@ private:
     };
     // A row of a node's program.
     struct ProgramRow {
-        int fixed = -1, slot = -1;  // in the path; of a window: the row is z_piece - z_slot
-        int goal = -1;              // else a constraint of the domain
+        FixedUnit fixed{-1, -1, -1};
+        int slot = -1;  // of a window: the row is z_piece - z_slot
+        int goal = -1;  // else a constraint of the domain
         double scale = 1.0;
         std::vector<Multiplier> multipliers;
     };
@@ -76,7 +77,8 @@ private:
     bool is_met(const GainNode& at);
     bool is_known(const std::vector<uint8_t>& pattern) const;
     void centre(GainNode& at);
-    void put_dual_leaf(const GainNode& at, std::string& text);
+    void fix_by_program(GainNode& at, std::string& text);
+    void put_dual_leaf(const std::vector<int8_t>& pieces, std::string& text);
 
     const GainQuestion& question_;
     const CaseProblem& problem_;

@@ -9,6 +9,17 @@ is proven.
 """
 
 from plverify.gain.constant import LipschitzConstant, lipschitz
+from plverify.gain.margins import margin_radii, pair_constants
 from plverify.gain.product import LayerNorms, layer_norms
+from plverify.gain.training import parseval_penalty, project_
 
-__all__ = ["LayerNorms", "LipschitzConstant", "layer_norms", "lipschitz"]
+__all__ = [
+    "LayerNorms",
+    "LipschitzConstant",
+    "layer_norms",
+    "lipschitz",
+    "margin_radii",
+    "pair_constants",
+    "parseval_penalty",
+    "project_",
+]

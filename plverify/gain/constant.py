@@ -25,7 +25,7 @@ from plverify.question import Progress, as_domain, check_limits
 from plverify.result import Result, Status, enclose
 from plverify.verdict import keep_proof
 
-METHODS = ("product", "exact")
+METHODS = ("product", "eclipse", "lipsdp-layer", "lipsdp", "exact")
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,35 @@ def lipschitz(
     norm : "l1", "l2" or "linf"
         In which inputs and outputs are measured.
     method : str
-        "product": norms of the layers along the paths, fast and loose.
+        "product": norms of the layers along the paths; for networks of any size, in every norm, and
+        a bound on all of R^n whatever the domain is. "eclipse", "lipsdp-layer", "lipsdp": for l2,
+        semidefinite programs, from a closed form to one multiplier per unit, solved here and
+        proven afterwards; on a box, units that are surely on one piece there are no unknowns.
+        "exact": the constant itself, by branch and bound over boxes and bounded polytopes, with a
+        proof for `plverify.check`; over unbounded domains of few dimensions by listing all
+        regions. Where it is not found, the interval is what is known.
     output : int or vector, optional
         One output, or the combination ``c . f`` of them; default the whole map.
     timeout : float, optional
         Seconds after which the interval found so far is returned.
     threads : int
+        Of "exact": the search is one thread's; others are used nowhere yet.
     proof : True, path, optional
+        Keep a proof of both ends in `LipschitzConstant.proof`, or write it to a file, where the
+        engine searched.
     progress : callable, optional
+        Called about ten times a second with the number of nodes searched.
 
     Raises
     ------
     InputError
-        On sizes that do not fit, or another norm or method.
+        On sizes that do not fit, another norm or method, a domain without interior, or a network
+        too large for the method.
+
+    >>> biases = [["0.1", "-0.2", "0.3"], [0]]
+    >>> net = Network.from_arrays([[[1, 2], [-1, 1], ["0.5", -1]], [[1, -1, 2]]], biases)
+    >>> [lipschitz(net, Box(-1, 1, 2), norm).value for norm in ("l1", "l2", "linf")]
+    [Fraction(3, 1), Fraction(13, 1), Fraction(5, 1)]
     """
     start = time.perf_counter()
     check_norm(norm)
@@ -128,9 +144,10 @@ def lipschitz(
     ask = _Question(network, domain, norm, rows, output is None)
     if method == "exact":
         found = _exact(ask, timeout, progress)
+    elif method == "product":
+        found = Found(Status.COMPLETE, ask.sampled(), square(ask.product(), norm), None, 0)
     else:
-        above = ask.product()
-        found = Found(Status.COMPLETE, ask.sampled(), square(above, norm), None, 0)
+        found = _semidefinite(ask, method, timeout)
     return _result(ask, method, found, proof, start)
 
 
@@ -172,6 +189,30 @@ def _exact(ask: _Question, timeout: float | None, progress: Progress | None) -> 
     if found.upper is not None:
         return found
     return replace(found, upper=square(ask.product(), ask.norm))
+
+
+def _semidefinite(ask: _Question, method: str, timeout: float | None) -> Found:
+    from plverify.gain.forms import network_forms
+    from plverify.gain.lipsdp import fast_start, minimise, proven_square
+
+    if ask.norm != "l2":
+        raise InputError(f"method {method!r} is about the norm l2; 'product' and 'exact' are not")
+    deadline = None if timeout is None else time.monotonic() + timeout
+    forms = network_forms(ask.net, ask.rows, ask.domain if isinstance(ask.domain, Box) else None)
+    status = Status.COMPLETE
+    found = fast_start(forms)
+    bounds = [square(ask.product(), "l2")]
+    if found is not None:
+        proven = proven_square(forms, found)
+        if method != "eclipse" and proven is not None:
+            bounds.append(Fraction(proven))
+            found = minimise(forms, found, method == "lipsdp-layer", deadline)
+            proven = proven_square(forms, found)
+            if deadline is not None and time.monotonic() > deadline:
+                status = Status.TIMEOUT
+        if proven is not None:
+            bounds.append(Fraction(proven))
+    return Found(status, ask.sampled(), min(bounds), None, 0)
 
 
 def square(value: float, norm: str) -> Fraction:

@@ -230,3 +230,36 @@ def schur_above(absolute: Map, absolute_adjoint: Map, size: int, terms: int) -> 
             break
         v = np.maximum(np.sqrt(v * (w / top)), 1e-6)
     return up(math.sqrt(best), 8)
+
+
+def is_definite(matrix: Array, error: Array) -> bool:
+    """Whether every symmetric matrix within an entrywise error is positive semidefinite, for sure.
+
+    Parameters
+    ----------
+    matrix : (n, n) array of doubles, symmetric
+    error : (n, n) array of non-negative doubles
+
+    >>> is_definite(np.array([[2.0, 1.0], [1.0, 1.0]]), np.full((2, 2), 1e-9))
+    True
+    """
+    rows = len(matrix)
+    diagonal = np.diagonal(matrix)
+    if not (np.isfinite(matrix).all() and np.isfinite(error).all() and (diagonal > 0).all()):
+        return False
+    # Scaled by powers of two, exactly, all entries of the diagonal are about 1.
+    scale = np.ldexp(1.0, -(np.frexp(diagonal)[1] // 2))
+    a = matrix * scale[:, None] * scale
+    off = up(norm_above(error * scale[:, None] * scale) * (1 + 4 * U))
+    trace = up(float(np.trace(a)) * (1 + gamma(rows)))
+    shift = 1.01 * (off + 4 * gamma(rows) * trace + 1e-300)
+    a[np.arange(rows), np.arange(rows)] -= shift
+    try:
+        factor = np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        return False
+    if not np.isfinite(factor).all():
+        return False
+    lost = 2 * gamma(rows) * up(norm_above(factor) ** 2) + 4 * U * trace
+    seen = norm_above(a - factor @ factor.T)
+    return up(up(seen + lost) + off) <= shift
