@@ -12,6 +12,7 @@ Where a count comes from is written beside it:
 * ``peers``: at least two independent public or reference methods agree on it;
 * ``reference``: `plverify.reference`, which shares no code and no algorithm with the engine;
 * ``both counts``: the engine's answer, by counting sections and by splitting cells;
+* ``both engines``: the engine's answer, with cells that have vertices and with half-spaces;
 * ``checked proof``: the engine's answer, its proof accepted by `plverify.checker`.
 
 Goals are CPU seconds of one thread for a count, on a 2-core Xeon with AVX-512 (2 MiB of L2 a core);
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,11 @@ from plverify.network import Network, load
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "regions"
 """Where files of networks are looked for."""
+ACAS = "../vnncomp/acasxu/onnx/ACASXU_run2a_1_1_batch_2000.onnx.gz"
+ACAS_CENTRE = ("-0.301041984", "0", "0.496690162", "0.4", "0.4")
+"""Of the box of the competition's prop_3."""
+ACAS_RANGES = ("1.008280646", "0.999999792", "0.999999792", "1", "1")
+"""Upper less lower bounds of the inputs for which the networks are made."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ class Case:
     sizes : tuple of int
         Inputs, hidden widths, outputs.
     domain : str
-        ``box`` is ``[-1, 1]^n``, ``plane`` all of R^n, ``slice`` the plane in the case's file.
+        ``box`` is ``[-1, 1]^n``, ``plane`` all of R^n, ``slice`` the plane in the case's file,
+        ``acas`` 5 % of each input's range about the centre of prop_3.
     regions : int
         The number of activation regions.
     source : str
@@ -64,6 +72,8 @@ class Case:
         the same name.
     plane : str
         Which array of that file spans the slice.
+    listed : bool
+        Whether the regions are few enough to be listed, as well.
     """
 
     name: str
@@ -78,6 +88,7 @@ class Case:
     biased: bool = True
     file: str | None = None
     plane: str = "P"
+    listed: bool = True
 
     @property
     def available(self) -> bool:
@@ -99,6 +110,11 @@ class Case:
             return Space(n)
         if self.domain == "box":
             return Box(-1, 1, n)
+        if self.domain == "acas":
+            middle = [Fraction(v) for v in ACAS_CENTRE]
+            half = [Fraction(v) / 40 for v in ACAS_RANGES]
+            sides = list(zip(middle, half, strict=True))
+            return Box([c - h for c, h in sides], [c + h for c, h in sides])
         assert self.file is not None
         with np.load((DATA / self.file).with_suffix(".npz")) as data:
             basis = data[self.plane]
@@ -180,6 +196,16 @@ CASES = (
     Case("6-16-16-1", deep(6, 16, 2), "box", 35227, "both counts", 0.13, 1.27),
     Case("8-16-1", deep(8, 16, 1), "box", 16730, "peers", 0.15, 1.8),
     Case("10-12-12-1", deep(10, 12, 2), "box", 95492, "both counts", 2.0),
+    Case(
+        "ACAS Xu 1_1, 5 %",
+        deep(5, 50, 6, 5),
+        "acas",
+        628623,
+        "both engines",
+        12.6,
+        file=ACAS,
+        listed=False,
+    ),
     Case("2-32x10-1", deep(2, 32, 10), "box", 1599, "reference", quick=True),
     Case("2-256x3-1 no bias", deep(2, 256, 3), "box", 1594, "checked proof", biased=False),
     Case("2-32x3-1 leaky", deep(2, 32, 3), "box", 1235, "reference", quick=True, slope=0.01),

@@ -112,7 +112,8 @@ def measure(case: Case, budget: float, least: int, most: int = 200) -> dict[str,
         runs["count"].append(question.ask())
         if question.is_plane:
             runs["unchecked"].append(question.ask(unchecked=True))
-        runs["list"].append(question.ask("regions"))
+        if case.listed:
+            runs["list"].append(question.ask("regions"))
         runs["two"].append(question.ask(threads=2))
 
     def best(which: str, clock: str) -> float:
@@ -141,7 +142,7 @@ def measure(case: Case, budget: float, least: int, most: int = 200) -> dict[str,
         else None,
         "filter_ratio": cpu / best("unchecked", "engine") if unchecked else None,
         "filter_ratio_median": median(a.engine / b.engine for a, b in pairs) if unchecked else None,
-        "list_ratio": best("list", "process") / best("count", "process"),
+        "list_ratio": best("list", "process") / best("count", "process") if case.listed else None,
         "two_threads_speedup": best("count", "wall") / best("two", "wall"),
         "two_threads_cpu_ratio": best("two", "engine") / cpu,
         "memory_growth_mib": None,
@@ -312,7 +313,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         milliseconds(best) + (f" ({best / cpu:.1f} x)" if best else ""),
         "-" if row["undecided"] is None else f"{row['undecided']:.2g}",
         "-" if row["filter_ratio"] is None else f"{row['filter_ratio']:.2f}",
-        f"{row['list_ratio']:.2f}",
+        "-" if row["list_ratio"] is None else f"{row['list_ratio']:.2f}",
         f"{row['two_threads_speedup']:.2f} ({row['two_threads_cpu_ratio']:.2f})",
         "-" if growth is None else f"{growth:.1f} ({peak:.0f})",
     ]

@@ -22,8 +22,6 @@ from run import environment
 
 from plverify.bench import (
     Options,
-    Row,
-    RowFile,
     Summary,
     bench,
     read_folder,
@@ -32,6 +30,7 @@ from plverify.bench import (
     summarise,
 )
 from plverify.bench.summary import short
+from plverify.jsonl import Row, RowFile
 
 PEERS = {
     "acasxu": "nnenum 186/186, median 1.15 s, 414 s in total; ab-CROWN 186, median 7.5 s",
@@ -60,6 +59,7 @@ COLUMNS = (
     "total s",
     "CPU s",
     "check / search",
+    "bytes / leaf",
     "peak MB",
     "best public tools",
 )
@@ -68,7 +68,8 @@ decided: `sat` with a witness evaluated exactly, or `unsat` with a proof that th
 within the time limit; known: how many of the instances with a known verdict are decided. Seconds
 are wall times, of the decided ones but for the totals, and include reading both files, checking the
 proof and running the witness in float32. check / search: time of the proof checker over that of the
-search, both summed over the `unsat` ones. The public tools ran on other machines (64 cores or a
+search, both summed over the `unsat` ones; bytes / leaf: of their proof files, headers included,
+over the leaves of their trees. The public tools ran on other machines (64 cores or a
 GPU), on all of the competition's instances, and their times include 0.9 s (nnenum) to 11 s (CORA)
 of start-up."""
 
@@ -87,6 +88,7 @@ def cells(found: Summary, rows: Sequence[Row]) -> list[str]:
         short(found.seconds),
         short(found.cpu_seconds),
         short(ratio),
+        short(found.leaf_bytes),
         "-" if found.peak_mb is None else f"{found.peak_mb:,.0f}",
         PEERS.get(found.family, "-"),
     ]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plverify import theory
+    from plverify.attacks import Adversarial, attack
     from plverify.boundary import (
         BoundaryDistance,
         DecisionBoundary,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
         decision_boundary,
     )
     from plverify.certificate import check
+    from plverify.certification import Certification, PointResult, certify
     from plverify.compose import absolute_sum, difference, layer_network
+    from plverify.cone import ConeMove, OrderCone, order_cone
     from plverify.constraint import Constraint
     from plverify.convex import ConvexDifference, difference_of_convex
     from plverify.dead import UnitReport, dead_units
@@ -48,26 +51,35 @@ if TYPE_CHECKING:
         segment,
         stream_regions,
     )
-    from plverify.property import Disjunct, Property
+    from plverify.property import Ball, Disjunct, Property
+    from plverify.radius import Perturbation, minimal_perturbation
+    from plverify.rank import NullSpace, null_space
     from plverify.region import Region
-    from plverify.region_list import HalfspaceRegions
+    from plverify.region_list import HalfspaceRegion, HalfspaceRegions
     from plverify.result import Status
+    from plverify.sensitivity import Move, gradient_images, move, null_space_move
     from plverify.study import Along, Checkpoint, TrainingStudy, regions_along, training_study
     from plverify.verdict import Verification, verify
+    from plverify.within import NearRegions, regions_within
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adversarial",
     "Along",
+    "Ball",
     "BoundaryDistance",
     "Box",
+    "Certification",
     "Checkpoint",
+    "ConeMove",
     "Constraint",
     "ConvexDifference",
     "DecisionBoundary",
     "DecisionMesh",
     "Disjunct",
     "Extremum",
+    "HalfspaceRegion",
     "HalfspaceRegions",
     "InputError",
     "Knots",
@@ -75,7 +87,13 @@ __all__ = [
     "LipschitzConstant",
     "Mesh",
     "MissingExtra",
+    "Move",
+    "NearRegions",
     "Network",
+    "NullSpace",
+    "OrderCone",
+    "Perturbation",
+    "PointResult",
     "Polytope",
     "Property",
     "Region",
@@ -88,13 +106,16 @@ __all__ = [
     "UnitReport",
     "Verification",
     "absolute_sum",
+    "attack",
     "boundary_distance",
+    "certify",
     "check",
     "count_regions",
     "dead_units",
     "decision_boundary",
     "difference",
     "difference_of_convex",
+    "gradient_images",
     "knots",
     "layer_network",
     "layer_norms",
@@ -102,9 +123,15 @@ __all__ = [
     "lipschitz",
     "load",
     "maximize",
+    "minimal_perturbation",
     "minimize",
+    "move",
+    "null_space",
+    "null_space_move",
+    "order_cone",
     "regions",
     "regions_along",
+    "regions_within",
     "segment",
     "stream_regions",
     "sup_distance",
@@ -116,9 +143,12 @@ __all__ = [
 # Where the names above live. A module is imported when one of its names is first asked for, so that
 # a process starts with what its question needs and no more.
 _HOME = {
+    "attacks": ("Adversarial", "attack"),
     "boundary": ("BoundaryDistance", "DecisionBoundary", "boundary_distance", "decision_boundary"),
     "certificate": ("check",),
+    "certification": ("Certification", "PointResult", "certify"),
     "compose": ("absolute_sum", "difference", "layer_network"),
+    "cone": ("ConeMove", "OrderCone", "order_cone"),
     "constraint": ("Constraint",),
     "convex": ("ConvexDifference", "difference_of_convex"),
     "dead": ("UnitReport", "dead_units"),
@@ -139,12 +169,16 @@ _HOME = {
         "segment",
         "stream_regions",
     ),
-    "property": ("Disjunct", "Property"),
+    "property": ("Ball", "Disjunct", "Property"),
+    "radius": ("Perturbation", "minimal_perturbation"),
+    "rank": ("NullSpace", "null_space"),
     "region": ("Region",),
-    "region_list": ("HalfspaceRegions",),
+    "region_list": ("HalfspaceRegion", "HalfspaceRegions"),
     "result": ("Status",),
+    "sensitivity": ("Move", "gradient_images", "move", "null_space_move"),
     "study": ("Along", "Checkpoint", "TrainingStudy", "regions_along", "training_study"),
     "verdict": ("Verification", "verify"),
+    "within": ("NearRegions", "regions_within"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -5,8 +5,14 @@ The compiled checkers of proofs by trees. Not a public interface: use plverify.c
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['check_dual', 'check_tree', 'evaluate']
-def check_dual(network: bytes, question: bytes, read: collections.abc.Callable, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, rounding: bytes = b'') -> tuple:
+__all__: list[str] = ['Net', 'check_dual', 'check_tree', 'evaluate']
+class Net:
+    """
+    A network in the checker's form, from its canonical bytes.
+    """
+    def __init__(self, canonical: bytes) -> None:
+        ...
+def check_dual(network: Net, question: bytes, read: collections.abc.Callable, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, rounding: bytes = b'') -> tuple:
     """
     Whether the body that `read` returns piece by piece refutes the systems of the question, which plverify.certificate writes, for the network or, with the rounding of its linear nodes, for all that this allows. Returns (accepted, reason, counts).
     """
@@ -14,7 +20,7 @@ def check_tree(network: bytes, domain: bytes, regions: typing.SupportsInt | typi
     """
     Whether the body that `read` returns piece by piece (b'' at its end) proves that the network has `regions` regions on the domain; both are given by their canonical bytes. Returns (accepted, reason, counts).
     """
-def evaluate(network: bytes, point: bytes) -> list:
+def evaluate(network: Net, point: bytes) -> list:
     """
     The outputs at a point, as pairs of numerator and denominator.
     """

@@ -3,10 +3,11 @@
 The compiled engine of plverify. Not a public interface: use the package's functions.
 """
 from __future__ import annotations
+import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'exact_maximum', 'facets', 'halfspaces', 'kernel_isa', 'lipschitz', 'max_dimension', 'stream', 'stream_halfspaces', 'verify']
+__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'exact_maximum', 'facets', 'halfspaces', 'kernel_isa', 'lipschitz', 'max_dimension', 'mixed_point', 'nearest', 'stream', 'stream_halfspaces', 'verify', 'walk']
 class Net:
     """
     A network in the engine's form.
@@ -270,6 +271,14 @@ def lipschitz(net: Net, norm: str, domain: bytes, weights: bytes, timeout: typin
     """
     Search for the largest norm of rows times a Jacobian over a box or polytope; what it proposes is to be checked.
     """
+def mixed_point(domain: bytes, strict: collections.abc.Sequence[bool]) -> tuple:
+    """
+    A point, numerators and denominator, where the constraints hold, those flagged strictly. Where there is none, multipliers alone: (row, y) with y > 0, whose sum of y row is a constant < 0, or 0 if a flagged row is among them.
+    """
+def nearest(rows: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], bounds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], lo: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], hi: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], norm: str) -> typing.Any:
+    """
+    The point with rows . d >= bounds in a box around 0 that is nearest to 0, the rows' multipliers, and where each coordinate is, in doubles; None where none was found.
+    """
 def stream(net: Net, domain: bytes, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, batch: typing.SupportsInt | typing.SupportsIndex = 4096) -> typing.Any:
     """
     Stream the regions in batches; order is by walk within a batch only.
@@ -278,9 +287,13 @@ def stream_halfspaces(net: Net, domain: bytes, threads: typing.SupportsInt | typ
     """
     Stream the regions in batches, with cells given by inequalities.
     """
-def verify(net: Net, property: bytes, want_proof: bool = True, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None) -> dict:
+def verify(net: Net, property: bytes, want_proof: bool = True, threads: typing.SupportsInt | typing.SupportsIndex = 1, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None, attack: bool = True) -> dict:
     """
     Search for a violation of a property; the proof of unsat is to be checked.
+    """
+def walk(net: Net, points: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], lo: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], hi: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], labels: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], targets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], targeted: bool, norm: str, restarts: typing.SupportsInt | typing.SupportsIndex, starts: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> list:
+    """
+    The cone-walking attack: per point what was found, in doubles, or None. Points lie in the box; a target of -1 is any other output.
     """
 asserts_on: bool = False
 max_dimension: int = 8

@@ -1,10 +1,9 @@
 """The distance of a point to the inputs with another label, as a question and as a proof.
 
-The inputs in question are a closed set ``S``: where some other output is at least the one of the
-label, or, targeted, where the label's output is at least all others; within a box, if one is given.
-No input of ``S`` is closer to the point than ``r`` if and only if a property has no violation, of
-the network for "linf", of the network with its input's distance as one more output for "l1": that
-is `nearer`. `radius_proof` joins the proof of that with an exact input of ``S``.
+The inputs in question are the closed set ``S`` of `plverify.attacks.base.Aim`. That none of them is
+closer to the point than ``r`` is a property of the network: of a box for "linf", of a
+`plverify.property.Ball` for "l1" and "l2". That is `question`. `radius_proof` joins the proof of
+that with an exact input of ``S``. In l2 all distances here are *squared*: so they are rational.
 
 ``docs/proof_format.md`` calls the claim ``radius``.
 """
@@ -13,103 +12,112 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import inf
+from math import isinf
 from typing import Any
 
 from plverify import proof as proof_files
-from plverify.compose import with_distance
+from plverify.attacks.base import Aim, Point, aims
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
-from plverify.errors import InputError
 from plverify.exact_array import ExactArray, exact_number
-from plverify.network import Network
-from plverify.property import Disjunct, Property
+from plverify.property import Ball, Disjunct, Property
 from plverify.question import decide
+from plverify.result import enclose
 
-NORMS = ("linf", "l1")
 
+def question(aim: Aim, radius: Any, *, closed: bool = False) -> Property:
+    """The property that the network violates where ``S`` is closer than a radius.
 
-def nearer(
-    net: Network,
-    x: Any,
-    radius: Any,
-    label: int,
-    norm: str = "linf",
-    *,
-    targeted: bool = False,
-    domain: Box | None = None,
-) -> tuple[Network, Property]:
-    """Whether an input of ``S`` is closer to a point than a radius: a network and its violations.
+    Where ``closed``, and always in l1 and l2, also as far away as the radius. (For "linf" the
+    search is then spared two constraints per input. Its balls are closed.)
 
     Parameters
     ----------
-    net : Network
-    x : (n,) vector of numbers
+    aim : Aim
     radius : number
-        Infinite: anywhere.
-    label : int
-    norm : "linf" or "l1"
-    targeted : bool
-        ``S`` is where output ``label`` is at least all others; else where some other is at least
-        output ``label``.
-    domain : Box, optional
-        Where inputs may lie.
+        In l2 its square; may be infinite.
+    closed : bool
 
-    Raises
-    ------
-    InputError
-        On a label out of range, another norm, or sizes that do not fit.
-
-    >>> net = Network.from_arrays([[[1.0], [-1.0]]])           # the labels of positive and negative
-    >>> _, spec = nearer(net, [0.75], "1/2", 0)
-    >>> spec.describe()
-    '1 input, 2 outputs; violated in box [1/4, 5/4] where x_0 < 5/4 and x_0 > 1/4 and y_0 <= y_1'
+    >>> from plverify.network import Network
+    >>> [aim] = aims(Network.from_arrays([[[1.0], [-1.0]]]), [0.75])
+    >>> for closed in (False, True):
+    ...     print(question(aim, "1/2", closed=closed).describe())
+    1 input, 2 outputs; violated in box [1/4, 5/4] where y_0 <= y_1 and x_0 < 5/4 and x_0 > 1/4
+    1 input, 2 outputs; violated in box [1/4, 5/4] where y_0 <= y_1
     """
-    n, m = net.input_size, net.output_size
-    point = ExactArray(x, "x")
-    if point.shape != (n,):
-        raise InputError(f"x has shape {point.shape}, expected ({n},)")
-    if norm not in NORMS:
-        raise InputError(f"norm is {norm!r:.30}, expected 'linf' or 'l1'")
-    if m < 2 or isinstance(label, bool) or not 0 <= label < m:
-        raise InputError(f"label is {label!r:.30}, the network has {m} outputs, at least 2 needed")
-    where = Box(-inf, inf, n) if domain is None else domain
-    if where.dim != n:
-        raise InputError(f"the domain has {where.dim} inputs, expected {n}")
+    sizes = aim.net.input_size, aim.net.output_size
     size = exact_number(radius, "the radius", allow_inf=True)
-    pairs = [(label, j) if targeted else (j, label) for j in range(m) if j != label]
-    beats = [_row({}, {k: 1, j: -1}, 0) for j, k in pairs]
-    cases = [tuple(beats)] if targeted else [(row,) for row in beats]
     if not isinstance(size, Fraction):
-        return net, Property(n, m, tuple(Disjunct(where, rows) for rows in cases))
-    centre = point.fractions().tolist()
-    joined = with_distance(net, centre) if norm == "l1" else net
-    ball = _ball(centre, size, where)
-    if ball is None:
-        return joined, Property(n, joined.output_size, ())
-    if norm == "l1":
-        near = [_row({}, {m: 1}, size, strict=True)]
-    else:
+        return Property(*sizes, tuple(Disjunct(aim.domain, rows) for rows in _cases(aim)))
+    cube = None if size < 0 or (size == 0 and not closed) else _cube(aim, size)
+    if cube is None:
+        return Property(*sizes, ())
+    near: list[Constraint] = []
+    if aim.norm == "linf" and not closed:
         near = [
             _row({i: sign}, {}, size + sign * v, strict=True)
-            for i, v in enumerate(centre)
+            for i, v in enumerate(aim.x)
             for sign in (1, -1)
         ]
-    disjuncts = tuple(Disjunct(ball, (*near, *rows)) for rows in cases)
-    return joined, Property(n, joined.output_size, disjuncts)
+    ball = Ball(aim.norm, aim.x, size) if aim.norm != "linf" and size else None
+    disjuncts = tuple(Disjunct(cube, (*rows, *near), ball) for rows in _cases(aim))
+    return Property(*sizes, disjuncts)
+
+
+def header(
+    aim: Aim, lower: Bound, upper: Bound, witness: Point | None, *, closed: bool = False
+) -> dict[str, Any]:
+    """The header of the claim that the distance is in an interval; see `radius_proof`.
+
+    Where ``closed``, that it is more than ``lower``, not only at least that.
+    """
+    return proof_files.radius_header(
+        aim.net,
+        aim.norm,
+        aim.x,
+        _own(aim),
+        aim.targeted,
+        aim.domain,
+        (lower, upper),
+        witness,
+        closed,
+    )
+
+
+def _own(aim: Aim) -> int:
+    """The output that all others are compared with."""
+    return aim.label if aim.target is None else aim.target
+
+
+def _cases(aim: Aim) -> list[tuple[Constraint, ...]]:
+    """Constraints on the outputs; in ``S`` those of some case hold."""
+    own = _own(aim)
+    others = [j for j in range(aim.net.output_size) if j != own]
+    pairs = [(own, j) if aim.targeted else (j, own) for j in others]
+    beats = [_row({}, {k: 1, j: -1}, 0) for j, k in pairs]
+    return [tuple(beats)] if aim.targeted else [(row,) for row in beats]
+
+
+def _cube(aim: Aim, radius: Fraction) -> Box | None:
+    """The part of the domain within a radius in every coordinate; None if there is none."""
+    if aim.norm == "l2":
+        above = _root_above(radius)
+        if above is None:
+            return aim.domain
+        radius = above
+    lo: list[Bound] = [max(a, v - radius) for a, v in zip(aim.domain.lo, aim.x, strict=True)]
+    hi: list[Bound] = [min(b, v + radius) for b, v in zip(aim.domain.hi, aim.x, strict=True)]
+    if any(a > b for a, b in zip(lo, hi, strict=True)):
+        return None
+    return Box.of_exact(lo, hi)
 
 
 def radius_proof(
-    net: Network,
-    x: Any,
-    label: int,
+    aim: Aim,
     lower: Any,
     upper: Any,
     witness: Sequence[Any] | None,
-    norm: str = "linf",
     *,
-    targeted: bool = False,
-    domain: Box | None = None,
     threads: int = 1,
     timeout: float | None = None,
 ) -> bytes | None:
@@ -117,53 +125,49 @@ def radius_proof(
 
     Parameters
     ----------
-    net, x, label, norm, targeted, domain
-        As in `nearer`.
+    aim : Aim
     lower, upper : number
-        May be infinite.
+        May be infinite; in l2 the squares.
     witness : (n,) vector of numbers, or None
         An input of ``S`` in the domain, not farther away than ``upper``; None if that is infinite.
+        In l1 and l2 nothing is found where it is no farther away than ``lower``.
     threads, timeout
         As in `plverify.verdict.verify`.
 
     Raises
     ------
     InputError
-        As `nearer`.
+        On numbers that are none.
 
+    >>> from plverify.network import Network
     >>> net = Network.from_arrays([[[1.0], [-1.0]]])
-    >>> proof = radius_proof(net, [0.75], 0, 0.75, 0.75, [0])
+    >>> [aim] = aims(net, [0.75])
+    >>> proof = radius_proof(aim, 0.75, 0.75, [0])
     >>> import plverify as pv
     >>> pv.check(proof, net).accepted
     True
     """
-    joined, spec = nearer(net, x, lower, label, norm, targeted=targeted, domain=domain)
-    answer = decide(joined, spec, want_proof=True, threads=threads, timeout=timeout)
-    if answer["status"] != "unsat":
-        return None
     ends = [exact_number(v, "the radius", allow_inf=True) for v in (lower, upper)]
-    header = proof_files.radius_header(
-        net,
-        norm,
-        ExactArray(x, "x").fractions().tolist(),
-        label,
-        targeted,
-        Box(-inf, inf, net.input_size) if domain is None else domain,
-        (ends[0], ends[1]),
-        None if witness is None else ExactArray(witness, "witness").fractions().tolist(),
+    at = None if witness is None else tuple(ExactArray(witness, "witness").fractions().tolist())
+    answer = decide(
+        aim.net,
+        question(aim, ends[0]),
+        want_proof=True,
+        threads=threads,
+        timeout=timeout,
+        claim=(aim.net, header(aim, ends[0], ends[1], at)),
     )
-    return proof_files.encode(header, answer["proof"])
+    return bytes(answer["file"]) if answer["status"] == "unsat" else None
 
 
-def _ball(centre: Sequence[Fraction], radius: Fraction, domain: Box) -> Box | None:
-    """The part of a box within a radius of a point in every coordinate; None if there is none."""
-    if radius <= 0:
-        return None
-    lo: list[Bound] = [max(a, v - radius) for a, v in zip(domain.lo, centre, strict=True)]
-    hi: list[Bound] = [min(b, v + radius) for b, v in zip(domain.hi, centre, strict=True)]
-    if any(a > b for a, b in zip(lo, hi, strict=True)):
-        return None
-    return Box.of_exact(lo, hi)
+def _root_above(value: Fraction) -> Fraction | None:
+    """The least double whose square is at least a number; None if there is none.
+
+    >>> _root_above(Fraction(9)), _root_above(Fraction(2)) ** 2 > 2
+    (Fraction(3, 1), True)
+    """
+    above = enclose(value, root=True)[1]
+    return None if isinf(above) else Fraction(above)
 
 
 def _row(
@@ -172,3 +176,6 @@ def _row(
     row = Constraint.of(inputs, outputs, bound, strict)
     assert isinstance(row, Constraint)
     return row
+
+
+__all__ = ["aims", "header", "question", "radius_proof"]

@@ -97,7 +97,7 @@ def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistanc
     at = net.affine_map(x)
     exact, bits = net.exact_net, at.pattern.tolist()
     point = [Fraction(v) for v in net._point(x).data.tolist()]
-    walls, low = _walls(net, at.pattern, np.array([rounded(v) for v in point]), norm)
+    walls, low = walls_of(net, at.pattern, np.array([rounded(v) for v in point]), norm)
     best: tuple[Fraction, Unit] | None = None
     if at.on_boundary:
         low = np.zeros_like(low)
@@ -123,7 +123,7 @@ def boundary_distance(net: Network, x: Any, norm: str = "l2") -> BoundaryDistanc
     return BoundaryDistance(lower, upper, best[0], best[1], norm)
 
 
-def _walls(net: Network, pieces: Array, x: Array, norm: str) -> tuple[Array, Array]:
+def walls_of(net: Network, pieces: Array, x: Array, norm: str) -> tuple[Array, Array]:
     """Every hyperplane that may bound the region, and a rigorous lower bound of its distance.
 
     A wall is a row ``(layer, unit, entry, minus)``: the zero of the layer's pre-activation
@@ -188,7 +188,7 @@ def _layer_walls(node: Units | Max, layer: int, pieces: Array) -> Array:
 def _wall_bounds(
     joined: Array, entry: Array, minus: Array, x: Array, grow: float, norm: str
 ) -> Array:
-    """Lower bounds of the distances from ``x`` to the walls of one layer; see `_walls`."""
+    """Lower bounds of the distances from ``x`` to the walls of one layer; see `walls_of`."""
     n = len(x)
     two = minus >= 0
     rows = joined[:, entry]

@@ -12,12 +12,13 @@ from math import lcm
 from typing import Any
 
 from plverify import _check, checker
-from plverify.checker_claims import Box, Gain, System
+from plverify.checker_claims import Ball, Box, Gain, Row, System
 from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
 from plverify.executed import executed
 from plverify.network import Network, load
+from plverify.proof import big_bytes, var_bytes
 from plverify.proof_reader import Body, Rejected, Statement, Verdict, read_header
 from plverify.property import Property
 
@@ -98,7 +99,14 @@ def check_executed(
 ) -> Verdict:
     """As `check`, for a model of the execution that is known."""
     tree = None if python else _compiled(timeout)
-    dual = None if python else DualTools(_compiled_dual(timeout), _evaluate_exact)
+
+    def read(net: ExactNet) -> _check.Net:
+        return network.checked if net is network.exact_net else _check.Net(net.to_bytes())
+
+    def outputs(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
+        return _evaluate(read(net), point)
+
+    dual = None if python else DualTools(_compiled_dual(read, timeout), outputs)
     try:
         second = None if other is None else other.exact_net
         verdict = checker.check(proof, network.exact_net, tree, dual, model, second)
@@ -118,7 +126,7 @@ def evaluate(net: Network, point: Sequence[Fraction]) -> list[Fraction]:
     >>> evaluate(Network.from_arrays([[[2.0]], [[1.0]]], [[1.0], [0.0]]), [Fraction(1, 3)])
     [Fraction(5, 3)]
     """
-    return _evaluate(net.canonical, point)
+    return _evaluate(net.checked, point)
 
 
 def _is_about(proof: str | os.PathLike[str] | bytes, property: Property) -> bool:
@@ -151,22 +159,18 @@ def _compiled(
 # --------------------------------------------------------------------- the compiled dual checker
 
 
-def _compiled_dual(timeout: float | None) -> DualWalk:
+def _compiled_dual(read: Callable[[ExactNet], _check.Net], timeout: float | None) -> DualWalk:
     """The compiled checker of dual trees, as `checker.check` takes it."""
 
     def walk(
         systems: Sequence[System], net: ExactNet, body: Body, rounding: Model
     ) -> dict[str, Any]:
         accepted, reason, counts = _check.check_dual(
-            net.to_bytes(), question_bytes(systems), body.more, timeout, _rounding_bytes(rounding)
+            read(net), question_bytes(systems), body.more, timeout, _rounding_bytes(rounding)
         )
         return _counts(accepted, reason, counts)
 
     return walk
-
-
-def _evaluate_exact(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
-    return _evaluate(net.to_bytes(), point)
 
 
 def _counts(accepted: bool, reason: str, counts: dict[str, Any]) -> dict[str, Any]:
@@ -185,60 +189,70 @@ def _rounding_bytes(rounding: Model) -> bytes:
     return b"".join(out)
 
 
-def _evaluate(network: bytes, point: Sequence[Fraction]) -> list[Fraction]:
-    packed = b"".join(_big(v.numerator) + _big(v.denominator) for v in point)
+def _evaluate(network: _check.Net, point: Sequence[Fraction]) -> list[Fraction]:
+    packed = b"".join(big_bytes(v.numerator) + big_bytes(v.denominator) for v in point)
     return [Fraction(num, den) for num, den in _check.evaluate(network, packed)]
 
 
 def question_bytes(systems: Sequence[System]) -> bytes:
-    """What the compiled checker reads of a claim (``DualQuestion::parse``): boxes and rows."""
+    """What the compiled checker reads of a claim (``DualQuestion::parse``): boxes, balls, rows."""
     boxes: dict[int, int] = {}
     shared: list[Box] = []
     for system in systems:
         if id(system.box) not in boxes:
             boxes[id(system.box)] = len(shared)
             shared.append(system.box)
-    out = [_var(len(shared))]
+    out = [var_bytes(len(shared))]
     for box in shared:
         for ends in zip(box.lo, box.hi, strict=True):
             for end in ends:
                 out.append(b"\0" if end is None else b"\1" + _ratio(end))
-    out.append(_var(len(systems)))
+    balls: dict[int, int] = {id(None): 0}
+    around: list[Ball] = []
     for system in systems:
-        out.append(_var(boxes[id(system.box)]) + _var(len(system.rows)))
-        for row in system.rows:
-            out.append(_var(row.strict) + _ratio(row.bound))
-            for terms in (row.inputs, row.outputs):
-                out.append(_var(len(terms)))
-                out += [_var(i) + _big(a) for i, a in terms]
-            if row.unit is None:
-                out.append(b"\0")
-            else:
-                out.append(b"\1" + _var(row.unit[0]) + _big(row.unit[1]))
+        if system.ball is not None and id(system.ball) not in balls:
+            around.append(system.ball)
+            balls[id(system.ball)] = len(around)
+    out.append(var_bytes(len(around)))
+    for ball in around:
+        out.append(var_bytes(ball.squares) + var_bytes(ball.strict))
+        out += [_ratio(v) for v in (*ball.centre, ball.size)]
+    out.append(var_bytes(len(systems)))
+    rows: dict[int, bytes] = {}
+    for system in systems:
+        out.append(var_bytes(boxes[id(system.box)]) + var_bytes(balls[id(system.ball)]))
+        out.append(var_bytes(len(system.rows)))
+        for row in system.rows:  # systems share rows
+            if id(row) not in rows:
+                rows[id(row)] = _row_bytes(row)
+            out.append(rows[id(row)])
         out.append(b"\0" if system.gain is None else b"\1" + _gain_bytes(system.gain))
+    return b"".join(out)
+
+
+def _row_bytes(row: Row) -> bytes:
+    out = [var_bytes(row.strict) + _ratio(row.bound)]
+    for terms in (row.inputs, row.outputs):
+        out.append(var_bytes(len(terms)))
+        out += [var_bytes(i) + big_bytes(a) for i, a in terms]
+    if row.unit is None:
+        out.append(b"\0")
+    else:
+        out.append(b"\1" + var_bytes(row.unit[0]) + big_bytes(row.unit[1]))
     return b"".join(out)
 
 
 def _gain_bytes(gain: Gain) -> bytes:
     """What a tree shows about gradients (``GainClaim``)."""
     common = lcm(*(v.denominator for row in gain.rows for v in row))
-    out = [_var(("linf", "l1", "l2").index(gain.norm)), _big(common), _var(len(gain.rows))]
-    out += [_big(int(v * common)) for row in gain.rows for v in row]
+    out = [
+        var_bytes(("linf", "l1", "l2").index(gain.norm)),
+        big_bytes(common),
+        var_bytes(len(gain.rows)),
+    ]
+    out += [big_bytes(int(v * common)) for row in gain.rows for v in row]
     return b"".join(out) + _ratio(gain.bound)
 
 
 def _ratio(value: Fraction) -> bytes:
-    return _big(value.numerator) + _big(value.denominator)
-
-
-def _var(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _big(value: int) -> bytes:
-    size = (value.bit_length() + 8) // 8 if value else 0
-    return _var(size) + value.to_bytes(size, "little", signed=True)
+    return big_bytes(value.numerator) + big_bytes(value.denominator)

@@ -20,6 +20,10 @@ and what it passes on, ``h z``, is all that is left. Each unit's term is at leas
 what the cell allows for ``(z, a)``, the last term is at least its minimum over the box, and the
 sum of the minima is the bound. Only its quality depends on the multipliers.
 
+In a ball ``phi(x) <= size``, and ``m (phi(x) - size)`` may be added for any ``m >= 0``: what has
+this as a lower bound has no smaller minimum. As ``phi`` is a sum over the inputs, so is the minimum
+over the box.
+
 Numbers are integers over a common denominator or `Fraction`; a double stands for itself. Nothing is
 rounded but the bounds of unit inputs and tensors, outwards.
 
@@ -30,13 +34,14 @@ loses ``|g|`` times that, and intervals are as much wider.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, inf, lcm, nextafter
+from math import gcd, inf, lcm, nextafter, sqrt
+from operator import sub
 from typing import Any, NamedTuple, TypeAlias
 
-from plverify.checker_claims import Box, Side
+from plverify.checker_claims import Ball, Box, Side
 from plverify.exact_net import Affine, Conv, ExactNet, Sparse, Units
 
 Extended: TypeAlias = Fraction | float
@@ -47,6 +52,8 @@ Gradient: TypeAlias = tuple[list[int], int]
 ZERO, ONE = Fraction(0), Fraction(1)
 TIE = 1 + 2.0**-10
 """Of the default slopes. Not 1: networks with small integers have ``hi = -lo``."""
+TRIES = 6
+"""Most multipliers of an l2 ball that are tried for a row."""
 CHORD_BITS = 52
 """Slopes of chords are rounded down to multiples of ``2**-CHORD_BITS``."""
 
@@ -78,6 +85,7 @@ class Cell:
     lo: list[float]
     hi: list[float]
     empty: bool = False
+    ball: Ball | None = None
 
 
 class LinearRow(NamedTuple):
@@ -138,10 +146,10 @@ class Bounds:
         }
         self.dens = {k: lcm(*{row.den for row in rows}) for k, rows in self.rows.items()}
 
-    def start(self, box: Box) -> Cell:
-        """The cell of a root: nothing known but the box."""
+    def start(self, box: Box, ball: Ball | None = None) -> Cell:
+        """The cell of a root: nothing known but the box and the ball."""
         pieces = [-1 if u.pieces > 1 else int(u.slope is not None) for u in self.units]
-        return Cell(box, pieces, [-inf] * self.inputs, [inf] * self.inputs)
+        return Cell(box, pieces, [-inf] * self.inputs, [inf] * self.inputs, ball=ball)
 
     def fix(self, cell: Cell, unit: int, piece: int) -> Cell:
         """The part of a cell where a unit is on a piece."""
@@ -255,7 +263,7 @@ class Bounds:
                     for sign in (1, -1):
                         grad = [0] * self.sizes[source]
                         grad[j] = sign
-                        ends.append(self.least(out, {source: (grad, 1)}, ZERO, None, errors))
+                        ends.append(self._best(out, {source: (grad, 1)}, errors))
                     out.lo[i] = max(out.lo[i], down(ends[0]))
                     out.hi[i] = min(out.hi[i], up(-ends[1]))
                     if out.lo[i] > out.hi[i]:
@@ -271,6 +279,7 @@ class Bounds:
         constant: Fraction,
         given: dict[int, int] | None,
         errors: Errors,
+        around: int = 0,
     ) -> Extended:
         """A lower bound of a linear function on a cell that is not empty.
 
@@ -284,7 +293,30 @@ class Bounds:
             The numbers ``v`` of a leaf; none: the default slopes.
         errors : Errors
             As `with_errors` gives them for the cell or a larger one.
+        around : int
+            The ball's multiplier.
         """
+        total, gradient = self._pull_back(cell, start, constant, given, errors)
+        return _plus(total, over_box(gradient, cell.box, cell.ball, Fraction(around)))
+
+    def _best(self, cell: Cell, start: dict[int, Gradient], errors: Errors) -> Extended:
+        """The best lower bound by default slopes, of some multipliers for the ball."""
+        total, gradient = self._pull_back(cell, start, ZERO, None, errors)
+        tried = [ZERO]
+        if cell.ball is not None:
+            tried += multipliers(gradient, cell.box, cell.ball)
+        return _plus(total, max(over_box(gradient, cell.box, cell.ball, m) for m in tried))
+
+    def _pull_back(
+        self,
+        cell: Cell,
+        start: dict[int, Gradient],
+        constant: Fraction,
+        given: dict[int, int] | None,
+        errors: Errors,
+    ) -> tuple[Extended, Gradient]:
+        """What all nodes add to a lower bound, and the gradient of the inputs that is left."""
+        nothing: Gradient = ([0] * self.sizes[0], 1)
         total: Extended = constant
         grads = dict(start)
         for k in range(len(self.net.nodes) - 1, -1, -1):
@@ -304,17 +336,10 @@ class Bounds:
                 out = out or ([0] * self.sizes[k + 1], 1)
                 back, den, term = self._units(cell, k, out, given)
                 if term == -inf:
-                    return -inf
+                    return -inf, nothing
                 total += term
             self._scatter(grads, node.sources, back, den)
-        values, den = grads.get(0, ([], 1))
-        for c, lo, hi in zip(values, cell.box.lo, cell.box.hi, strict=False):
-            if c:
-                end = lo if c > 0 else hi
-                if end is None:
-                    return -inf
-                total += Fraction(c, den) * end
-        return total
+        return total, grads.get(0, nothing)
 
     def _pull(self, k: int, out: list[int], den: int) -> tuple[list[int], int, int]:
         common = self.dens[k]
@@ -404,12 +429,11 @@ class Bounds:
             h[piece] = g - h[piece]
             return h, least_maximum(g - h[piece], others, max(lo), hi[piece])
         if v is None:
-            h = [0] * len(slots)
-            wins = [p for p in slots if all(lo[p] >= hi[j] for j in slots if j != p)]
-            if g > 0 or wins:
-                h[wins[0] if wins else max(slots, key=lambda j: lo[j])] = g
-                return h, ZERO
-            return h, _least(g, -inf, max(hi))
+            v = [0] * len(slots)
+            if g > 0:
+                v[max(slots, key=lambda j: lo[j] + hi[j])] = g
+            elif (share := _share(lo, hi, p := max(slots, key=lambda j: hi[j]))) is not None:
+                v[p] = int(g * share)
         if g >= 0:
             return v, least_maximum(g, list(zip(v, lo, hi, strict=True)), max(lo), max(hi))
         apart = [_least(-c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
@@ -440,6 +464,72 @@ class Bounds:
                 ],
                 total,
             )
+
+
+def over_box(gradient: Gradient, box: Box, ball: Ball | None, m: Fraction) -> Extended:
+    """The minimum over a box of ``gradient . x + m (phi(x) - size)``; without a ball ``m = 0``."""
+    values, den = gradient
+    total = ZERO if ball is None else -m * ball.size
+    for i, (v, lo, hi) in enumerate(zip(values, box.lo, box.hi, strict=True)):
+        if not v and not m:
+            continue
+        g = Fraction(v, den)
+        at: Side
+        if ball is not None and m and (ball.squares or abs(g) <= m):
+            middle = ball.centre[i] - (g / (2 * m) if ball.squares else 0)
+            above = middle if lo is None else max(lo, middle)
+            at = above if hi is None else min(above, hi)
+        else:
+            at = lo if v > 0 else hi
+        if at is None:
+            return -inf
+        total += g * at
+        if ball is not None and m:
+            total += m * ball.term(i, at)
+    return total
+
+
+def multipliers(gradient: Gradient, box: Box, ball: Ball) -> Iterator[Fraction]:
+    """Multipliers of a ball that are worth trying for a function; as all are sound, in doubles.
+
+    The best one is where the minimum lies on the sphere. For absolute values inputs use the radius
+    up in the order of their slopes. For squares this is Newton's method: which inputs the box holds
+    back is taken as known from the multiplier before.
+    """
+    values, den = gradient
+    try:
+        slopes = [v / den for v in values]
+        centre, size = list(map(float, ball.centre)), float(ball.size)
+        lows = [-inf if v is None else float(v) for v in box.lo]
+        highs = [inf if v is None else float(v) for v in box.hi]
+    except OverflowError:
+        return
+    inputs = list(zip(slopes, centre, lows, highs, strict=True))
+    if not ball.squares:
+        near = [abs(min(max(lo, c), hi) - c) for _, c, lo, hi in inputs]
+        far = [abs((lo if g > 0 else hi) - c) for g, c, lo, hi in inputs]
+        used = sum(near)
+        for g, step in sorted(zip(map(abs, slopes), map(sub, far, near), strict=True))[::-1]:
+            used += step
+            if used > size:
+                if g > 0:
+                    yield Fraction(g)
+                return
+        return
+    m, free, held = 0.0, sum(g * g for g in slopes), 0.0
+    for _ in range(TRIES):
+        better = sqrt(free / (size - held)) / 2 if free > 0 and size > held else 0.0
+        if not 1e-150 < better < 1e150 or abs(better - m) <= 1e-14 * better:
+            return
+        yield Fraction(better)
+        m, free, held = better, 0.0, 0.0
+        for g, c, lo, hi in inputs:
+            middle = c - g * (0.5 / m)
+            if lo <= middle <= hi:
+                free += g * g
+            else:
+                step = (lo if middle < lo else hi) - c
+                held += step * step
 
 
 def least_maximum(
@@ -491,12 +581,27 @@ def up(value: Extended) -> float:
     return -down(-value)
 
 
+def _plus(a: Extended, b: Extended) -> Extended:
+    return -inf if -inf in (a, b) else a + b
+
+
 def _times(factor: Fraction, value: float) -> Extended:
     if not factor:
         return ZERO
     if value in (inf, -inf):
         return value if factor > 0 else -value
     return factor * Fraction(value)
+
+
+def _share(lo: Sequence[float], hi: Sequence[float], p: int) -> Fraction | None:
+    """The slope of the default line above a free window, of its slot ``p``; None: there is none."""
+    start = max(lo[p], *(hi[j] for j in range(len(hi)) if j != p))
+    if start == lo[p]:
+        return ONE
+    if -lo[p] == inf or hi[p] == inf:
+        return None
+    share = (Fraction(hi[p]) - Fraction(start)) / (Fraction(hi[p]) - Fraction(lo[p]))
+    return Fraction((share.numerator << CHORD_BITS) // share.denominator, 1 << CHORD_BITS)
 
 
 def _least(c: int, lo: float, hi: float) -> Extended:

@@ -15,10 +15,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd, isqrt, lcm
 from typing import Any, NamedTuple, TypeAlias
 
-from plverify.checker_nets import absolute_sum, difference, with_distance
+from plverify.checker_nets import absolute_sum, difference
 from plverify.exact_net import ExactNet, Units
 from plverify.proof_reader import count, rational, require, short
 
@@ -71,15 +71,40 @@ class Gain(NamedTuple):
     bound: Fraction
 
 
+class Ball(NamedTuple):
+    """``phi(x) <= size``, ``<`` if strict, for the sum ``phi`` of the terms of all inputs."""
+
+    squares: bool
+    centre: tuple[Fraction, ...]
+    size: Fraction
+    strict: bool = False
+
+    def term(self, i: int, v: Fraction) -> Fraction:
+        """``|v - c_i|``, or ``(v - c_i)**2``."""
+        step = v - self.centre[i]
+        return step * step if self.squares else abs(step)
+
+    def holds(self, x: Sequence[Fraction]) -> bool:
+        """Whether a point lies in the ball."""
+        total = sum((self.term(i, v) for i, v in enumerate(x)), Fraction(0))
+        return total < self.size if self.strict else total <= self.size
+
+
 class System(NamedTuple):
-    """Inputs of a box that satisfy all rows together with the values of the network.
+    """Inputs of a box, and a ball, that satisfy all rows together with the network's values.
 
     There is none, or where there is a `gain`, it bounds the Jacobians there.
     """
 
     box: Box
     rows: tuple[Row, ...]
+    ball: Ball | None = None
     gain: Gain | None = None
+
+    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
+        """Whether a point of the box and its outputs are a solution."""
+        near = self.ball is None or self.ball.holds(x)
+        return near and all(row.holds(x, y) for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -108,7 +133,8 @@ KEYS = {
     "dead_units": TREE | {"box", "units"},
     "maximum": TREE | {"box", "objective", "value", "witness"},
     "sup_distance": TREE | {"other", "norm", "box", "value", "witness"},
-    "radius": TREE | {"norm", "x", "label", "targeted", "domain", "lower", "upper", "witness"},
+    "radius": TREE
+    | {"norm", "x", "label", "targeted", "domain", "lower", "closed", "upper", "witness"},
     "lipschitz": TREE
     | {"norm", "rows", "box", "constraints", "lower", "upper", "witness", "direction"},
 }
@@ -266,9 +292,11 @@ def _sup_distance(header: dict[str, Any], f: ExactNet, g: ExactNet | None) -> Cl
 
 def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     norm, label, targeted = header["norm"], count(header["label"], "label"), header["targeted"]
-    require(norm in ("linf", "l1"), f"unknown norm {short(norm)}")
+    require(norm in ("linf", "l1", "l2"), f"unknown norm {short(norm)}")
     require(label < net.output_size > 1, "there is no such label, or only one")
     require(type(targeted) is bool, "targeted is no truth value")
+    closed = header["closed"]
+    require(type(closed) is bool, "closed is no truth value")
     centre = _point(header["x"], net)
     domain = _box(header["domain"], net.input_size)
     lower, upper = (
@@ -278,15 +306,16 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     others = [j for j in range(net.output_size) if j != label]
     beats = [_beats(label, j) if targeted else _beats(j, label) for j in others]
     sides = [tuple(beats)] if targeted else [(row,) for row in beats]
-    joined = with_distance(net, centre) if norm == "l1" and lower is not None else net
-    ball = _open_ball(centre, lower, norm, domain, net.output_size)
-    systems = [] if ball is None else [System(ball.box, (*ball.rows, *rows)) for rows in sides]
+    near = _around(centre, lower, norm, domain, closed)
+    systems = [] if near is None else [near._replace(rows=(*rows, *near.rows)) for rows in sides]
     witness = None
     if upper is None:
         require(header["witness"] is None, "a witness without a distance")
     else:
         witness = _point(header["witness"], net)
         gaps = [abs(v - c) for v, c in zip(witness, centre, strict=True)]
+        if norm == "l2":
+            gaps = [v * v for v in gaps]
         distance = max(gaps) if norm == "linf" else sum(gaps)
         require(distance <= upper, "the witness is farther away than stated")
     where = f"on {_box_words(header['domain'])}" if any(map(_finite, domain)) else "anywhere"
@@ -299,9 +328,11 @@ def _radius(header: dict[str, Any], net: ExactNet) -> Claim:
     place = text if len(text) <= 200 else f"with SHA-256 {_sha(header['x'])}"
     return Claim(
         f"{_subject(net)}: from the point {place} to the closest input {where} that has {what}, "
-        f"the {norm} distance is at least {_length(lower)} and at most {_length(upper)}.",
+        f"the {norm} distance is {'more than' if closed else 'at least'} "
+        f"{_length(lower, norm)} and at most "
+        f"{_length(upper, norm)}.",
         {"lower": header["lower"], "upper": header["upper"]},
-        joined,
+        net,
         tuple(systems),
         witness,
         () if witness is None else tuple(System(domain, rows) for rows in sides),
@@ -313,28 +344,38 @@ def _beats(j: int, k: int) -> Row:
     return Row((), tuple(sorted(((j, -1), (k, 1)))), Fraction(0), False)
 
 
-def _open_ball(
-    centre: Sequence[Fraction], radius: Fraction | None, norm: str, domain: Box, outputs: int
+def _around(
+    centre: tuple[Fraction, ...], size: Fraction | None, norm: str, domain: Box, closed: bool
 ) -> System | None:
-    """The points of a box closer than a radius, all points for None; None if none is."""
-    if radius is None:
+    """The points of a box closer than a radius, all points for None; None if there are none.
+
+    Where ``closed``, also those as far away as the radius. Of "l2" the size is its square.
+    """
+    if size is None:
         return System(domain, ())
-    if radius <= 0:
+    if size < 0 or (size == 0 and not closed):
         return None
-    lo = tuple(c - radius if a is None else max(a, c - radius)
-               for a, c in zip(domain.lo, centre, strict=True))  # fmt: skip
-    hi = tuple(c + radius if b is None else min(b, c + radius)
-               for b, c in zip(domain.hi, centre, strict=True))  # fmt: skip
+    radius = size if norm != "l2" else _root_above(size)
+    if radius is None:
+        return System(domain, (), Ball(True, centre, size, not closed))
+    ends = [(c - radius, c + radius) for c in centre]
+    lo = tuple(p if a is None else max(a, p) for a, (p, _) in zip(domain.lo, ends, strict=True))
+    hi = tuple(q if b is None else min(b, q) for b, (_, q) in zip(domain.hi, ends, strict=True))
     if any(a > b for a, b in zip(lo, hi, strict=True)):
         return None
-    if norm == "l1":
-        return System(Box(lo, hi), (Row((), ((outputs, 1),), radius, True),))
-    rows = []
-    for i, (a, b, c) in enumerate(zip(lo, hi, centre, strict=True)):
-        ends = [(1, c + radius)] * (b == c + radius) + [(-1, radius - c)] * (a == c - radius)
-        if a == b and ends:
+    if norm != "linf" and size > 0:
+        gaps = [max(a - c, c - b, Fraction(0)) for a, b, c in zip(lo, hi, centre, strict=True)]
+        if sum(v * v if norm == "l2" else v for v in gaps) > size:
             return None
-        rows += [Row(((i, sign),), (), end, True) for sign, end in ends]
+        return System(Box(lo, hi), (), Ball(norm == "l2", centre, size, not closed))
+    if closed:
+        return System(Box(lo, hi), ())
+    rows: list[Row] = []
+    for i, (a, b, (p, q)) in enumerate(zip(lo, hi, ends, strict=True)):
+        tight = [(1, q)] * (b == q) + [(-1, -p)] * (a == p)
+        if a == b and tight:
+            return None
+        rows += [Row(((i, sign),), (), end, True) for sign, end in tight]
     return System(Box(lo, hi), tuple(rows))
 
 
@@ -342,8 +383,27 @@ def _finite(side: Sequence[Side]) -> bool:
     return any(v is not None for v in side)
 
 
-def _length(value: Fraction | None) -> str:
-    return "infinite" if value is None else _number(value)
+def _root_above(value: Fraction) -> Fraction | None:
+    """The least double whose square is at least a positive number; None if there is none."""
+    num, den = value.numerator, value.denominator
+    e = max((num.bit_length() - den.bit_length()) // 2 - 54, -1074)
+    while True:
+        a, b = (num << -2 * e, den) if e < 0 else (num, den << 2 * e)
+        m = isqrt(a // b)
+        while m * m * b < a:
+            m += 1
+        if m <= 1 << 53:
+            break
+        e += 1  # too many digits
+    if m.bit_length() + e > 1024 or m << max(e, 0) > ((1 << 53) - 1) << 971:
+        return None
+    return Fraction(m << e) if e >= 0 else Fraction(m, 1 << -e)
+
+
+def _length(value: Fraction | None, norm: str) -> str:
+    if value is None:
+        return "infinite"
+    return f"the square root of {_number(value)}" if norm == "l2" else _number(value)
 
 
 # ------------------------------------------------------------------------------ Lipschitz constants
@@ -381,7 +441,7 @@ def _lipschitz(header: dict[str, Any], net: ExactNet) -> Claim:
     found = _attained(net, norm, rows, witness, direction)
     require(found >= lower, "the Jacobian at the witness is smaller than stated")
     parts = [(row,) for row in rows] if norm == "linf" else [tuple(rows)]
-    systems = tuple(System(box, tuple(inside), Gain(norm, part, upper)) for part in parts)
+    systems = tuple(System(box, tuple(inside), None, Gain(norm, part, upper)) for part in parts)
     what = "the square of the l2" if norm == "l2" else f"the {norm}"
     where = f"in {_box_words(header['box'])}" if any(map(_finite, box)) else "anywhere"
     more = f" and {len(inside)} half-spaces" if inside else ""
@@ -446,21 +506,39 @@ def _property(entry: Any, net: ExactNet) -> tuple[tuple[System, ...], dict[str, 
     require(isinstance(entry["boxes"], list), "boxes is no list")
     require(isinstance(entry["disjuncts"], list), "disjuncts is no list")
     boxes = [_box(box, net.input_size) for box in entry["boxes"]]
-    systems = []
+    systems: list[System] = []
+    shown: Any = None
+    ball: Ball | None = None  # what is shown: neighbours often share it
     for case in entry["disjuncts"]:
-        good = isinstance(case, dict) and set(case) == {"box", "constraints"}
+        good = isinstance(case, dict) and set(case) - {"ball"} == {"box", "constraints"}
         require(good and isinstance(case["constraints"], list), "malformed disjunct")
         at = count(case["box"], "box")
         require(at < len(boxes), "there is no such box")
         rows = tuple(_row(row, net) for row in case["constraints"])
-        systems.append(System(boxes[at], rows))
+        if "ball" in case and (ball is None or case["ball"] != shown):
+            ball, shown = _ball(case["ball"], net.input_size), case["ball"]
+        systems.append(System(boxes[at], rows, ball if "ball" in case else None))
     identity = _sha(entry)
     stats = {"property_sha256": identity, "disjuncts": len(systems)}
     words = f"the property with SHA-256 {identity} ({len(systems)} disjuncts)"
     if len(systems) == 1 and sum(map(_size, systems[0].rows)) <= 12:
-        rows_shown = " and ".join(map(_row_words, systems[0].rows)) or "anything holds"
-        words += f", which is: {_box_words(entry['boxes'][0])}, where {rows_shown}"
+        [case], rows_shown = entry["disjuncts"], " and ".join(map(_row_words, systems[0].rows))
+        words += f", which is: {_box_words(entry['boxes'][case['box']])}"
+        words += f" and {_ball_words(case['ball'])}" if "ball" in case else ""
+        words += f", where {rows_shown or 'anything holds'}"
     return tuple(systems), stats, words
+
+
+def _ball(entry: Any, size: int) -> Ball:
+    good = isinstance(entry, dict) and set(entry) == {"norm", "center", "size"}
+    good = good and isinstance(entry["center"], list) and len(entry["center"]) == size
+    require(good, "malformed ball")
+    require(entry["norm"] in ("l1", "l2"), f"unknown norm {short(entry['norm'])}")
+    ball = Ball(
+        entry["norm"] == "l2", tuple(map(rational, entry["center"])), rational(entry["size"])
+    )
+    require(ball.size > 0, "the size of a ball is not positive")
+    return ball
 
 
 def _row(entry: Any, net: ExactNet) -> Row:
@@ -529,6 +607,14 @@ def _box_words(entry: dict[str, list[str]]) -> str:
     return f"the box {text}" if len(text) <= 400 else f"the box with SHA-256 {_sha(entry)}"
 
 
+def _ball_words(entry: dict[str, Any]) -> str:
+    what = "squared radius" if entry["norm"] == "l2" else "radius"
+    text = (
+        f"the {entry['norm']} ball of {what} {entry['size']} about ({', '.join(entry['center'])})"
+    )
+    return text if len(text) <= 400 else f"the ball with SHA-256 {_sha(entry)}"
+
+
 def _size(row: Row) -> int:
     return len(row.inputs) + len(row.outputs)
 
@@ -545,4 +631,4 @@ def _number(value: Fraction | int) -> str:
     return str(value)
 
 
-__all__ = ["KEYS", "Box", "Claim", "Gain", "Row", "Side", "System", "read_claim"]
+__all__ = ["KEYS", "Ball", "Box", "Claim", "Gain", "Row", "Side", "System", "read_claim"]

@@ -1,17 +1,18 @@
 """The checker of dual trees: exact numbers, and nothing of the engine.
 
 A tree (``docs/proof_format.md``, "Dual trees") proves that a system of linear constraints between
-inputs and outputs of a network has no solution in a box. It is read in pre-order; a path of it
-stands for a *cell*: a box of inputs, pieces of some units, and bounds of all unit inputs. Nothing
-in it is believed:
+inputs and outputs of a network has no solution in a box, or a box and a ball. It is read in
+pre-order; a path of it stands for a *cell*: a box of inputs, pieces of some units, and bounds of
+all unit inputs. Nothing in it is believed:
 
 1. *Nothing is missing.* At an ``INPUT`` node the two closed halves of the cell's box go to the
    children, at a ``UNIT`` node the closed sets where the unit is on one of its pieces. They cover
    the cell.
 2. *Bounds hold on the cell*: `plverify.checker_bounds` proves them here, from the cell alone.
-3. *No leaf holds a solution.* A positive combination of the constraints would be ``<= 0`` at a
-   solution, ``< 0`` if a strict one takes part. The leaf's multipliers give a lower bound of it on
-   the cell that says otherwise. Or the bounds contradict each other, so that the cell is empty.
+3. *No leaf holds a solution.* A positive combination of the constraints, the ball's among them,
+   would be ``<= 0`` at a solution, ``< 0`` if a strict one takes part. The leaf's multipliers give
+   a lower bound of it on the cell that says otherwise. Or the bounds contradict each other, so that
+   the cell is empty.
 
 A tree may be about a norm of Jacobians instead. Then ``SLOPES`` bounds gradients on the cell, and a
 leaf ``NORM`` is one where `plverify.checker_gain` finds that norm bounded as claimed.
@@ -23,12 +24,13 @@ SHA-256, and `plverify.exact_net`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import inf
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from plverify.checker_bounds import Bounds, Cell, Rounding
-from plverify.checker_claims import KEYS, Box, Claim, Gain, Row, System, read_claim
+from plverify.checker_claims import KEYS, Ball, Box, Claim, Gain, Row, System, read_claim
 from plverify.checker_gain import Gradients, Ranges
 from plverify.exact_net import ExactNet
 from plverify.proof_reader import MAX_TREE, Body, Rejected, definitions, require
@@ -111,7 +113,7 @@ def refutation(
 def _witness(claim: Claim, x: Sequence[Fraction], y: Sequence[Fraction]) -> None:
     """Require that a point and its outputs are what the claim says."""
     require(claim.at[0].box.holds(x), "the witness is not in the box")
-    meets = any(all(row.holds(x, y) for row in system.rows) for system in claim.at)
+    meets = any(system.holds(x, y) for system in claim.at)
     require(meets, "the witness violates a constraint")
     if claim.sharp:
         rows = [system.rows[0] for system in claim.systems]
@@ -149,6 +151,7 @@ class _Walk:
         self.net, self.body = net, body
         self.bounds = Bounds(net, rounding)
         self.rows: tuple[Row, ...] = ()
+        self.ball: Ball | None = None
         self.gain: Gain | None = None
         self.gradients: Gradients | None = None
         self.cell: Cell
@@ -173,8 +176,8 @@ class _Walk:
 
     def _read(self, systems: Sequence[System]) -> None:
         for system in systems:
-            self.rows, self.gain = system.rows, system.gain
-            root = self.bounds.start(system.box)
+            self.rows, self.ball, self.gain = system.rows, system.ball, system.gain
+            root = self.bounds.start(system.box, system.ball)
             self.waiting = [(root, self._no_ranges())]
             _, errors = self.bounds.with_errors(root)
             finite = all(error < inf for some in errors.values() for error in some)
@@ -222,11 +225,16 @@ class _Walk:
             # All multipliers share this factor, so that it does not matter any more.
             require(abs(e) <= MAX_EXPONENT, "an exponent is out of range")
         used, last = [], -1
+        around, strict = 0, False  # of the ball
         for _ in range(self.body.var()):
-            last = self._index(last, len(self.rows), "constraint")
+            last = self._index(last, len(self.rows) + (self.ball is not None), "constraint")
             m = self.body.big()
             require(m > 0, "a multiplier is not positive")
-            used.append((m, self.rows[last]))
+            if self.ball is not None and last == len(self.rows):
+                around, strict = m, strict or self.ball.strict
+            else:
+                used.append((m, self.rows[last]))
+                strict = strict or self.rows[last].strict
         given: dict[int, int] | None = None
         if dual:
             given, last = {}, -1
@@ -243,8 +251,7 @@ class _Walk:
         seen, errors = self.bounds.with_errors(self.cell)
         if seen.empty:
             return
-        least = self.bounds.least(self.cell, *self._combination(used), given, errors)
-        strict = any(row.strict for _, row in used)
+        least = self.bounds.least(self.cell, *self._combination(used), given, errors, around)
         if least == 0 and not strict and given is not None and self.gradients is not None:
             strict = self.gain is not None and self.gradients.is_thin(self.cell, given)
         require(least > 0 or (strict and least == 0), "a leaf proves nothing")
@@ -308,8 +315,7 @@ class _Walk:
         self.cell = self._with(box._replace(hi=tuple(below)))
 
     def _with(self, box: Box) -> Cell:
-        cell = self.cell
-        return Cell(box, cell.pieces, cell.lo, cell.hi, cell.empty)
+        return replace(self.cell, box=box)
 
     def _unit(self) -> None:
         number = self.body.var()

@@ -1,14 +1,13 @@
 """Networks that a claim is about without naming them: made of those it names, in plain integers.
 
-The checker builds them itself, so that a header need only say whose difference is meant, or which
-distance. Units keep their numbers and are followed by those of what is put beside them.
+The checker builds them itself, so that a header need only say whose difference is meant. Units
+keep their numbers and are followed by those of what is put beside them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 
 from plverify.exact_net import ExactNet, Max, Node, Sparse, Units, canonicalise_row
 
@@ -32,23 +31,9 @@ def absolute_sum(net: ExactNet) -> ExactNet:
     return ExactNet(net.input_size, (*net.nodes, units, total))
 
 
-def with_distance(net: ExactNet, centre: Sequence[Fraction]) -> ExactNet:
-    """The network with one more output, the sum of ``|x_i - center_i|``."""
-    last, n, m = len(net.nodes), net.input_size, net.output_size
-    shifted = _rows((0,), [[(i, 1)] for i in range(n)], [-v for v in centre])
-    units = Units(last + 1, ((-1, 0),) * n)
-    total = _rows((last + 2,), [[(i, 1) for i in range(n)]])
-    joined = _rows((last, last + 3), [[(j, 1)] for j in range(m + 1)])
-    return ExactNet(n, (*net.nodes, shifted, units, total, joined))
-
-
-def _rows(parts: tuple[int, ...], rows: Sequence[Terms], biases: Sequence[Fraction] = ()) -> Sparse:
+def _rows(parts: tuple[int, ...], rows: Sequence[Terms]) -> Sparse:
     """A linear node of rows with integer coefficients, all of the same number of terms."""
-    made = []
-    for k, terms in enumerate(rows):
-        bias = Fraction(biases[k]) if biases else Fraction(0)
-        den = bias.denominator
-        made.append(canonicalise_row([*(c * den for _, c in terms), bias.numerator], den))
+    made = [canonicalise_row([*(c for _, c in terms), 0], 1) for terms in rows]
     return Sparse(
         parts,
         tuple(tuple(j for j, _ in terms) for terms in rows),
@@ -64,4 +49,4 @@ def _with_sources(node: Node, sources: Sequence[int]) -> Node:
     return replace(node, source=sources[0])
 
 
-__all__ = ["absolute_sum", "difference", "with_distance"]
+__all__ = ["absolute_sum", "difference"]

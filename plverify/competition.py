@@ -123,10 +123,10 @@ def _replayed(
 def _goals(net: Network, spec: Property, disjunct: int, slack: float) -> Iterator[Goal]:
     runtime = runtime_of(net, optimised=True)
     home = spec.disjuncts[disjunct].box
-    for box, alternatives in sorted(spec.groups, key=lambda group: group[0] != home):
-        sides = float_sides(box, runtime.dtype, slack)
+    for group in sorted(spec.groups, key=lambda group: group.box != home):
+        sides = float_sides(group.box, runtime.dtype, slack)
         if sides is not None:
-            yield Goal(net, None if slack else box, alternatives, sides, runtime)
+            yield Goal(net, group, sides, runtime, loose=slack > 0)
 
 
 # ------------------------------------------------------------------------------------ witness files

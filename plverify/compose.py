@@ -5,9 +5,6 @@ What is asked about two networks, or about units inside one, is then a question 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fractions import Fraction
-
 import numpy as np
 
 from plverify.errors import InputError
@@ -45,26 +42,6 @@ def absolute_sum(net: Network) -> Network:
     total = Sparse((last + 1,), np.arange(size, dtype=np.int32)[None], rows)
     nodes = [*net.nodes, Units(last, ((-1, 0),) * size), total]
     return Network(net.input_size, nodes, definitions=net.definitions)
-
-
-def with_distance(net: Network, centre: Sequence[Fraction]) -> Network:
-    """The network with one more output, the sum of ``|x_i - centre_i|``.
-
-    >>> with_distance(Network.from_arrays([[[2, 0]]]), [Fraction(1), Fraction(0)]).exact([3, -5])
-    [Fraction(6, 1), Fraction(7, 1)]
-    """
-    last, n, m = len(net.nodes), net.input_size, net.output_size
-    each = np.arange(n, dtype=np.int32)
-    dens = [v.denominator for v in centre]
-    shift = [[d, -v.numerator] for v, d in zip(centre, dens, strict=True)]
-    nodes = [
-        *net.nodes,
-        Sparse((0,), each[:, None], ExactRows.from_integers(shift, dens)),
-        Units(last + 1, ((-1, 0),) * n),
-        Sparse((last + 2,), each[None], ExactRows.from_integers([[1] * n + [0]], [1])),
-        copies([last, last + 3], np.arange(m + 1)),
-    ]
-    return Network(n, nodes, definitions=net.definitions)
 
 
 def layer_network(net: Network, layer: int) -> Network:

@@ -36,7 +36,7 @@ from plverify.exact_array import (
     pack_table,
     reduce_row,
 )
-from plverify.exact_net import pack_ints
+from plverify.exact_net import pack_ints, unpack_ints
 
 MAGIC = b"PLDOM\x001\n"
 
@@ -62,6 +62,13 @@ class Domain(ABC):
     @abstractmethod
     def constraint_bytes(self) -> bytes:
         """``u32`` count and ``INTS`` of the constraint rows ``(a, c)``, ``a . t + c >= 0``."""
+
+    def constraint_rows(self) -> list[tuple[int, ...]]:
+        """The constraints as integer rows ``(a, c)``, ``a . t + c >= 0``, in the domain's order."""
+        data, width = self.constraint_bytes(), self.dim + 1
+        (count,) = struct.unpack_from("<I", data)
+        flat = unpack_ints(data[4:], count * width)
+        return [tuple(flat[k : k + width]) for k in range(0, count * width, width)]
 
     @abstractmethod
     def contains(self, x: Any) -> bool:

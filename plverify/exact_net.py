@@ -590,7 +590,9 @@ class ExactNet:
 
     # ------------------------------------------------------ pattern of a point
 
-    def pattern_at(self, x: Sequence[Any], slice: Slice | None = None) -> PointPattern:
+    def pattern_at(
+        self, x: Sequence[Any], slice: Slice | None = None, toward: Sequence[int] | None = None
+    ) -> PointPattern:
         """Pattern of one full-dimensional region whose closure holds ``x``, decided exactly.
 
         A unit that is zero at ``x`` takes the side of the germ ``x + eps d`` for a fixed generic
@@ -606,6 +608,9 @@ class ExactNet:
             The point, or its slice coordinates where ``slice`` is given.
         slice : (scale, rows), optional
             "Full-dimensional" and "identically zero" are then meant within the slice.
+        toward : sequence of int, optional
+            The region is one that ``x + eps toward + eps**2 d`` lies in: into a domain, where ``x``
+            is on its boundary.
 
         Returns
         -------
@@ -630,9 +635,10 @@ class ExactNet:
             rows, _ = self._pull_back(layer, chosen, layered, slice)
             return any(any(row) for row in rows)
 
+        first = [nums] if toward is None else [nums, toward]
         for attempt in range(4):
             direction = _direction(dim, attempt)
-            levels, scaled = self._slice_germ([nums, direction], den, slice)
+            levels, scaled = self._slice_germ([*first, direction], den, slice)
             germ = self.forward(levels, scaled).signs
             bits = self._pieces_of(germ)
             layered = self.layer_bits(bits)
@@ -640,7 +646,7 @@ class ExactNet:
                 break
         else:
             axes = [[int(i == k) for i in range(dim)] for k in range(dim)]
-            levels, scaled = self._slice_germ([nums, *axes], den, slice)
+            levels, scaled = self._slice_germ([*first, *axes], den, slice)
             bits = self._pieces_of(self.forward(levels, scaled).signs)
             layered = self.layer_bits(bits)
         return PointPattern(bits, any(map(alive, kinks)))

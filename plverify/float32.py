@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plverify.certificate import check_executed
-from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
 from plverify.errors import InputError
 from plverify.exact_array import FloatArray
@@ -34,7 +33,7 @@ from plverify.executed import executed
 from plverify.network import Network
 from plverify.nodes import Conv, Linear, Units
 from plverify.proof import encode, unsat_header
-from plverify.property import Property
+from plverify.property import Ball, Group, Property
 from plverify.question import Progress, decide
 from plverify.result import rounded
 
@@ -52,6 +51,8 @@ _RUNS = 6
 """Runs per round, of the candidates that look best."""
 _RANGE = 2.0**40
 """Infinite sides end here where the nearest numbers are taken; float32 and float64 have it."""
+_ROOM = 2.0**-20
+"""By so much of the radius points are kept off a ball's sphere."""
 _FAR = 10.0
 """Where an input has no bound, points between -10 and 10 are tried."""
 _MARGINS = (16, 128, 1024, 8192)
@@ -105,17 +106,17 @@ def confirm(
     runtime = runtime_of(net)
     deadline = time.monotonic() + seconds
     home = spec.disjuncts[disjunct].box
-    groups = sorted(spec.groups, key=lambda group: group[0] != home)[:8]
+    groups = sorted(spec.groups, key=lambda group: group.box != home)[:8]
     start = np.array([rounded(v) for v in witness])
     status = NO_POINT
-    for box, alternatives in groups:
+    for group in groups:
         if status == NOT_CONFIRMED and time.monotonic() > deadline:
             break
-        sides = float_sides(box, runtime.dtype)
+        sides = float_sides(group.box, runtime.dtype)
         if sides is None:
             continue
         status = NOT_CONFIRMED
-        goal = Goal(net, box, alternatives, sides, runtime)
+        goal = Goal(net, group, sides, runtime)
         first = goal.inside(start[None])
         found = goal.run(first) or goal.climb(first[0], deadline)
         if found is not None:
@@ -142,11 +143,11 @@ def violation(
     deadline = time.monotonic() + seconds
     draws = _Draws()
     runtime: Runtime | None = None
-    for box, alternatives in spec.groups[:8]:
-        sides = float_sides(box, kind)
+    for group in spec.groups[:8]:
+        sides = float_sides(group.box, kind)
         if sides is None:
             continue
-        goal = Goal(net, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
+        goal = Goal(net, group, sides, Runtime("numpy", kind, _numpy_run(net)))
         points = goal.sample(draws)
         exact, _ = goal.scores(points)
         points = points[np.argsort(exact, kind="stable")[:4]]
@@ -217,11 +218,11 @@ def _seen_error(net: Network, spec: Property) -> float:
     """How far outputs are off at some points when computed in the element type of the inputs."""
     kind, draws = _element_type(net), _Draws()
     seen = 0.0
-    for box, alternatives in spec.groups[:8]:
-        sides = float_sides(box, kind)
+    for group in spec.groups[:8]:
+        sides = float_sides(group.box, kind)
         if sides is None:
             continue
-        goal = Goal(net, box, alternatives, sides, Runtime("numpy", kind, _numpy_run(net)))
+        goal = Goal(net, group, sides, Runtime("numpy", kind, _numpy_run(net)))
         points = goal.sample(draws)
         y = net(points.astype(np.float64))
         off = np.abs(emulate(net, points) - y).max() + np.abs(y).max() * np.finfo(kind).eps
@@ -301,21 +302,23 @@ class _Draws:
 
 
 class Goal:
-    """To violate in one box of a property, at numbers between two ``sides``.
+    """To violate in one box and ball of a property, at numbers between two ``sides``.
 
-    Without a box, the points between the sides are those that count.
+    Where they are ``loose``, the points between the sides are those that count, not those of the
+    box.
     """
 
     def __init__(
         self,
         net: Network,
-        box: Box | None,
-        alternatives: Sequence[tuple[Constraint, ...]],
+        group: Group,
         sides: tuple[NDArray[Any], NDArray[Any]],
         runtime: Runtime,
+        loose: bool = False,
     ) -> None:
-        self.net, self.box, self.alternatives, self.runtime = net, box, alternatives, runtime
+        self.net, self.group, self.runtime, self.loose = net, group, runtime, loose
         self.lo, self.hi = sides
+        alternatives = group.alternatives
         rows = [row for case in alternatives for row in case]
         self.inputs = _table([row.inputs for row in rows], net.input_size)
         self.outputs = _table([row.outputs for row in rows], net.output_size)
@@ -327,8 +330,10 @@ class Goal:
         self.cases = [slice(b - len(c), b) for b, c in zip(ends, alternatives, strict=True)]
 
     def inside(self, points: FloatArray) -> NDArray[Any]:
-        """The points rounded to the element type and moved into the box."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        """The points moved into the box, and the ball, and rounded to the element type."""
+        with np.errstate(all="ignore"):
+            if self.group.ball is not None:
+                points = _pulled(points, self.group.ball)
             return np.clip(points.astype(self.lo.dtype), self.lo, self.hi)
 
     def sample(self, draws: _Draws) -> NDArray[Any]:
@@ -363,13 +368,16 @@ class Goal:
         return None
 
     def _violates(self, x: Sequence[float], got: FloatArray) -> bool:
-        """Whether the point is in the box and some alternative holds, exactly."""
+        """Whether the point is in the box and the ball and some alternative holds, exactly."""
         inputs, outputs = [Fraction(v) for v in x], [Fraction(v) for v in got.tolist()]
-        if self.box is not None:
-            sides = zip(self.box.lo, inputs, self.box.hi, strict=True)
+        box, alternatives, ball = self.group
+        if not self.loose:
+            sides = zip(box.lo, inputs, box.hi, strict=True)
             if not all(a <= v <= b for a, v, b in sides):
                 return False
-        return any(all(c.holds(inputs, outputs) for c in case) for case in self.alternatives)
+        if ball is not None and not ball.contains(inputs):
+            return False
+        return any(all(c.holds(inputs, outputs) for c in case) for case in alternatives)
 
     def climb(
         self, start: NDArray[Any], deadline: float, *, rounds: int = _ROUNDS, tried: bool = True
@@ -400,7 +408,8 @@ class Goal:
         steps = reach[:, None] * step if step is not None else np.zeros((0, len(x)))
         ulps = np.floor(3 * draws.uniform(32, len(x)) - 1)
         ulps *= 2.0 ** np.floor(6 * draws.uniform(32, 1))
-        near = ulps * np.spacing(np.abs(here)).astype(np.float64)
+        size = np.minimum(np.abs(here), np.finfo(here.dtype).max / 2)  # beyond it is infinite
+        near = ulps * np.spacing(size).astype(np.float64)
         points = self.inside(np.concatenate([x[None], x + steps, x + near]))
         return np.array(list({point.tobytes(): point for point in points}.values()))
 
@@ -429,6 +438,17 @@ class Goal:
                 break
             free &= ~stuck
         return step if np.isfinite(step).all() and step.any() else None
+
+
+def _pulled(points: FloatArray, ball: Ball) -> FloatArray:
+    """The points moved towards the center of a ball until they are inside, with room to round."""
+    center = np.array([rounded(v) for v in ball.center])
+    steps = np.asarray(points, np.float64) - center
+    if ball.norm == "l1":
+        part = rounded(ball.size) / np.abs(steps).sum(axis=1)
+    else:
+        part = np.sqrt(rounded(ball.size) / np.square(steps).sum(axis=1))
+    return np.asarray(center + np.minimum(1.0, (1 - _ROOM) * part)[:, None] * steps, np.float64)
 
 
 def _table(rows: Sequence[Sequence[tuple[int, int]]], columns: int) -> FloatArray:

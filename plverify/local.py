@@ -2,12 +2,12 @@
 
 The units' rows under the pattern of the point describe its region; the engine turns them into
 vertices and facets, exactly (above eight dimensions into facets and a point in each, by exact
-linear programs), and the pattern beyond a facet comes from an exact germ.
+linear programs; vertices follow when asked for), and the pattern beyond a facet comes from an exact
+germ.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plverify._core as _core
+from plverify.closest import closest_point
 from plverify.domain import Domain, Space, polytope_bytes
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray
-from plverify.exact_net import unpack_ints
+from plverify.exact_net import common_denominator, pack_ints
 from plverify.exact_nodes import Max
 from plverify.result import enclose
+from plverify.vertices import Vertices, vertices_of
 from plverify.volume import polytope_volume, volume_bounds
 
 if TYPE_CHECKING:
@@ -92,24 +94,39 @@ class LocalRegion:
         """(outputs,) float64: the constant of the output map, rounded."""
         return self.affine_map()[1]
 
-    def _with_corners(self) -> _Corners:
+    @cached_property
+    def _corners(self) -> Vertices:
         if isinstance(self._shape, _Points):
-            raise InputError(
-                f"the region has {self.domain.dim} dimensions, vertices are listed in at most "
-                f"{_core.max_dimension}"
-            )
-        return self._shape
+            return vertices_of(self.inequalities, self.domain.dim)
+        finite = [k for k, (_, far, _) in enumerate(self._shape.corners) if far is None]
+        number = {k: i for i, k in enumerate(finite)}
+        corners = [self._shape.corners[k] for k in finite]
+        return Vertices(
+            [tuple(Fraction(v, den) for v in p) for p, _, den in corners],
+            [[number[k] for k in facet if k in number] for facet in self._shape.facets],
+            len(finite) == len(self._shape.corners),
+        )
 
     @property
     def bounded(self) -> bool:
-        """Whether the region is bounded (in at most eight dimensions)."""
-        return all(far is None for _, far, _ in self._with_corners().corners)
+        """Whether the region is bounded."""
+        if isinstance(self._shape, _Corners):
+            return self._corners.bounded
+        dim = self.domain.dim
+        body = polytope_bytes(self.inequalities, dim)
+        goals = ([sign * (i == k) for i in range(dim)] for k in range(dim) for sign in (1, -1))
+        return all(_core.exact_maximum(body, pack_ints(g) + pack_ints([0])) for g in goals)
 
-    @cached_property
+    @property
     def exact_vertices(self) -> list[tuple[Fraction, ...]]:
-        """The finite vertices (in at most eight dimensions)."""
-        corners = self._with_corners().corners
-        return [tuple(Fraction(v, den) for v in p) for p, far, den in corners if far is None]
+        """The finite vertices.
+
+        Raises
+        ------
+        InputError
+            Like volumes, where a region of more than eight dimensions has more than 4,096.
+        """
+        return self._corners.points
 
     @cached_property
     def exact_interior_point(self) -> tuple[Fraction, ...]:
@@ -134,17 +151,22 @@ class LocalRegion:
 
     @cached_property
     def exact_volume(self) -> Fraction | None:
-        """The volume (area, length), or None if unbounded (in at most eight dimensions)."""
+        """The volume (area, length), or None if unbounded."""
         if not self.bounded:
             return None
-        return polytope_volume(self.exact_vertices, self._with_corners().facets)
+        return polytope_volume(self._corners.points, self._corners.on)
 
     @cached_property
+    def volume_interval(self) -> tuple[Fraction, Fraction]:
+        """Exact bounds of the volume of a bounded region, apart by less than 2**-150 of it."""
+        return volume_bounds(self._corners.points, self._corners.on)
+
+    @property
     def volume_bounds(self) -> tuple[float, float]:
-        """As `Region.volume_bounds` (in at most eight dimensions)."""
+        """As `Region.volume_bounds`."""
         if not self.bounded:
             return float("inf"), float("inf")
-        lower, upper = volume_bounds(self.exact_vertices, self._with_corners().facets)
+        lower, upper = self.volume_interval
         return enclose(lower)[0], enclose(upper)[1]
 
     def contains(self, t: Sequence[Any], strict: bool = False) -> bool:
@@ -153,20 +175,25 @@ class LocalRegion:
         values = [sum(a * v for a, v in zip(r, point, strict=True)) for r in self.inequalities]
         return all(v > 0 if strict else v >= 0 for v in values)
 
-    def neighbours(self) -> list[LocalRegion]:
-        """The regions across the facets, in their order; none beyond the domain."""
+    def patterns_beyond(self) -> list[Array]:
+        """The patterns of `neighbours`, without their regions."""
         out = []
-        exact = self.net.exact_net
         for k, (row, unit) in enumerate(zip(self.inequalities, self.units, strict=True)):
             if unit is None:
                 continue
             levels, den, unit_level = self._shape.on_facet(k)
             levels.append([-v for v in row[:-1]])
-            pieces = exact.pattern_of_germ(levels, den, unit_level, self.domain.slice_map())
-            out.append(
-                region_of_pattern(self.net, self.domain, np.array(pieces, self.pattern.dtype))
+            pieces = self.net.exact_net.pattern_of_germ(
+                levels, den, unit_level, self.domain.slice_map()
             )
+            out.append(np.array(pieces, self.pattern.dtype))
         return out
+
+    def neighbours(self) -> list[LocalRegion]:
+        """The regions across the facets, in their order; none beyond the domain."""
+        return [
+            region_of_pattern(self.net, self.domain, pattern) for pattern in self.patterns_beyond()
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +232,12 @@ class _Points:
 
 def region_at(net: Network, x: Any, domain: Domain | None = None) -> LocalRegion:
     """One full-dimensional activation region whose closure holds ``x``; see `Network.region`."""
+    point, domain = point_of(net, x, domain)
+    return region_of_pattern(net, domain, pattern_in(net, domain, point))
+
+
+def point_of(net: Network, x: Any, domain: Domain | None) -> tuple[list[Fraction], Domain]:
+    """Check a point and its domain, by default all of R^n."""
     domain = Space(net.input_size) if domain is None else domain
     if domain.ambient != net.input_size:
         raise InputError(
@@ -214,11 +247,41 @@ def region_at(net: Network, x: Any, domain: Domain | None = None) -> LocalRegion
     point = ExactArray(x, "x").fractions().ravel().tolist()
     if len(point) != domain.dim:
         raise InputError(f"x has {len(point)} entries, expected {domain.dim}")
-    found = net.exact_net.pattern_at(point, domain.slice_map())
-    region = region_of_pattern(net, domain, np.array(found.bits, net.pattern_type))
-    if not region.contains(point):
+    return point, domain
+
+
+def pattern_in(net: Network, domain: Domain, point: Sequence[Fraction]) -> Array:
+    """The pattern of one region in the domain whose closure holds a point.
+
+    Raises
+    ------
+    InputError
+        If the point lies outside the domain, or the domain has no interior there.
+    """
+    rows = domain.constraint_rows()
+    values = [value_at(row, point) for row in rows]
+    if any(value < 0 for value in values):
         raise InputError("x lies outside the domain")
-    return region
+    tight = [r for r, value in zip(rows, values, strict=True) if not value and any(r[:-1])]
+    toward = direction_into(tight, domain.dim) if tight else None
+    if tight and toward is None:
+        raise InputError("the domain has no interior")
+    found = net.exact_net.pattern_at(point, domain.slice_map(), toward)
+    return np.array(found.bits, net.pattern_type)
+
+
+def value_at(row: Row, point: Sequence[Fraction]) -> Fraction:
+    """``a . t + c`` for a row ``(a, c)``."""
+    return sum((a * v for a, v in zip(row[:-1], point, strict=True) if a), Fraction(row[-1]))
+
+
+def direction_into(rows: Sequence[Row], dim: int, along: Row | None = None) -> list[int] | None:
+    """A direction in which all rows grow (and ``along`` stays as it is), or None."""
+    cone = [(*row[:-1], -1) for row in rows]
+    if along is not None:
+        cone += [(*along[:-1], 0), (*(-v for v in along[:-1]), 0)]
+    found = closest_point(cone, [Fraction(0)] * dim, "l2")
+    return None if found is None else common_denominator(found[1])[0]
 
 
 def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegion:
@@ -287,12 +350,8 @@ def region_rows(
         if any(row[:-1]):  # else it is constant on the domain
             found.setdefault(tuple(v // common for v in row), owner)
 
-    data = domain.constraint_bytes()
-    (count,) = struct.unpack_from("<I", data)
-    width = domain.dim + 1
-    flat = unpack_ints(data[4:], count * width)
-    for k in range(0, count * width, width):
-        add(flat[k : k + width], None)
+    for row in domain.constraint_rows():
+        add(row, None)
     exact = net.exact_net
     maps = exact.affine_maps(pattern.tolist(), domain.slice_map())
     split = net.layer_pieces(pattern)

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import plverify._core as _core
-from plverify import exact_net
+from plverify import _check, exact_net
 from plverify.domain import Domain
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray, ExactRows, FloatArray, exact_number, join_columns
@@ -312,6 +312,11 @@ class Network:
         """The network in the compiled engine's form, read from the canonical bytes."""
         return _core.Net(self.canonical)
 
+    @cached_property
+    def checked(self) -> _check.Net:
+        """The network in the compiled checker's form, read from the canonical bytes."""
+        return _check.Net(self.canonical)
+
     # -------------------------------------------------------------- evaluation
 
     def __call__(self, x: Any) -> FloatArray:
@@ -380,7 +385,8 @@ class Network:
     def region(self, x: Any, domain: Domain | None = None) -> LocalRegion:
         """The activation region that holds ``x``, with vertices and facets, and no other.
 
-        On a kink it is the one of `pattern`. Its ``neighbours()`` are found one by one.
+        On a kink it is the one of `pattern`, on a side of the domain one within. Its
+        ``neighbours()`` are found one by one.
 
         Parameters
         ----------
@@ -392,7 +398,7 @@ class Network:
         Raises
         ------
         InputError
-            If ``x`` does not lie in the domain, or on too many dimensions.
+            If ``x`` does not lie in the domain, or that has no interior.
 
         >>> net = Network.from_arrays([[[1, 0], [0, 1]], [[1, 1]]])
         >>> region = net.region([1, 2])

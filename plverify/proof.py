@@ -16,21 +16,11 @@ from typing import Any
 
 from plverify.domain import Bound, Box, Domain
 from plverify.errors import InputError
-from plverify.exact_net import unpack_ints
 from plverify.network import Network
 from plverify.property import Property
 from plverify.result import decimal, ratio
 
 MAGIC = b"PLPROOF\x001\n"
-
-
-def constraint_rows(domain: Domain) -> list[tuple[int, ...]]:
-    """Integer rows ``(a, c)`` of the constraints ``a . t + c >= 0``, in the domain's order."""
-    data = domain.constraint_bytes()
-    (count,) = struct.unpack_from("<I", data)
-    width = domain.dim + 1
-    flat = unpack_ints(data[4:], count * width)
-    return [tuple(flat[k : k + width]) for k in range(0, count * width, width)]
 
 
 def region_list_header(
@@ -140,6 +130,7 @@ def radius_header(
     domain: Box,
     ends: tuple[Bound, Bound],
     witness: Sequence[Fraction] | None,
+    closed: bool = False,
 ) -> dict[str, Any]:
     """The header of a proof about the distance to another label; see `plverify.ball`."""
     lower, upper = (ratio(v) if isinstance(v, Fraction) else "inf" for v in ends)
@@ -153,6 +144,7 @@ def radius_header(
         "targeted": targeted,
         "domain": _sides(domain),
         "lower": lower,
+        "closed": closed,
         "upper": upper,
         "witness": None if witness is None else [ratio(v) for v in witness],
     }
@@ -209,7 +201,7 @@ def _subject(net: Network, domain: Domain) -> dict[str, Any]:
         **_identity(net),
         "dim": domain.dim,
         "slice": placed,
-        "constraints": [[decimal(v) for v in row] for row in constraint_rows(domain)],
+        "constraints": [[decimal(v) for v in row] for row in domain.constraint_rows()],
     }
 
 
@@ -245,3 +237,26 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         if isinstance(error, OSError):
             raise InputError(f"cannot write {target}: {error.strerror or error}") from None
         raise
+
+
+def var_bytes(value: int) -> bytes:
+    """A number that is not negative as the format's VAR.
+
+    >>> var_bytes(300)
+    b'\\xac\\x02'
+    """
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def big_bytes(value: int) -> bytes:
+    """An integer as the format's BIG.
+
+    >>> big_bytes(-1), big_bytes(0)
+    (b'\\x01\\xff', b'\\x00')
+    """
+    size = (value.bit_length() + 8) // 8 if value else 0
+    return var_bytes(size) + value.to_bytes(size, "little", signed=True)

@@ -31,6 +31,7 @@ MAX_TREE = 1 << 36
 """Most bytes the body of a tree may decompress to; it is read once and never kept."""
 MAX_NUMBER = 125_000
 """Longest accepted integer of the body in bytes (a million bits)."""
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 MAX_DIGITS = 5000
 """Longest accepted integer of the header in characters (domain bytes hold 16,320 bits)."""
 
@@ -161,7 +162,8 @@ def count(value: Any, what: str) -> int:
 def _integer(text: Any) -> int:
     """A decimal string without superfluous characters."""
     good = isinstance(text, str) and len(text) <= MAX_DIGITS
-    require(good and re.fullmatch(r"0|-?[1-9][0-9]*", text), f"no decimal integer: {short(text)}")
+    if not good or not _INTEGER.fullmatch(text):
+        raise Rejected(f"no decimal integer: {short(text)}")
     if len(text) < 4000:
         return int(text)
     head, tail = text[:2500], text[2500:]  # Python converts at most 4300 digits at once
@@ -170,11 +172,14 @@ def _integer(text: Any) -> int:
 
 def rational(value: Any) -> Fraction:
     """A rational number of the header: ``"p"`` or ``"p/q"`` in lowest terms with ``q > 1``."""
-    require(isinstance(value, str), f"no rational number: {short(value)}")
+    if not isinstance(value, str):
+        raise Rejected(f"no rational number: {short(value)}")
     head, bar, tail = value.partition("/")
-    num, den = _integer(head), _integer(tail) if bar else 1
-    good = den > 1 and gcd(num, den) == 1 if bar else den == 1
-    require(good, f"no rational number in lowest terms: {short(value)}")
+    if not bar:
+        return Fraction(_integer(head))
+    num, den = _integer(head), _integer(tail)
+    if not (den > 1 and gcd(num, den) == 1):
+        raise Rejected(f"no rational number in lowest terms: {short(value)}")
     return Fraction(num, den)
 
 

@@ -1,10 +1,11 @@
 """`Property`: what a network must not do, as an exact set of violations.
 
 A property is stated the way VNN-LIB states it, by its violations: a finite union of *disjuncts*,
-each an input box and linear constraints between inputs ``x`` and outputs ``y``. The network has the
-property if and only if no ``(x, f(x))`` lies in that set. Every number is rational, ``<`` is kept
-apart from ``<=``, and membership (`Property.contains`) is decided exactly, so that a margin of 0
-counts as what the comparison says.
+each an input box and linear constraints between inputs ``x`` and outputs ``y``. Beyond VNN-LIB,
+a disjunct may have a `Ball` of inputs, too. The network has the property if and only if no
+``(x, f(x))`` lies in that set. Every number is rational, ``<`` is kept apart from ``<=``, and
+membership (`Property.contains`) is decided exactly, so that a margin of 0 counts as what the
+comparison says.
 
 Canonical form, which makes equality and hash mean something: coefficients of a `Constraint` are
 coprime integers; a bound on one input is part of the box (a strict one also stays a constraint,
@@ -25,34 +26,121 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from plverify.constraint import Constraint, Fold, check_size, finite
-from plverify.domain import Bound, Box
+from plverify.domain import Bound, Box, number_text
 from plverify.errors import InputError
 from plverify.exact_array import ExactArray
 
 _RATIONAL = re.compile(r"-?[0-9]{1,3700}(/[0-9]{1,3700})?")
+BALL_NORMS = ("l1", "l2")
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A closed ball of inputs: those no farther from a center than a radius, in the l1 or l2 norm.
+
+    Attributes
+    ----------
+    norm : "l1" or "l2"
+        (The linf ball is a box: `Box.ball`.)
+    center : tuple of Fraction
+        Any vector of numbers is accepted.
+    size : Fraction
+        Positive. The radius for "l1"; for "l2" the *square* of the radius, which need not be
+        rational itself.
+
+    Raises
+    ------
+    InputError
+        On another norm, no center, a size that is not positive, NaN, infinity.
+
+    >>> Ball("l2", [0.5, 0], "0.25").contains([Fraction(1, 2), Fraction(-1, 2)])
+    True
+    """
+
+    norm: str
+    center: tuple[Fraction, ...]
+    size: Fraction
+
+    def __post_init__(self) -> None:
+        if self.norm not in BALL_NORMS:
+            raise InputError(f"the norm of a ball is {self.norm!r:.30}, expected 'l1' or 'l2'")
+        center = ExactArray(self.center, "the center of a ball")
+        if len(center.shape) != 1 or not center.shape[0]:
+            raise InputError(f"the center of a ball has shape {center.shape}, expected a vector")
+        object.__setattr__(self, "center", tuple(center.fractions().tolist()))
+        for v in self.center:
+            check_size(v, "the center of a ball")
+        object.__setattr__(self, "size", finite(self.size, "the size of a ball"))
+        if self.size <= 0:
+            raise InputError(f"the size of a ball is {number_text(self.size)}, it must be positive")
+
+    def measure(self, x: Sequence[Fraction]) -> Fraction:
+        """What is at most `size` in the ball: the l1 distance, or the square of the l2 distance."""
+        steps = [v - c for v, c in zip(x, self.center, strict=True)]
+        return sum((abs(d) if self.norm == "l1" else d * d for d in steps), Fraction(0))
+
+    def contains(self, x: Sequence[Fraction]) -> bool:
+        """Whether the exact point lies in the ball."""
+        return self.measure(x) <= self.size
+
+    def meets(self, box: Box) -> bool:
+        """Whether the ball and a box have a point in common, decided exactly.
+
+        >>> Ball("l2", [0, 0], 2).meets(Box(1, 3, 2)), Ball("l1", [0, 0], 2).meets(Box(2, 3, 2))
+        (True, False)
+        """
+        sides = zip(box.lo, self.center, box.hi, strict=True)
+        return self.contains([Fraction(min(max(a, c), b)) for a, c, b in sides])
+
+    def describe(self) -> str:
+        """A short text for people.
+
+        >>> Ball("l2", [0, 1], "0.25").describe()
+        'the l2 ball of squared radius 1/4 about (0, 1)'
+        """
+        shown = ", ".join(map(number_text, self.center[:3])) + ", ..." * (len(self.center) > 3)
+        what = "squared radius" if self.norm == "l2" else "radius"
+        return f"the {self.norm} ball of {what} {number_text(self.size)} about ({shown})"
 
 
 @dataclass(frozen=True)
 class Disjunct:
-    """The points ``(x, y)`` with ``x`` in `box` that satisfy all of `constraints`.
+    """The points ``(x, y)`` with ``x`` in `box` and `ball` that satisfy all of `constraints`.
 
     Attributes
     ----------
     box : Box
         Closed; disjuncts may share one object. Sides are infinite where an input has no bound.
+        Where there is a ball, what is asked about is easier to answer with a box no larger than
+        it.
     constraints : tuple of Constraint
+    ball : Ball, optional
+        Disjuncts may share one object.
     """
 
     box: Box
     constraints: tuple[Constraint, ...] = ()
+    ball: Ball | None = None
 
     def contains(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         """Whether the exact point lies in the disjunct."""
         inside = all(a <= v <= b for a, v, b in zip(self.box.lo, x, self.box.hi, strict=True))
-        return inside and all(c.holds(x, y) for c in self.constraints)
+        near = inside and (self.ball is None or self.ball.contains(x))
+        return near and all(c.holds(x, y) for c in self.constraints)
+
+
+class Group(NamedTuple):
+    """Disjuncts about the same inputs: those of a box, and of a ball if there is one.
+
+    One of them violates if it satisfies all constraints of some alternative.
+    """
+
+    box: Box
+    alternatives: tuple[tuple[Constraint, ...], ...]
+    ball: Ball | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +179,9 @@ class Property:
 
     def _canonical(self, disjuncts: Iterable[Disjunct]) -> Iterator[Disjunct]:
         checked: dict[int, Box] = {}
+        met: dict[tuple[int, int], tuple[Box, Ball, bool]] = {}
         for k, disjunct in enumerate(disjuncts):
-            box, rows = disjunct.box, disjunct.constraints
+            box, rows, ball = disjunct.box, disjunct.constraints, disjunct.ball
             if id(box) not in checked:
                 checked[id(box)] = box
                 if box.dim != self.n_inputs:
@@ -100,6 +189,11 @@ class Property:
                 for v in (*box.lo, *box.hi):
                     if isinstance(v, Fraction):
                         check_size(v, f"a bound of disjunct {k}")
+            if ball is not None and len(ball.center) != self.n_inputs:
+                raise InputError(
+                    f"the ball of disjunct {k} has {len(ball.center)} inputs, "
+                    f"expected {self.n_inputs}"
+                )
             fold = Fold(box.lo, box.hi)
             empty = False
             for c in rows:
@@ -117,7 +211,13 @@ class Property:
                 continue
             if fold.lo is not box.lo:
                 box = Box.of_exact(fold.lo, fold.hi)
-            yield disjunct if box is disjunct.box and rest == rows else Disjunct(box, rest)
+            if ball is not None:
+                pair = id(box), id(ball)
+                if pair not in met:  # disjuncts share both; what is kept keeps its number
+                    met[pair] = box, ball, ball.meets(box)
+                if not met[pair][-1]:
+                    continue
+            yield disjunct if box is disjunct.box and rest == rows else Disjunct(box, rest, ball)
 
     # ---------------------------------------------------------- constructors
 
@@ -268,15 +368,12 @@ class Property:
     # -------------------------------------------------------------- queries
 
     @cached_property
-    def groups(self) -> tuple[tuple[Box, tuple[tuple[Constraint, ...], ...]], ...]:
-        """``(box, alternatives)`` per distinct box, in order of first appearance.
-
-        A point of the box violates if it satisfies all constraints of some alternative.
-        """
-        out: dict[Box, list[tuple[Constraint, ...]]] = {}
+    def groups(self) -> tuple[Group, ...]:
+        """The disjuncts of each distinct box and ball, in order of first appearance."""
+        out: dict[tuple[Box, Ball | None], list[tuple[Constraint, ...]]] = {}
         for d in self.disjuncts:
-            out.setdefault(d.box, []).append(d.constraints)
-        return tuple((box, tuple(rows)) for box, rows in out.items())
+            out.setdefault((d.box, d.ball), []).append(d.constraints)
+        return tuple(Group(box, tuple(rows), ball) for (box, ball), rows in out.items())
 
     def contains(self, x: Any, y: Any) -> bool:
         """Whether the pair of input and output is a violation, exactly.
@@ -310,8 +407,10 @@ class Property:
         if len(self.groups) > 1:
             count = len(self.disjuncts)
             return f"{sizes}; violated in any of {count} cases over {len(self.groups)} boxes"
-        [(box, cases)] = self.groups
+        [(box, cases, ball)] = self.groups
         text = f"{sizes}; violated in {box.describe()}"
+        if ball is not None:
+            text += f" and {ball.describe()}"
         if any(not rows for rows in cases):
             return text
         shown = [" and ".join(c.describe() for c in rows[:3]) for rows in cases[:3]]
@@ -333,6 +432,11 @@ class Property:
 
         A number is written as its exact decimal; where it has none (or one of over a thousand
         digits) as ``(/ p q)``, which other readers may refuse.
+
+        Raises
+        ------
+        InputError
+            If there is a ball, which linear constraints cannot state.
         """
         from plverify.io.vnnlib_write import vnnlib_text
 
@@ -341,7 +445,7 @@ class Property:
     def to_json(self) -> str:
         """One JSON object; numbers are strings such as ``"3/8"``, boxes are listed once."""
         boxes: dict[Box, int] = {}
-        cases = []
+        cases: list[dict[str, Any]] = []
         for d in self.disjuncts:
             at = boxes.setdefault(d.box, len(boxes))
             rows = [
@@ -354,6 +458,13 @@ class Property:
                 for c in d.constraints
             ]
             cases.append({"box": at, "constraints": rows})
+            if d.ball is not None:
+                center = [str(v) for v in d.ball.center]
+                cases[-1]["ball"] = {
+                    "norm": d.ball.norm,
+                    "center": center,
+                    "size": str(d.ball.size),
+                }
         sides = [{"lo": [str(v) for v in b.lo], "hi": [str(v) for v in b.hi]} for b in boxes]
         head = {"n_inputs": self.n_inputs, "n_outputs": self.n_outputs}
         return json.dumps({**head, "boxes": sides, "disjuncts": cases})
@@ -377,7 +488,8 @@ class Property:
             for case in entry["disjuncts"]:
                 rows = [_parse_constraint(row) for row in case["constraints"]]
                 at = _index(case["box"], "box", len(boxes))
-                disjuncts.append(Disjunct(boxes[at], tuple(rows)))
+                ball = _parse_ball(case["ball"]) if "ball" in case else None
+                disjuncts.append(Disjunct(boxes[at], tuple(rows), ball))
             return Property(entry["n_inputs"], entry["n_outputs"], tuple(disjuncts))
         except InputError as error:
             raise InputError(f"property in JSON: {error}") from None
@@ -425,6 +537,11 @@ def _parse(text: Any) -> Bound:
         return Fraction(text)
     except ZeroDivisionError:
         raise InputError(f"{text!r:.60} has denominator 0") from None
+
+
+def _parse_ball(entry: Any) -> Ball:
+    center = tuple(finite(_parse(v), "a center") for v in entry["center"])
+    return Ball(entry["norm"], center, finite(_parse(entry["size"]), "a size"))
 
 
 def _parse_constraint(row: Any) -> Constraint:

@@ -19,10 +19,11 @@ from plverify.errors import InputError
 from plverify.exact_net import pack_ints
 from plverify.network import Network
 from plverify.proof import encode, unsat_header
-from plverify.property import Property
+from plverify.property import BALL_NORMS, Ball, Disjunct, Property
 from plverify.result import Status
+from plverify.unbounded import GivenUp, Walk, beyond_doubles
 
-SPEC_MAGIC = b"PLVSPEC1"
+SPEC_MAGIC = b"PLVSPEC2"
 _FOREVER = 1e9
 """Seconds that no clock of the engine need count."""
 
@@ -102,15 +103,27 @@ def decide(
     threads: int = 1,
     timeout: float | None = None,
     progress: Progress | None = None,
+    attack: bool = True,
+    claim: tuple[Network, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Ask the engine whether some input of the network violates a property.
+
+    Parameters
+    ----------
+    attack : bool
+        False leaves out the search for violations by gradients: for a caller that has a nearest
+        violation already and asks for nearer ones.
+    claim : (Network, dict), optional
+        What an "unsat" is to prove, if not just that: the header of a proof, and the network that
+        it is about.
 
     Returns
     -------
     dict
         ``status`` ("sat", "unsat", "unknown", "timeout", "interrupted"); for "sat" ``disjunct`` and
         ``witness``, numerators and a denominator; ``proof`` and ``file``, the body of an "unsat"
-        proof and all of it, where wanted; ``nodes``, ``leaves``, ``stats``.
+        proof and all of it, where wanted; for "unknown" the ``reason``; ``nodes``, ``leaves``,
+        ``stats``.
 
     Raises
     ------
@@ -126,32 +139,115 @@ def decide(
         )
     limit = timeout if timeout is None or timeout < _FOREVER else None
     start = time.perf_counter()
-    answer = _core.verify(net.core, property_bytes(spec), True, threads, limit, progress)
+
+    def search(asked: Property, seconds: float | None) -> dict[str, Any]:
+        data = property_bytes(asked)
+        return _core.verify(net.core, data, True, threads, seconds, progress, attack)
+
+    if any(beyond_doubles(case.box) for case in spec.disjuncts):
+        answer = _one_by_one(net, spec, limit, progress, search)
+    else:
+        answer = search(spec, limit)
     searched = time.perf_counter()
     answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":
         # The search proposes in floating point; the checker, which shares no code with it, decides.
-        answer["file"] = encode(unsat_header(net, spec), answer["proof"])
-        verdict = check(answer["file"], net, spec)
+        if claim is None:
+            answer["file"] = encode(unsat_header(net, spec), answer["proof"])
+            verdict = check(answer["file"], net, spec)
+        else:
+            answer["file"] = encode(claim[1], answer["proof"])
+            verdict = check(answer["file"], claim[0])
         answer["stats"]["checked"] = verdict.stats
         answer["stats"]["check_seconds"] = time.perf_counter() - searched
         if not verdict:
             answer["status"] = "unknown"
             answer["stats"]["rejected"] = verdict.reason
+            answer["reason"] = f"the checker does not accept the proof: {verdict.reason}"
+    if answer["status"] == "unknown":
+        answer.setdefault(
+            "reason",
+            "floating point mistook a unit for one that cannot switch, and no point refutes it",
+        )
     if not want_proof:
         answer.pop("proof", None)
         answer.pop("file", None)
     return answer
 
 
+def _one_by_one(
+    net: Network,
+    spec: Property,
+    limit: float | None,
+    progress: Progress | None,
+    search: Callable[[Property, float | None], dict[str, Any]],
+) -> dict[str, Any]:
+    """The disjuncts by themselves, those first whose boxes the engine's search takes."""
+    deadline = None if limit is None else time.monotonic() + limit
+    order = sorted(range(len(spec.disjuncts)), key=lambda k: beyond_doubles(spec.disjuncts[k].box))
+    whole: dict[str, Any] = {"status": "unsat", "nodes": 0, "leaves": 0, "stats": {}}
+    bodies: dict[int, bytes] = {}
+    for k in order:
+        case = spec.disjuncts[k]
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not beyond_doubles(case.box):
+            found = search(Property(spec.n_inputs, spec.n_outputs, (case,)), left)
+        elif case.ball is None:
+            found = _walk(net, case, deadline, progress)
+        else:
+            reason = "boxes about balls need bounds on all sides"
+            found = {"status": "unknown", "reason": reason, "nodes": 0, "leaves": 0, "stats": {}}
+        for name in ("nodes", "leaves"):
+            whole[name] += found[name]
+        for name, value in found["stats"].items():
+            whole["stats"][name] = whole["stats"].get(name, 0) + value
+        if found["status"] == "unsat":
+            bodies[k] = found["proof"]
+            continue
+        whole |= {key: found[key] for key in ("status", "reason", "witness") if key in found}
+        if found["status"] != "unknown":
+            return whole | {"disjunct": k}
+    return whole | {"proof": b"".join(bodies[k] for k in sorted(bodies))}
+
+
+def _walk(
+    net: Network, case: Disjunct, deadline: float | None, progress: Progress | None
+) -> dict[str, Any]:
+    """What the engine's search answers, of a disjunct whose box it does not take."""
+    walk = Walk(net, case, deadline, progress)
+    cpu, start = time.process_time(), time.perf_counter()
+    answer: dict[str, Any] = {}
+    try:
+        answer["status"] = "sat" if walk.run() else "unsat"
+    except KeyboardInterrupt:
+        answer["status"] = "interrupted"
+    except GivenUp as reason:
+        answer |= {"status": "unknown", "reason": str(reason)}
+        if str(reason) == "timeout":
+            answer = {"status": "timeout"}
+    answer |= {"nodes": walk.nodes, "leaves": walk.leaves, "proof": bytes(walk.body)}
+    if walk.witness is not None:
+        answer["witness"] = walk.witness
+    answer["stats"] = {
+        "programs": 0,
+        "exact_programs": walk.programs,
+        "cpu_seconds": time.process_time() - cpu,
+        "wall_seconds": time.perf_counter() - start,
+    }
+    return answer
+
+
 def property_bytes(spec: Property) -> bytes:
     """A property as the engine reads it."""
     sides: dict[int, bytes] = {}  # disjuncts share boxes
+    balls: dict[int, bytes] = {}  # and balls
     out = [SPEC_MAGIC, struct.pack("<III", spec.n_inputs, spec.n_outputs, len(spec.disjuncts))]
     for case in spec.disjuncts:
         if id(case.box) not in sides:
             sides[id(case.box)] = b"".join(map(_bound_bytes, case.box.lo + case.box.hi))
-        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)]]
+        if id(case.ball) not in balls:
+            balls[id(case.ball)] = _ball_bytes(case.ball)
+        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)], balls[id(case.ball)]]
         for row in case.constraints:
             out.append(struct.pack("<B", row.strict))
             for terms in (row.inputs, row.outputs):
@@ -165,6 +261,14 @@ def _bound_bytes(value: Bound) -> bytes:
     if not isinstance(value, Fraction):
         return b"\x01"
     return b"\x00" + pack_ints((value.numerator, value.denominator))
+
+
+def _ball_bytes(ball: Ball | None) -> bytes:
+    if ball is None:
+        return b"\x00"
+    numbers = (*ball.center, ball.size)
+    packed = [pack_ints((v.numerator, v.denominator)) for v in numbers]
+    return struct.pack("<B", 1 + BALL_NORMS.index(ball.norm)) + b"".join(packed)
 
 
 def check_limits(threads: int, timeout: float | None) -> None:

@@ -37,6 +37,9 @@ class Verification(Result):
     status : Status
         "sat": `witness` violates. "unsat": nothing does. "unknown", "timeout", "interrupted":
         neither is known.
+    reason : str or None
+        Why "unknown": a box without bounds on all sides in which there are too many cells
+        (`plverify.unbounded`), or a proof that the checker did not accept.
     witness, outputs : tuple of Fraction, or None
         For "sat" an input, exactly inside the box, and the exact outputs there.
     disjunct : int or None
@@ -72,6 +75,7 @@ class Verification(Result):
     """
 
     status: Status
+    reason: str | None = None
     witness: Point | None = None
     outputs: Point | None = None
     disjunct: int | None = None
@@ -166,6 +170,7 @@ def verify(
                         written = proof_files.encode(header, stronger)
     return Verification(
         status=status,
+        reason=answer.get("reason"),
         **known,
         proof=keep_proof(written, proof),
         nodes=answer["nodes"],

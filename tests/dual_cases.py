@@ -14,6 +14,7 @@ from tree_cases import MIXED, TIES, ZEROS, dense, linear
 
 import plverify as pv
 from plverify import checker
+from plverify.attacks.base import Aim, aims
 from plverify.network import Network
 
 TINY = Fraction(1, 10**15)
@@ -36,6 +37,15 @@ def both(data: bytes, net: Network, spec: Any = None) -> checker.Verdict:
 def rejected(data: bytes, net: Network, why: str = "") -> bool:
     verdict = both(data, net)
     return not verdict and why in verdict.reason
+
+
+def aim_at(
+    net: Network, x: Any, label: int, norm: str = "linf", targeted: bool = False, domain: Any = None
+) -> Aim:
+    """A point and the inputs that the claim ``radius`` with these entries is about."""
+    own, target = (None, label) if targeted else (label, None)
+    [aim] = aims(net, x, own, norm, target, domain)
+    return aim
 
 
 def cube(dim: int, half: Any = 1) -> list[tuple[Fraction, Fraction]]:

@@ -24,7 +24,9 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from math import lcm
+from operator import mul
 from typing import Any, NamedTuple
 
 from oracle_graph import Graph, sources
@@ -46,11 +48,29 @@ class Row(NamedTuple):
     unit: tuple[int, int] | None = None  # (unit, coefficient of its pre-activation)
 
 
+class Ball(NamedTuple):
+    """``sum |x_i - c_i| <= size`` ("l1"), or of squares ("l2"); ``<`` if strict."""
+
+    norm: str
+    center: list[Fraction]
+    size: Fraction
+    strict: bool = False
+
+    def measure(self, x: Sequence[Fraction]) -> Fraction:
+        gaps = [abs(a - c) for a, c in zip(x, self.center, strict=True)]
+        return sum((g if self.norm == "l1" else g * g for g in gaps), ZERO)
+
+    def holds(self, x: Sequence[Fraction]) -> bool:
+        value = self.measure(x)
+        return value < self.size if self.strict else value <= self.size
+
+
 class System(NamedTuple):
-    """A box, ``(lo, hi)`` per input with None for no bound, and rows."""
+    """A box, ``(lo, hi)`` per input with None for no bound, rows, and maybe a ball."""
 
     box: list[tuple[Fraction | None, Fraction | None]]
     rows: list[Row]
+    ball: Ball | None = None
 
 
 @dataclass
@@ -150,7 +170,7 @@ def box_json(box: Any) -> dict[str, Any]:
 
 def property_json(net: Graph, systems: Sequence[System]) -> dict[str, Any]:
     """The property as the header states it: one box per disjunct."""
-    cases = [
+    cases: list[dict[str, Any]] = [
         {
             "box": k,
             "constraints": [
@@ -165,6 +185,13 @@ def property_json(net: Graph, systems: Sequence[System]) -> dict[str, Any]:
         }
         for k, system in enumerate(systems)
     ]
+    for case, system in zip(cases, systems, strict=True):
+        if system.ball is not None:
+            case["ball"] = {
+                "norm": system.ball.norm,
+                "center": [str(v) for v in system.ball.center],
+                "size": str(system.ball.size),
+            }
     boxes = [box_json(system.box) for system in systems]
     sizes = {"n_inputs": net.inputs, "n_outputs": net.sizes[-1]}
     return {**sizes, "boxes": boxes, "disjuncts": cases}
@@ -292,6 +319,76 @@ def highest(rows: Sequence[Affine], goal: Affine) -> tuple[Fraction, list[Fracti
     return value, point
 
 
+# ------------------------------------------------------------------------------- nearest points
+
+
+class Nearest(NamedTuple):
+    """The point of a polyhedron that is nearest to a center, and the multipliers that prove it."""
+
+    value: Fraction  # what `Ball.measure` says there
+    point: list[Fraction]
+    prices: list[Fraction]  # of the rows
+
+
+def nearest(rows: Sequence[Affine], ball: Ball) -> Nearest | None:
+    """The nearest point to the center where all rows are >= 0, exactly; None if there is none.
+
+    For "l1" a linear program; for "l2" all sets of tight rows are tried: the conditions of Karush,
+    Kuhn and Tucker suffice.
+    """
+    n = len(ball.center)
+    if ball.norm == "l1":
+        more = [(*row[:-1], *[ZERO] * n, row[-1]) for row in rows]
+        for i, v in enumerate(ball.center):
+            for sign in (1, -1):  # t_i >= sign (x_i - v)
+                row = [ZERO] * (2 * n) + [sign * v]
+                row[i], row[n + i] = Fraction(-sign), ONE
+                more.append(tuple(row))
+        goal = (*[ZERO] * n, *[-ONE] * n, ZERO)
+        found = highest(more, goal)
+        if found is None:
+            return None
+        matrix = [[row[k] for row in more] for k in range(2 * n)]
+        least = minimise(matrix, [-v for v in goal[:-1]], [[row[-1] for row in more]])
+        assert not isinstance(least, str)
+        return Nearest(-found[0], found[1][:n], least.variables[: len(rows)])
+    values = [sum((a * c for a, c in zip(row, ball.center, strict=False)), row[-1]) for row in rows]
+    for count in range(n + 1):
+        for tight in combinations(range(len(rows)), count):
+            gram = [
+                [sum((a * b for a, b in zip(rows[j][:-1], rows[k][:-1], strict=True)), ZERO)
+                 for k in tight] for j in tight
+            ]  # fmt: skip
+            steps = solve(gram, [-values[j] for j in tight])
+            if steps is None or min(steps, default=ZERO) < 0:
+                continue
+            point = [
+                c + sum((s * rows[j][i] for s, j in zip(steps, tight, strict=True)), ZERO)
+                for i, c in enumerate(ball.center)
+            ]
+            if all(sum(map(mul, row, point), row[-1]) >= 0 for row in rows):
+                prices = [ZERO] * len(rows)
+                for s, j in zip(steps, tight, strict=True):
+                    prices[j] = 2 * s
+                return Nearest(ball.measure(point), point, prices)
+    return None
+
+
+def solve(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction] | None:
+    """The solution of a square system, by Gauss and Jordan; None if it has not just one."""
+    table = [[*line, v] for line, v in zip(matrix, right, strict=True)]
+    for k in range(len(table)):
+        pivot = next((r for r in range(k, len(table)) if table[r][k]), None)
+        if pivot is None:
+            return None
+        table[k], table[pivot] = table[pivot], table[k]
+        table[k] = [v / table[k][k] for v in table[k]]
+        for r, line in enumerate(table):
+            if r != k and line[k]:
+                table[r] = [a - line[k] * b for a, b in zip(line, table[k], strict=True)]
+    return [line[-1] for line in table]
+
+
 # ------------------------------------------------------------------------------------- full splits
 
 
@@ -397,7 +494,9 @@ class Full:
         first = len(rows)
         rows += self.functions(outputs)
         strict = [False] * first + [row.strict for row in self.system.rows]
-        found = farkas(rows, strict)
+        found, around = farkas(rows, strict), ZERO
+        if found is None and self.system.ball is not None:
+            found, around = self.outside(rows, strict), ONE
         if found is None:
             return False
         den = lcm(*(y.denominator for y in found))
@@ -407,8 +506,24 @@ class Full:
             for number, sign in places:
                 v[number] = v.get(number, 0) + sign * m
         used = [(r, m) for r, m in enumerate(whole[first:]) if m]
+        if around:
+            used.append((len(self.system.rows), den))
         self.records.append(("dual", 0, used, sorted((k, m) for k, m in v.items() if m)))
         return True
+
+    def outside(self, rows: list[Affine], strict: list[bool]) -> list[Fraction] | None:
+        """Multipliers that show with the ball's that no point where the rows hold is in it."""
+        ball = self.system.ball
+        assert ball is not None
+        found = nearest(rows, ball)
+        assert found is not None
+        if found.value > ball.size or (found.value == ball.size and ball.strict):
+            return found.prices
+        if found.value < ball.size or not any(strict):
+            return None
+        if not any(s and price for s, price in zip(strict, found.prices, strict=True)):
+            raise ArithmeticError("undecided")
+        return found.prices
 
 
 def full(net: Graph, systems: Sequence[System]) -> Records | None:

@@ -237,9 +237,13 @@ class _Builder:
         return self.add(("linear", (source,), rows, table), len(rows))
 
 
-def random_net(rng: random.Random, centre: Sequence[Fraction], dim: int) -> Graph:
+def random_net(
+    rng: random.Random, centre: Sequence[Fraction], dim: int, budget: int | None = None
+) -> Graph:
     """Return a network of about ten units whose kinks are near a point of the input space."""
-    build = _Builder(rng, centre, rng.randint(6, 40) if dim == 2 else rng.randint(10, 60))
+    if budget is None:
+        budget = rng.randint(6, 40) if dim == 2 else rng.randint(10, 60)
+    build = _Builder(rng, centre, budget)
     steps = ["affine", "units", "max"] * 3 + ["residual", "residual", "join", "conv", "pool"]
     wanted = rng.randint(2, 9)
     if rng.random() < 0.85:  # else units or a maximum of the input itself
@@ -278,6 +282,53 @@ def random_graph(seed: int | random.Random) -> GraphCase:
         domain["origin"] = [rng.choice((0, 0, 1, -1, 0.5)) for _ in range(inputs)]
     centre = reference_domain(domain).embed([F(t) for t in domain["inside"]])
     return GraphCase(random_net(rng, centre, domain["dim"]), domain)
+
+
+def random_case_nd(
+    seed: int, dims: Sequence[int] = (3, 3, 3, 3, 4, 4, 5), budget: int | None = None
+) -> tuple[Graph, dict[str, Any]]:
+    """Return a network of about ten units and a domain of one of these dimensions."""
+    rng = random.Random(seed)
+    dim = rng.choice(dims)
+    kind = rng.choice(("box", "box", "polytope", "space", "half"))
+    centre = [F(rng.randint(-4, 4), 2) for _ in range(dim)]
+    domain: dict[str, Any] = {"kind": "space", "dim": dim}
+    if kind in ("box", "half"):
+        lo: list[Any] = [float(c) - rng.choice((0.5, 1, 2)) for c in centre]
+        hi: list[Any] = [float(c) + rng.choice((0.5, 1, 2)) for c in centre]
+        if kind == "half":
+            for side in (lo, hi):
+                for k in range(dim):
+                    if rng.random() < 0.4:
+                        side[k] = None
+        domain = {"kind": "box", "dim": dim, "lo": lo, "hi": hi}
+    elif kind == "polytope":  # around the centre; coincident and redundant rows are welcome
+        rows = [[rng.randint(-1, 1) for _ in range(dim)] for _ in range(rng.randint(1, dim + 3))]
+        ends = [
+            float(sum(a * c for a, c in zip(r, centre, strict=True)) + rng.randint(1, 3))
+            for r in rows
+        ]
+        kept = [(r, e) for r, e in zip(rows, ends, strict=True) if any(r)]
+        if kept:
+            domain = {
+                "kind": "polytope",
+                "dim": dim,
+                "a": [r for r, _ in kept],
+                "b": [e for _, e in kept],
+            }
+    inputs = dim
+    if rng.random() < 0.25:
+        inputs = dim + rng.randint(0, 2)
+        domain["basis"] = [[int(i == j) for j in range(dim)] for i in range(inputs)]
+        for row in domain["basis"][dim:]:
+            row[:] = [rng.randint(-2, 2) for _ in range(dim)]
+        domain["origin"] = [rng.choice((0, 0, 1, -1, 0.5)) for _ in range(inputs)]
+        centre = [
+            F(o) + sum(b * t for b, t in zip(row, centre, strict=True))
+            for o, row in zip(domain["origin"], domain["basis"], strict=True)
+        ]
+    # of the smaller size, also in more dimensions
+    return random_net(rng, centre, 2, budget), domain
 
 
 def graph_cases() -> st.SearchStrategy[GraphCase]:

@@ -39,7 +39,7 @@ from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
 
-from dual_cases import NAMES, at_most, cube, graphs, network, small_random
+from dual_cases import NAMES, aim_at, at_most, cube, graphs, network, small_random
 from dual_proof_tools import (
     DualProof,
     Records,
@@ -274,7 +274,7 @@ def _engine_radius(rng: random.Random, graph: Graph, net: Network) -> Case | Non
         return None
     x = [Fraction(rng.randint(-8, 8), 8) for _ in range(graph.inputs)]
     label, targeted = rng.randrange(graph.sizes[-1]), rng.random() < 0.3
-    norm, box = rng.choice(("linf", "l1")), None
+    norm, box = rng.choice(("linf", "l1", "l2")), None
     if rng.random() < 0.5:
         box = pv.Box(*zip(*cube(graph.inputs, rng.choice((1, 2, Fraction(1, 2)))), strict=True))
     sides = [(None, None)] * graph.inputs if box is None else list(zip(box.lo, box.hi, strict=True))
@@ -282,9 +282,10 @@ def _engine_radius(rng: random.Random, graph: Graph, net: Network) -> Case | Non
     if found is None:
         ends: Any = rng.choice((inf, Fraction(5))), inf, None
     else:
-        lower = found[0] * rng.choice((1, 1, 1, Fraction(1, 2)))
+        most = 1 if norm == "linf" else 1 - Fraction(1, 2**40)  # the search knows closed balls
+        lower = found[0] * rng.choice((most, most, most, Fraction(1, 2)))
         ends = lower, found[0] + rng.choice((0, 0, 1)), found[1]
-    data = radius_proof(net, x, label, *ends, norm, targeted=targeted, domain=box, timeout=10)
+    data = radius_proof(aim_at(net, x, label, norm, targeted, box), *ends, timeout=10)
     return _engine_case("radius", graph, net, data)
 
 
@@ -419,6 +420,8 @@ def _changed(value: Any, rng: random.Random) -> Any:
         return _changed_parts(value, rng)
     if value in ("inf", "-inf"):
         return rng.choice(("0", "1", "-1", "1000000"))
+    if value in ("linf", "l1", "l2"):
+        return rng.choice(("linf", "l1", "l2"))
     number = Fraction(value)
     steps = (ULP, -ULP, ULP, -ULP, Fraction(1, 10**9), Fraction(-1, 10**9), 1, -1, -2 * number)
     if rng.random() < 0.05:

@@ -12,7 +12,7 @@ from itertools import product
 from math import gcd, lcm
 from typing import Any
 
-from dual_proof_tools import Full, Row, System, full, highest
+from dual_proof_tools import Ball, Full, Row, System, full, highest, nearest
 from oracle_graph import Graph, evaluate, sources
 from oracle_nd import NdDomain, _leaves, _start
 
@@ -60,7 +60,8 @@ def _sat(net: Graph, header: dict[str, Any]) -> bool:
     system, x = systems_of(net, header["property"])[at], point_of(header["witness"])
     need(len(x) == net.inputs, "witness")
     y = evaluate(net, x)[0]
-    return inside(system.box, x) and all(holds(row, x, y) for row in system.rows)
+    near = system.ball is None or system.ball.holds(x)
+    return near and inside(system.box, x) and all(holds(row, x, y) for row in system.rows)
 
 
 def _dead_units(net: Graph, header: dict[str, Any]) -> bool:
@@ -130,12 +131,15 @@ def difference(f: Graph, g: Graph) -> Graph:
 def _radius(net: Graph, header: dict[str, Any]) -> bool:
     x, label, targeted = point_of(header["x"]), header["label"], header["targeted"]
     need(type(label) is int and 0 <= label < net.sizes[-1] > 1, "label")
-    need(type(targeted) is bool and header["norm"] in ("linf", "l1"), "targeted or norm")
+    need(type(header["closed"]) is bool, "closed")
+    need(type(targeted) is bool and header["norm"] in ("linf", "l1", "l2"), "targeted or norm")
     need(len(x) == net.inputs, "x")
     domain = box_of(header["domain"], net.inputs)
     lower, upper = (None if header[k] == "inf" else Fraction(header[k]) for k in ("lower", "upper"))
     found = closest(net, x, label, targeted, domain, header["norm"])
     if found is not None and (lower is None or lower > found[0]):
+        return False
+    if found is not None and header["closed"] and lower == found[0]:
         return False
     if upper is None:
         need(header["witness"] is None, "witness")
@@ -145,12 +149,14 @@ def _radius(net: Graph, header: dict[str, Any]) -> bool:
     gaps, y = [abs(a - b) for a, b in zip(w, x, strict=True)], evaluate(net, w)[0]
     others = [v for j, v in enumerate(y) if j != label]
     there = y[label] >= max(others) if targeted else max(others) >= y[label]
+    if header["norm"] == "l2":
+        gaps = [v * v for v in gaps]
     near = (max(gaps) if header["norm"] == "linf" else sum(gaps)) <= upper
     return inside(domain, w) and there and near
 
 
-class _Closest(Full):
-    """The least distance of a point to where all rows hold, over all patterns."""
+class Closest(Full):
+    """The least distance of a point to where all rows hold, over all patterns; squared in l2."""
 
     best: tuple[Fraction, list[Fraction]] | None = None
 
@@ -159,32 +165,37 @@ class _Closest(Full):
         self.x, self.norm = x, norm
 
     def leaf(self, outputs: list[Any]) -> bool:
+        rows = [*self.sides, *(row for row, _ in self.path), *self.functions(outputs)]
+        found = self.nearest(rows)
+        if found is not None and (self.best is None or found[0] < self.best[0]):
+            self.best = found
+        return True
+
+    def nearest(self, rows: list[Any]) -> tuple[Fraction, list[Fraction]] | None:
+        if self.norm != "linf":
+            found = nearest(rows, Ball(self.norm, list(self.x), Fraction(1)))
+            return None if found is None else (found.value, found.point)
         n = len(self.x)
-        extra = 1 if self.norm == "linf" else n
-        cell = [*self.sides, *(row for row, _ in self.path), *self.functions(outputs)]
-        rows = [(*row[:-1], *[Fraction(0)] * extra, row[-1]) for row in cell]
+        more = [(*row[:-1], Fraction(0), row[-1]) for row in rows]
         for i, v in enumerate(self.x):
             for sign in (1, -1):  # t >= sign (x_i - v)
-                row = [Fraction(0)] * (n + extra) + [sign * v]
-                row[i], row[n + (i if extra > 1 else 0)] = Fraction(-sign), Fraction(1)
-                rows.append(tuple(row))
-        goal = (*[Fraction(0)] * n, *[Fraction(-1)] * extra, Fraction(0))
-        found = highest(rows, goal)
-        if found is not None and (self.best is None or -found[0] < self.best[0]):
-            self.best = -found[0], found[1][:n]
-        return True
+                row = [Fraction(0)] * n + [Fraction(1), sign * v]
+                row[i] = Fraction(-sign)
+                more.append(tuple(row))
+        top = highest(more, (*[Fraction(0)] * n, Fraction(-1), Fraction(0)))
+        return None if top is None else (-top[0], top[1][:n])
 
 
 def closest(
     net: Graph, x: Sequence[Fraction], label: int, targeted: bool, domain: Any, norm: str
 ) -> tuple[Fraction, list[Fraction]] | None:
-    """The exact distance to another label, and an input there; None if there is none."""
+    """The exact distance to another label (squared in l2), and an input there; None for none."""
     m = net.sizes[-1]
     pairs = [(label, j) if targeted else (j, label) for j in range(m) if j != label]
     beats = [Row({}, {j: -1, k: 1}, Fraction(0)) for j, k in pairs]
     best = None
     for rows in [beats] if targeted else [[row] for row in beats]:
-        walk = _Closest(net, System(list(domain), rows), x, norm)
+        walk = Closest(net, System(list(domain), rows), x, norm)
         walk.run()
         if walk.best is not None and (best is None or walk.best[0] < best[0]):
             best = walk.best
@@ -233,8 +244,15 @@ def systems_of(net: Graph, entry: dict[str, Any]) -> list[System]:
     for case in entry["disjuncts"]:
         need(type(case["box"]) is int and case["box"] >= 0, "box")
         rows = [row_of(net, row) for row in case["constraints"]]
-        out.append(System(boxes[case["box"]], rows))
+        ball = ball_of(case["ball"], net.inputs) if "ball" in case else None
+        out.append(System(boxes[case["box"]], rows, ball))
     return out
+
+
+def ball_of(entry: dict[str, Any], size: int) -> Ball:
+    ball = Ball(entry["norm"], point_of(entry["center"]), Fraction(entry["size"]))
+    need(ball.norm in ("l1", "l2") and len(ball.center) == size and ball.size > 0, "ball")
+    return ball
 
 
 def row_of(net: Graph, entry: dict[str, Any]) -> Row:

@@ -142,6 +142,10 @@ def test_rows_say_what_happened(cli, folder, tmp_path):
     spec = Property.from_vnnlib(Path(folder, "holds.vnnlib"))
     net = pv.load(Path(folder, "one.npz"))
     assert holds["proof_bytes"] == len(pv.verify(net, spec, proof=True).proof)
+    assert holds["leaves"] >= 1
+    (summary,) = summarise([holds, fails])
+    assert summary.leaf_bytes == holds["proof_bytes"] / holds["leaves"]
+    assert summarise([fails])[0].leaf_bytes is None
     assert holds["check_seconds"] > 0
     assert fails["check_seconds"] is None
     if sys.platform == "linux":

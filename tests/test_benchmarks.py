@@ -46,6 +46,12 @@ def test_memory_is_measured_in_a_fresh_process():
     assert 0 <= memory["memory_growth_mib"] < memory["memory_peak_mib"]
 
 
+def test_proofs_are_measured_and_accepted(tmp_path):
+    done = run("--quick", "--markdown", tmp_path / "out.md", program="proofs.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| 4-16-16-1 | 6,658 |" in (tmp_path / "out.md").read_text()
+
+
 def test_an_unknown_case_is_one_line_that_lists_the_cases():
     done = run("nonsense")
     assert done.returncode == 2

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import zlib
 from fractions import Fraction
@@ -14,16 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dual_cases import NAMES, TINY, both, graphs, network, small_random
-from dual_proof_tools import with_body
+from dual_cases import NAMES, TINY, aim_at, both, graphs, network, small_random
+from dual_proof_tools import Ball, Row, System, encode, full, with_body
 from oracle_graph import Graph, evaluate
 from proof_tools import unpack
 from proof_truth import closest, is_true
 
 import plverify as pv
-from plverify import checker_nets, compose
-from plverify.ball import nearer, radius_proof
+from plverify import checker_claims, checker_nets, compose
+from plverify.ball import _root_above, radius_proof
 from plverify.network import Network
+from plverify.proof import radius_header
 
 F = Fraction
 
@@ -59,62 +61,153 @@ def test_the_checker_makes_the_networks_that_the_search_is_asked_about(seed: int
     total = checker_nets.absolute_sum(exact)
     assert total.evaluate(x) == [sum(map(abs, exact.evaluate(x)))]
     assert total.digest() == compose.absolute_sum(joint).digest
-    centre = [F(rng.randint(-9, 9), rng.choice((1, 3, 8))) for _ in x]
-    beside = checker_nets.with_distance(f.exact_net, centre)
-    distance = sum(abs(a - b) for a, b in zip(x, centre, strict=True))
-    assert beside.evaluate(x) == [*f.exact(x), distance]
-    assert beside.digest() == compose.with_distance(f, centre).digest
 
 
 # ------------------------------------------------------------------------------------------- radius
+
+
+def drawn_question(graph: Graph, rng: random.Random) -> tuple[list[F], int, pv.Box | None, Any]:
+    """A point, a label, and a domain, also as its sides."""
+    x = [F(rng.randint(-8, 8), 8) for _ in range(graph.inputs)]
+    label = rng.randrange(graph.sizes[-1])
+    if rng.random() < 0.5:
+        return x, label, None, [(None, None)] * len(x)
+    low = [F(rng.randint(-8, 4), 4) for _ in x]
+    domain = pv.Box(low, [a + F(rng.randint(0, 6), 4) for a in low])
+    return x, label, domain, list(zip(domain.lo, domain.hi, strict=True))
+
+
+def nothing_sharper(data: bytes, graph: Graph, net: Network, distance: F) -> None:
+    """What a valid proof of a distance proves when its statement is changed."""
+    verdict = both(data, net)
+    assert verdict, verdict.reason
+    header, _ = unpack(data)
+    assert f"the {header['norm']} distance is at least" in verdict.claim
+    assert ("the square root of" in verdict.claim) == (header["norm"] == "l2")
+    assert is_true(graph, header)
+    for more in (TINY, TINY**2):
+        assert not both(changed(data, lower=str(distance + more)), net)
+    assert not both(changed(data, lower="inf"), net)
+    if distance:
+        assert not both(changed(data, upper=str(distance - TINY)), net)
+    for entries in (
+        {"lower": str(distance / 2)},
+        {"closed": True},
+        {"norm": "linf"},
+        {"norm": "l1"},
+        {"norm": "l2"},
+    ):
+        other = both(changed(data, **entries), net)
+        assert not other or is_true(graph, header | entries)
+    assert both(changed(data, upper=str(distance + 1)), net)
+    assert both(changed(data, upper="inf", witness=None), net)
+    assert not both(changed(data, upper="inf"), net)
 
 
 def check_radius(
     graph: Graph, net: Network, rng: random.Random, norm: str, targeted: bool
 ) -> Fraction | None:
     """The exact distance, -1 for none, if the search proves it; nothing sharper is proven."""
-    x = [F(rng.randint(-8, 8), 8) for _ in range(graph.inputs)]
-    label = rng.randrange(graph.sizes[-1])
-    domain = None
-    if rng.random() < 0.5:
-        low = [F(rng.randint(-8, 4), 4) for _ in x]
-        domain = pv.Box(low, [a + F(rng.randint(0, 6), 4) for a in low])
-    sides = [(None, None)] * len(x)
-    if domain is not None:
-        sides = list(zip(domain.lo, domain.hi, strict=True))
+    x, label, domain, sides = drawn_question(graph, rng)
     found = closest(graph, x, label, targeted, sides, norm)
-    options: dict[str, Any] = {"norm": norm, "targeted": targeted, "domain": domain}
-    lower, witness = found if found is not None else (inf, None)
-    data = radius_proof(net, x, label, lower, lower, witness, **options)
+    aim = aim_at(net, x, label, norm, targeted, domain)
+    upper, witness = found if found is not None else (inf, None)
+    # In l1 and l2 the search is asked about closed balls.
+    lower = upper if norm == "linf" or not isinstance(upper, F) else upper * (1 - F(1, 2**30))
+    data = radius_proof(aim, lower, upper, witness)
     if data is None:  # too much for the search
         return None
-    verdict = both(data, net)
-    assert verdict, verdict.reason
-    assert f"the {norm} distance is at least" in verdict.claim
+    assert both(data, net), both(data, net).reason
     assert is_true(graph, unpack(data)[0])
     if found is None:
         return F(-1)
-    distance = found[0]
-    assert not both(changed(data, lower=str(distance + TINY)), net)
-    assert not both(changed(data, lower="inf"), net)
-    if distance:
-        assert not both(changed(data, upper=str(distance - TINY)), net)
-    assert both(changed(data, lower=str(distance / 2)), net).accepted in (False, True)
-    assert both(changed(data, upper=str(distance + 1)), net)
-    assert both(changed(data, upper="inf", witness=None), net)
-    assert not both(changed(data, upper="inf"), net)
-    assert radius_proof(net, x, label, distance + TINY, inf, None, **options) is None
-    return distance
+    nothing_sharper(data, graph, net, found[0])
+    assert radius_proof(aim, found[0] + TINY, inf, None) is None
+    return found[0]
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("norm", ["linf", "l1"])
-def test_the_exact_radius_is_proven_and_nothing_sharper(norm: str, targeted: bool) -> None:
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_the_radius_is_proven_and_nothing_sharper(norm: str, targeted: bool) -> None:
     rng = random.Random(f"{norm} {targeted}")
     pairs = two_outputs()
     seen = [check_radius(*rng.choice(pairs), rng, norm, targeted) for _ in range(14)]
     assert seen.count(None) <= 5
-    assert sum(distance is not None and distance > 0 for distance in seen) >= 3
+    assert sum(distance is not None and distance > 0 for distance in seen) >= 2
+
+
+def open_systems(
+    graph: Graph, x: list[F], label: int, targeted: bool, sides: Any, norm: str, lower: Any
+) -> list[System]:
+    """What the format says that the body of a claim refutes."""
+    pairs = [(label, j) if targeted else (j, label) for j in range(graph.sizes[-1]) if j != label]
+    beats = [Row({}, {j: -1, k: 1}, F(0)) for j, k in pairs]
+    cases = [beats] if targeted else [[row] for row in beats]
+    if lower == inf:
+        return [System(sides, rows) for rows in cases]
+    reach = _root_above(lower) if norm == "l2" else lower
+    box = []
+    for c, (a, b) in zip(x, sides, strict=True):
+        lo, hi = c - reach, c + reach
+        box.append((lo if a is None else max(a, lo), hi if b is None else min(b, hi)))
+    near = []
+    for i, (c, (a, b)) in enumerate(zip(x, box, strict=True)):
+        ends = [(1, c + reach)] * (b == c + reach) + [(-1, reach - c)] * (a == c - reach)
+        if lower <= 0 or a > b or (norm == "linf" and a == b and ends):
+            return []
+        near += [Row({i: sign}, {}, end, True) for sign, end in ends]
+    if norm == "linf":
+        return [System(box, [*rows, *near]) for rows in cases]
+    return [System(box, rows, Ball(norm, x, lower, True)) for rows in cases]
+
+
+def by_hand(net: Network, x: list[F], label: int, targeted: bool, domain: pv.Box | None, norm: str,
+            ends: Any, witness: Any, records: Any) -> bytes:  # fmt: skip
+    where = pv.Box(-inf, inf, len(x)) if domain is None else domain
+    header = radius_header(net, norm, x, label, targeted, where, ends, witness)
+    return with_body(header, b"".join(map(encode, records)))
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_trees_made_by_hand_reach_the_sphere(norm: str, targeted: bool) -> None:
+    """The two ends are equal: the ball is open, the nearest input is on its sphere."""
+    rng = random.Random(f"{norm} {targeted}")
+    pairs = two_outputs()
+    away = 0
+    for _ in range(16):
+        graph, net = rng.choice(pairs)
+        x, label, domain, sides = drawn_question(graph, rng)
+        found = closest(graph, x, label, targeted, sides, norm)
+        lower, witness = found if found is not None else (inf, None)
+        systems = open_systems(graph, x, label, targeted, sides, norm, lower)
+        records = full(graph, systems)
+        assert records is not None
+        data = by_hand(net, x, label, targeted, domain, norm, (lower, lower), witness, records)
+        verdict = both(data, net)
+        assert verdict, verdict.reason
+        if found is not None:
+            nothing_sharper(data, graph, net, found[0])
+            away += found[0] > 0
+    assert away >= 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_box_of_a_ball_is_the_same_for_search_and_checker(seed: int) -> None:
+    rng = random.Random(seed)
+    bits = [(rng.randint(1, 2200), rng.randint(1, 2300)) for _ in range(60)]
+    values = [F(rng.getrandbits(a) + 1, rng.getrandbits(b) + 1) for a, b in bits]
+    values += [F(rng.random()) ** 2 for _ in range(20)]
+    values += [F(2) ** 2046, F(2) ** 2048, F(1, 10**700), F(4), F(9, 16), F(1, 2**2148)]
+    for value in values:
+        root = _root_above(value)
+        assert root == checker_claims._root_above(value)
+        if root is None:
+            assert value > F(2) ** 2047
+            continue
+        assert F(float(root)) == root
+        assert F(math.nextafter(float(root), 0)) ** 2 < value <= root**2
 
 
 def plain() -> Network:
@@ -132,24 +225,31 @@ def test_balls_that_hold_nothing() -> None:
         ([1, 0], 0, None),
         ([-1, 0], 0, None),
     )
-    for norm in ("linf", "l1"):
-        for x, radius, domain in cases:
-            data = radius_proof(net, x, 0, radius, inf, None, norm, domain=domain)
+    for norm in ("linf", "l1", "l2"):
+        for k, (x, radius, domain) in enumerate(cases):
+            data = radius_proof(aim_at(net, x, 0, norm, domain=domain), radius, inf, None)
+            if k < 2 and norm != "linf":  # the closed ball holds a point
+                assert data is None
+                leaf = [("rule", [(1, 1)])]  # the box is as far away as the sphere
+                at = list(map(F, x))
+                data = by_hand(net, at, 0, False, domain, norm, (F(1), inf), None, leaf)
             assert data is not None
             assert both(data, net), both(data, net).reason
-    far = radius_proof(net, [1, 0], 0, inf, inf, None, domain=pv.Box([1, 0], [9, 9]))
+    far = radius_proof(aim_at(net, [1, 0], 0, domain=pv.Box([1, 0], [9, 9])), inf, inf, None)
     assert far is not None
     assert "at least infinite" in both(far, net).claim
-    assert radius_proof(net, [1, 0], 0, inf, inf, None, domain=pv.Box([0, 0], [9, 9])) is None
+    near = aim_at(net, [1, 0], 0, domain=pv.Box([0, 0], [9, 9]))
+    assert radius_proof(near, inf, inf, None) is None
 
 
 def test_headers_about_radii_are_read_strictly() -> None:
     net = plain()
-    data = radius_proof(net, ["3/4", 0], 0, "3/4", "3/4", [0, "1/2"])
+    aim = aim_at(net, ["3/4", 0], 0)
+    data = radius_proof(aim, "3/4", "3/4", [0, "1/2"])
     assert data is not None
     assert both(data, net)
     for entries, why in (
-        ({"norm": "l2"}, "norm"),
+        ({"norm": "l3"}, "norm"),
         ({"norm": 1}, "norm"),
         ({"label": 2}, "label"),
         ({"label": True}, "label"),
@@ -158,6 +258,7 @@ def test_headers_about_radii_are_read_strictly() -> None:
         ({"x": ["0.75", "0"]}, "decimal"),
         ({"lower": "-inf"}, "decimal"),
         ({"lower": None}, "rational"),
+        ({"closed": 1}, "truth value"),
         ({"witness": None}, "per input"),
         ({"witness": ["0", "7/8"]}, "farther"),
         ({"witness": ["1/8", "0"]}, "violates"),
@@ -169,19 +270,8 @@ def test_headers_about_radii_are_read_strictly() -> None:
     # A negative bound says nothing, and needs no tree.
     header, _ = unpack(data)
     assert both(with_body({**header, "lower": "-1"}, b""), net)
-    single = Network.from_arrays([[[1.0]]])
-    with pytest.raises(pv.InputError, match="at least 2"):
-        nearer(single, [0], 1, 0)
-    for arguments, why in (
-        (([0], 1, 0), "shape"),
-        (([0, 0], 1, 2), "label"),
-        (([0, 0], 1, 0, "l2"), "norm"),
-        (([0, 0], "x", 0), "radius"),
-    ):
-        with pytest.raises(pv.InputError, match=why):
-            nearer(net, *arguments)
-    with pytest.raises(pv.InputError, match="domain"):
-        nearer(net, [0, 0], 1, 0, domain=pv.Box(0, 1, 3))
+    with pytest.raises(pv.InputError, match="radius"):
+        radius_proof(aim, "x", 1, None)
 
 
 # ------------------------------------------------------------------------------ two networks, units

@@ -32,6 +32,7 @@ def files(tmp_path_factory):
     spec("hard.vnnlib", Property.output_at_most(pv.Box(-3, 3, 8), 0, 30_000))
     spec("shift.vnnlib", Property.output_at_most(pv.Box([0], [3]), 0, 3))
     spec("abs.vnnlib", Property.output_at_most(pv.Box([-1], [2]), 0, "1.9"))
+    spec("half.vnnlib", Property.output_at_most(pv.Box([-1], [np.inf]), 0, 9))
     (folder / "broken.vnnlib").write_text("(declare-const X_0 Real")
     return lambda name: str(folder / name)
 
@@ -48,6 +49,16 @@ def test_the_first_line_is_the_status(cli, files):
     assert {"input", "output", "violates", "float32", "search", "network", "property"} <= set(rows)
     assert rows["violates"].endswith("y_0 > 19/10")
     assert "confirmed by numpy" in rows["float32"]
+
+
+def test_unknown_says_why(cli, files, monkeypatch):
+    code, out, _ = cli("verify", files("abs.npz"), files("half.vnnlib"))
+    assert (code, out.splitlines()[0]) == (0, "sat")
+    monkeypatch.setattr("plverify.unbounded.MOST", 0)
+    code, out, _ = cli("verify", files("abs.npz"), files("half.vnnlib"))
+    assert code == 1
+    assert out.splitlines()[0] == "unknown"
+    assert "more than 0 programs" in out.splitlines()[1]
 
 
 def test_json_has_the_fields_of_the_result(cli, files, tmp_path):

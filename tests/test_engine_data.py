@@ -1,8 +1,7 @@
 """The engine on the networks of ``shared/data/regions``, whose counts several methods found.
 
-The counts are in ``expected.csv`` there; the areas and proofs say independently that each listing
-is right. The engine knows domains of one and two dimensions and chains of units, so the rows of the
-plane and of the MNIST plane are the ones that it must answer.
+The counts are in ``expected.csv`` there; areas, volumes and proofs say independently that each
+listing is right. The planes through LeNet's inputs are in `test_engine_graphs.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +21,12 @@ from plverify import _core, theory
 DATA = Path(__file__).parents[2] / "shared" / "data" / "regions"
 SMALL = ["mlp_2_16_16_1", "mlp_2_32_32_32_1"]
 NETWORKS = [*SMALL, "mlp_2_64_64_64_1", "mlp_2_128_128_128_1", "mnist_mlp_784_256_256_256_10"]
+MANY_DIMENSIONS = {
+    "mlp_3_16_16_1": (3, 1276),
+    "mlp_3_32_32_1": (3, 11512),
+    "mlp_4_16_16_1": (4, 6658),
+    "mlp_8_16_1": (8, 16730),
+}
 ARRAYS = ("patterns", "vertex_count", "vertices", "line_layer", "line_unit", "flags")
 
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"no reference data at {DATA}")
@@ -168,3 +173,45 @@ def test_neighbours_and_maps_fit_together(name: str) -> None:
         np.einsum("kij,kj->ki", found.J[r], t) + found.c[r] for r in (owner[inner], across[inner])
     ]
     assert np.allclose(values[0], values[1], rtol=0, atol=1e-9)
+
+
+def test_the_rows_of_many_dimensions() -> None:
+    with open(DATA / "expected.csv", newline="", encoding="utf-8") as file:
+        rows = {row["net"]: row for row in csv.DictReader(file) if int(row["dim"]) > 2}
+    found = {name: (int(r["dim"]), int(r["activation_regions"])) for name, r in rows.items()}
+    assert found == MANY_DIMENSIONS
+
+
+@pytest.mark.parametrize("name", MANY_DIMENSIONS)
+def test_both_engines_count_the_rows_of_many_dimensions(name: str) -> None:
+    net, domain = load(name)
+    dim, count = MANY_DIMENSIONS[name]
+    assert domain.dim == dim
+    for threads in (1, 2):
+        assert pv.count_regions(net, domain, threads=threads).count == count
+    assert _core.halfspaces(net.core, domain.to_bytes())["count"] == count
+    assert theory.violated(count, theory.bounds_table(dim, net.widths)) == []
+    streamed = pv.stream_regions(net, domain, batch=1000)
+    patterns = {row.tobytes() for part in streamed for row in part["patterns"]}
+    assert len(patterns) == count
+
+
+@pytest.mark.parametrize("name", ["mlp_3_16_16_1", "mlp_4_16_16_1"])
+def test_proofs_and_neighbours_in_many_dimensions(name: str) -> None:
+    net, domain = load(name)
+    found = pv.regions(net, domain)
+    verdict = pv.check(found.proof(), net)
+    assert verdict.accepted, verdict.reason
+    assert found.linear_count == found.count
+    across, start = found.neighbour_index, found.facet_start
+    owner = np.repeat(np.arange(found.count), np.diff(start))
+    inner = np.flatnonzero(across >= 0)
+    pairs = {(int(a), int(b)) for a, b in zip(owner[inner], across[inner], strict=True)}
+    assert {(b, a) for a, b in pairs} == pairs
+    flips = found.patterns[owner[inner]] ^ found.patterns[across[inner]]
+    assert (flips.sum(axis=1) == 1).all()
+
+
+def test_volumes_of_the_smallest_of_three_dimensions_sum_to_the_box() -> None:
+    found = pv.regions(*load("mlp_3_16_16_1"))
+    assert found.areas().sum() == pytest.approx(8, rel=1e-12)

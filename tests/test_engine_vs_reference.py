@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import fuzz_cases
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,13 +158,13 @@ def test_any_integer_network_agrees_with_reference(net: Any, domain: Any) -> Non
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
 def test_replay_of_what_fuzzing_found(path: Path) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
-    fuzz.CHECKS[record["check"]](fuzz.from_json(record["case"]))
+    fuzz.CHECKS[record["check"]](fuzz_cases.from_json(record["case"]))
 
 
 @pytest.mark.parametrize("seed", range(0, 40, 8))
 def test_cases_survive_json(seed: int) -> None:
     case: Any = fuzz.random_case(seed)
-    again = fuzz.from_json(json.loads(json.dumps(fuzz.to_json(case))))
+    again = fuzz_cases.from_json(json.loads(json.dumps(fuzz_cases.to_json(case))))
     case["domain"].pop("inside")
     assert again == case
 
@@ -187,7 +188,7 @@ def test_the_shrinker_finds_the_least_case(monkeypatch: pytest.MonkeyPatch) -> N
         return found is not None and found[0] == "count"
 
     seed = next(seed for seed in range(500) if wrong(fuzz.random_case(seed)))
-    case = fuzz.shrink(fuzz.random_case(seed), wrong, seconds=60)
+    case = fuzz_cases.shrink(fuzz.random_case(seed), wrong, seconds=60)
     assert case["slopes"] == [[0], [-1]]
     assert case["weights"][1:] == [[[0]], [[0]]]
     assert case["biases"] in ([[1], [0], [0]], [[-1], [0], [0]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from fractions import Fraction
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def test_degenerate_graphs_against_all_regions(seed: int) -> None:
 @pytest.mark.parametrize("sizes", [(3, 8, 6, 2), (4, 9, 3), (5, 7, 5, 1)])
 def test_random_networks_against_enumeration(sizes: tuple[int, ...], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in zip(sizes, sizes[1:])]  # noqa: B905
+    weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in pairwise(sizes)]
     biases = [0.5 * rng.normal(size=b).astype(np.float32) for b in sizes[1:]]
     slope = (0.0, 0.125, -0.5)[seed % 3]
     net = Network.from_arrays(weights, biases, slope)

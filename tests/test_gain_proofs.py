@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from math import nextafter
 from typing import Any
 
@@ -23,7 +24,7 @@ F = Fraction
 def small_net(seed: int = 0) -> Network:
     rng = np.random.default_rng(seed)
     sizes = (3, 7, 5, 2)
-    weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in zip(sizes, sizes[1:])]  # noqa: B905
+    weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in pairwise(sizes)]
     return Network.from_arrays(weights, [0.3 * rng.normal(size=b) for b in sizes[1:]])
 
 

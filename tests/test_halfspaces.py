@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graph_strategies import to_domain, to_nodes
-from test_engine_nd import random_case
+from graph_strategies import random_case_nd, to_domain, to_nodes
 
 import plverify as pv
 from plverify import _core, proof
@@ -59,7 +58,7 @@ def compare_engines(net: Network, domain: pv.Box) -> None:
 @pytest.mark.parametrize("block", range(4))
 def test_degenerate_graphs_on_every_kind_of_domain(block: int) -> None:
     for seed in range(10 * block, 10 * block + 10):
-        graph, description = random_case(seed)
+        graph, description = random_case_nd(seed)
         net = Network(graph.inputs, to_nodes(graph, seed))
         try:
             compare_engines(net, to_domain(description))
@@ -105,9 +104,9 @@ def test_the_orthants_of_a_cube() -> None:
     assert ((found.points > 0) == found.patterns).all()
     region = found.find([Fraction(1, 3)] * BEYOND)
     assert region.pattern.all()
-    assert len(region.inequalities) == 2 * BEYOND
+    assert len(region.inequalities()) == 2 * BEYOND
     assert [unit for unit in region.units if unit] == [(0, k) for k in range(BEYOND)]
-    beyond = region.neighbours()
+    beyond = region.neighbours
     assert len(beyond) == BEYOND
     assert all(near.pattern.sum() == BEYOND - 1 for near in beyond)
     assert region.contains(region.exact_interior_point, strict=True)
@@ -124,13 +123,13 @@ def test_regions_of_a_list_agree_with_the_region_around_a_point(tmp_path: Any) -
         assert region.contains(point, strict=True)
         again = net.region(point, box)
         assert (again.pattern == region.pattern).all()
-        assert again.inequalities == region.inequalities
+        assert list(again.inequalities) == region.inequalities()
         matrix, offset = region.affine_map()
         np.testing.assert_allclose(matrix @ point + offset, net(point[None])[0], 1e-9, 1e-9)
-    beyond = found[0].neighbours()
+    beyond = found[0].neighbours
     assert len(beyond) == sum(unit is not None for unit in found[0].units) > 0
     for near in beyond:
-        assert any((other.pattern == found.patterns[0]).all() for other in near.neighbours())
+        assert any((other.pattern == found.patterns[0]).all() for other in near.neighbours)
     found.save(tmp_path / "regions.npz")
     assert np.load(tmp_path / "regions.npz")["points"].shape == (found.count, BEYOND)
 
@@ -170,8 +169,13 @@ def test_domains_without_an_interior_are_refused() -> None:
             pv.Box(1, 2, BEYOND),
             np.array([False]),
         )
-    with pytest.raises(pv.InputError, match="vertices are listed"):
-        _ = net.region([0.0] * BEYOND).exact_vertices
+    cube = pv.Box(-1, 1, 13)
+    corner = pv.regions(Network.from_arrays([np.eye(13)[:1], [[1.0]]]), cube)[0]
+    assert len(corner.neighbours) == 1
+    assert corner.bounded
+    for name in ("vertices", "volume_bounds"):
+        with pytest.raises(pv.InputError, match="more than 4096 vertices"):
+            getattr(corner, name)
 
 
 def test_polytopes_and_slices_of_many_dimensions() -> None:
@@ -187,3 +191,57 @@ def test_polytopes_and_slices_of_many_dimensions() -> None:
         for region in found[:5]:
             inner = region.exact_interior_point
             assert found.find(inner).pattern.tolist() == region.pattern.tolist()
+
+
+def test_regions_of_many_dimensions_are_those_of_the_plane_times_a_cube() -> None:
+    """Units that read two of the inputs: areas, neighbours and linear regions of the plane."""
+    rng = np.random.default_rng(0)
+    weights = [rng.integers(-3, 4, size) / 2.0 for size in ((4, 2), (3, 4), (2, 3))]
+    biases = [rng.integers(-3, 4, len(w)) / 4.0 for w in weights]
+    plane = pv.regions(Network.from_arrays(weights, biases), pv.Box(0, 1, 2))
+    assert plane.linear_count < plane.count
+    weights[0] = np.pad(weights[0], ((0, 0), (0, BEYOND - 2)))
+    found = pv.regions(Network.from_arrays(weights, biases), pv.Box(0, 1, BEYOND))
+    assert (found.count, found.linear_count) == (plane.count, plane.linear_count)
+    number = {tuple(row): i for i, row in enumerate(plane.patterns.tolist())}
+    same = [plane[number[tuple(region.pattern.tolist())]] for region in found]
+    pairs = {(a.linear_label, b.linear_label) for a, b in zip(found, same, strict=True)}
+    assert len(pairs) == found.linear_count
+    for region, flat in zip(found, same, strict=True):
+        assert region.bounded
+        assert region.exact_volume == flat.exact_volume
+        assert region.volume_bounds[0] <= flat.volume <= region.volume_bounds[1]
+        assert region.volume in region.volume_bounds
+        assert len(region.vertices) == 2 ** (BEYOND - 2) * len(flat.vertices)
+        corners = {vertex.p[:2] for vertex in region.exact_vertices}
+        assert corners == {vertex.p for vertex in flat.exact_vertices}
+        assert region.contains(region.interior_point, strict=True)
+        assert len(region.A) == len(region.b) == len(flat.A) + 2 * (BEYOND - 2)
+        beside = {tuple(near.pattern.tolist()) for near in region.neighbours}
+        assert beside == {tuple(near.pattern.tolist()) for near in flat.neighbours}
+        assert all(region in near.neighbours for near in region.neighbours)
+    matrix, offset = found[0].affine_map(exact=True)
+    right, constant = same[0].affine_map(exact=True)
+    assert (matrix[:, :2] == right).all()
+    assert (offset == constant).all()
+
+
+def test_unbounded_regions_of_many_dimensions() -> None:
+    net = Network.from_arrays([np.eye(BEYOND), np.ones((1, BEYOND))])
+    half = pv.Box([0.0] + [-np.inf] * (BEYOND - 1), np.inf)
+    found = pv.regions(net, half)
+    assert found.count == 2 ** (BEYOND - 1)
+    for region in found[:3]:
+        assert region.exact_vertices == [pv.region.ExactVertex((Fraction(0),) * BEYOND)]
+        assert (region.bounded, region.volume, region.exact_volume) == (False, np.inf, None)
+    slab = pv.regions(Network.from_arrays([np.eye(BEYOND)[:1], [[1.0]]]), pv.Space(BEYOND))
+    assert [(len(region.vertices), region.bounded) for region in slab] == [(0, False)] * 2
+
+
+def test_regions_of_all_dimensions_have_the_same_names() -> None:
+    """What is written for few dimensions works in many."""
+    listed = {name for name in dir(pv.Region) if not name.startswith("_")}
+    assert listed - {"incidence", "rays"} <= set(dir(pv.HalfspaceRegion))
+    assert {name for name in dir(pv.HalfspaceRegion) if not name.startswith("_")} - {
+        "units"
+    } <= listed

@@ -8,8 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from graph_strategies import random_net, to_domain, to_nodes
-from test_engine_nd import random_case
+from graph_strategies import random_case_nd, random_net, to_domain, to_nodes
 
 import plverify as pv
 from plverify.local import LocalRegion
@@ -24,7 +23,7 @@ def coprime(rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
 def test_local_regions_are_those_of_the_list(block: int) -> None:
     for seed in range(12 * block, 12 * block + 12):
         if seed % 3:
-            graph, description = random_case(seed)
+            graph, description = random_case_nd(seed)
             net, domain = Network(graph.inputs, to_nodes(graph, seed)), to_domain(description)
         else:
             rng = Random(seed)

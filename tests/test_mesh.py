@@ -14,7 +14,6 @@ from graph_strategies import random_net, to_domain, to_nodes
 
 import plverify as pv
 from plverify import mesh as module
-from plverify import proof
 from plverify.exact_array import ExactArray, ExactRows
 from plverify.mesh import Mesh, level_set
 from plverify.network import Network
@@ -69,7 +68,7 @@ def dot(a: Any, b: Any) -> Fraction:
 
 def on_boundary(domain: Any, *points: Any) -> bool:
     """Whether one constraint of the domain holds with equality at all points."""
-    rows = proof.constraint_rows(domain)
+    rows = domain.constraint_rows()
     return any(all(dot(row[:-1], p) + row[-1] == 0 for p in points) for row in rows)
 
 

@@ -101,7 +101,7 @@ def test_folding_bounds_into_boxes_changes_no_membership(spec, data):
         assert folded.contains(x, y) == raw_contains(raw, x, y)
         assert folded.contains(x, y) == any(
             box.contains(x) and any(all(c.holds(x, y) for c in case) for case in cases)
-            for box, cases in folded.groups
+            for box, cases, _ in folded.groups
         )
     for d in folded.disjuncts:
         assert not [

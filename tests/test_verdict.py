@@ -23,6 +23,7 @@ from plverify.errors import InputError
 from plverify.extremum import Extremum, maximize, minimize, sup_distance
 from plverify.network import Network
 from plverify.nodes import Max
+from plverify.proof_reader import Verdict
 from plverify.property import Property
 from plverify.verdict import Verification, verify
 
@@ -160,6 +161,22 @@ def test_unions_of_boxes_and_inputs_in_constraints():
     accepted(found, net)
     assert (found.status, found.disjunct) == ("sat", 2)
     assert -3 <= found.witness[0] <= -2
+
+
+def test_unknown_says_why(monkeypatch):
+    net = Network.from_arrays([[[1, 0], [-1, 0]], [[1, 1]]])
+    fine = Property.output_at_most(Box(-1, 1, 2), 0, 2)
+    far = Property.output_at_most(Box([-1, -1], [1, np.inf]), 0, 2)
+    assert verify(net, fine | far).reason is None
+    monkeypatch.setattr("plverify.unbounded.MOST", 1)
+    found = verify(net, fine | far)
+    assert (found.status, found.witness) == ("unknown", None)
+    assert found.reason == "a box without bounds on all sides takes more than 1 programs"
+    assert verify(net, far | Property.output_at_most(Box(-1, 1, 2), 0, 0)).status == "sat"
+    monkeypatch.setattr("plverify.question.check", lambda *_: Verdict(False, "", "no"))
+    found = verify(net, fine)
+    assert found.status == "unknown"
+    assert found.reason == "the checker does not accept the proof: no"
 
 
 def test_no_disjunct_is_never_violated():
@@ -363,10 +380,10 @@ def test_the_bytes_of_a_property():
     def ints(*values):
         return b"\x01" + struct.pack(f"<{len(values)}q", *values)
 
-    sizes = b"PLVSPEC1" + u32s(2, 2, 1) + u32s(1)
+    sizes = b"PLVSPEC2" + u32s(2, 2, 1) + u32s(1)
     lo, hi = b"\0" + ints(0, 1) + b"\1", b"\0" + ints(1, 2) + b"\0" + ints(1, 1)
     row = b"\1" + u32s(1, 1) + u32s(1, 0) + ints(3) + ints(-1) + ints(2, 1)
-    assert question.property_bytes(spec) == sizes + lo + hi + row
+    assert question.property_bytes(spec) == sizes + lo + hi + b"\0" + row
 
 
 # ------------------------------------------------------------------------ extrema

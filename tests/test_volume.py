@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graph_strategies import to_domain, to_nodes
+from graph_strategies import random_case_nd, to_domain, to_nodes
 from oracle_nd import NdDomain, oracle_regions_nd
-from test_engine_nd import random_case
 
 import plverify as pv
 from plverify.volume import polytope_volume, volume_bounds
@@ -85,7 +84,7 @@ def agree(region: Any, right: Fraction) -> None:
 def test_random_graphs_agree_with_lasserre(block: int) -> None:
     seen = 0
     for seed in range(308 + 16 * block, 324 + 16 * block):
-        graph, description = random_case(seed)
+        graph, description = random_case_nd(seed)
         if graph.inputs > 4:
             continue
         truth = oracle_regions_nd(graph, NdDomain.of(description))

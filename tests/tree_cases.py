@@ -12,10 +12,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from graph_strategies import random_graph, to_nodes
+from graph_strategies import random_case_nd, random_graph, to_nodes
 from oracle_graph import Graph, chain
 from oracle_nd import NdDomain, _leaves, _start
-from test_engine_nd import random_case
 from tree_proof_tools import TreeProof, prove_tree
 
 import plverify as pv
@@ -54,7 +53,7 @@ def random_make(seed: int) -> tuple[Graph, NdDomain, Network, TreeProof] | None:
         case = random_graph(seed)
         graph, description = case.net, case.domain
     else:
-        graph, description = random_case(seed)
+        graph, description = random_case_nd(seed)
     domain = NdDomain.of(description)
     try:
         start = _start(graph, domain)

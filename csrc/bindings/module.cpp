@@ -28,4 +28,5 @@ PYBIND11_MODULE(_core, m) {
     plv::bindings::bind_halfspaces(m);
     plv::bindings::bind_search(m);
     plv::bindings::bind_gain(m);
+    plv::bindings::bind_attacks(m);
 }

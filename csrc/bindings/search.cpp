@@ -17,7 +17,8 @@ py::list to_list(const std::vector<Int>& values) {
 }
 
 py::dict run_verify(const std::shared_ptr<Net>& net, const py::bytes& property, bool want_proof,
-                    int threads, std::optional<double> timeout, const py::object& progress) {
+                    int threads, std::optional<double> timeout, const py::object& progress,
+                    bool attack) {
     const Spec spec = Spec::parse(std::string_view(property));
     const Timer timer;
     const std::unique_ptr<StopToken> stop = make_stop(timeout);
@@ -30,7 +31,7 @@ py::dict run_verify(const std::shared_ptr<Net>& net, const py::bytes& property, 
         *stop,
         [&] {
             try {
-                result = verify(net, spec, threads, *stop, &nodes);
+                result = verify(net, spec, threads, attack, *stop, &nodes);
             } catch (const Stopped&) {
                 stopped = true;
             }
@@ -74,12 +75,33 @@ py::object run_maximum(const py::bytes& domain, const py::bytes& objective) {
     return py::make_tuple(to_list(found.point.x), to_python(found.point.den));
 }
 
+py::tuple run_mixed_point(const py::bytes& domain, const std::vector<bool>& strict) {
+    const DomainSpec spec = DomainSpec::parse(std::string_view(domain));
+    PLV_EXPECT(strict.size() == spec.constraints.size(), "one flag per constraint is needed");
+    std::vector<const ExactRow*> rows;
+    for (const ExactRow& row : spec.constraints) rows.push_back(&row);
+    const std::vector<uint8_t> flags(strict.begin(), strict.end());
+    const StrictPoint found = run_to_end<StrictPoint>(
+        [&](StopToken& stop) { return mixed_point(spec.dim, rows, flags, {}, &stop); });
+    if (found.found) return py::make_tuple(to_list(found.x), to_python(found.den));
+    py::list multipliers;
+    for (const auto& [row, y] : found.multipliers)
+        multipliers.append(py::make_tuple(row, to_python(y)));
+    return py::make_tuple(multipliers);
+}
+
 }  // namespace
 
 void bind_search(py::module_& m) {
     m.def("verify", &run_verify, py::arg("net"), py::arg("property"), py::arg("want_proof") = true,
           py::arg("threads") = 1, py::arg("timeout") = py::none(), py::arg("progress") = py::none(),
+          py::arg("attack") = true,
           "Search for a violation of a property; the proof of unsat is to be checked.");
+    m.def(
+        "mixed_point", &run_mixed_point, py::arg("domain"), py::arg("strict"),
+        "A point, numerators and denominator, where the constraints hold, those flagged strictly. "
+        "Where there is none, multipliers alone: (row, y) with y > 0, whose sum of y row is a "
+        "constant < 0, or 0 if a flagged row is among them.");
     m.def("exact_maximum", &run_maximum, py::arg("domain"), py::arg("objective"),
           "A point, numerators and denominator, where an affine function is largest on a polytope; "
           "None where there is none.");

@@ -110,23 +110,34 @@ void Crown::window_lines(const CellView& cell, int layer) {
     for (int j = 0; j < from.units; ++j) {
         Window& window = windows_[l][j];
         const int piece = cell.pieces[net_.unit(layer, j)];
-        window = {-1, true, -kInfinity};
         if (piece >= 0) {
-            window.row = from.entry(j, piece);
+            window = {from.entry(j, piece), from.entry(j, piece), 1.0, 0.0};
         } else {
+            window = {-1, -1, 1.0, 0.0};
             for (int s = 0; s < from.slots; ++s) {
                 const int e = from.entry(j, s);
                 if (e < 0) continue;
-                if (window.row < 0 || zlo[e] > zlo[window.row]) window.row = e;
-                window.top = std::max(window.top, zhi[e]);
+                if (window.low < 0 || zlo[e] + zhi[e] > zlo[window.low] + zhi[window.low])
+                    window.low = e;
+                if (window.high < 0 || zhi[e] > zhi[window.high]) window.high = e;
             }
+            // The chord of what this slot and the others are at most, as in docs/proof_format.md.
+            const double lo = zlo[window.high], hi = zhi[window.high];
+            double least = lo;
+            bool other = false;
             for (int s = 0; s < from.slots; ++s) {
                 const int e = from.entry(j, s);
-                if (e >= 0 && e != window.row && zhi[e] > zlo[window.row]) window.leads = false;
+                if (e < 0 || (e == window.high && !other && (other = true))) continue;
+                least = std::max(least, zhi[e]);
+            }
+            if (least > lo) {
+                window.slope = (hi - least) / (hi - lo);
+                window.lift = std::max(least - window.slope * lo, hi - window.slope * hi);
             }
         }
         live_[l].push_back(j);
-        live_rows_[l].push_back(window.row);
+        live_rows_[l].push_back(window.low);
+        live_rows_[l].push_back(window.high);
     }
     std::sort(live_rows_[l].begin(), live_rows_[l].end());
     live_rows_[l].erase(std::unique(live_rows_[l].begin(), live_rows_[l].end()),
@@ -197,12 +208,15 @@ void Crown::descend(int layer) {
         for (const int j : live_[l]) {
             const Window& window = windows_[l][j];
             const double* g = &g_[l][static_cast<size_t>(j) * lanes];
-            double* to = &h[static_cast<size_t>(window.row) * lanes];
+            double* to = &h[static_cast<size_t>(window.low) * lanes];
+            double* above = &h[static_cast<size_t>(window.high) * lanes];
             for (size_t i = 0; i < lanes; ++i) {
-                if (g[i] > 0.0 || window.leads)
+                if (g[i] > 0.0) {
                     to[i] += g[i];
-                else
-                    constant_[i] += g[i] * window.top;
+                } else {
+                    above[i] += window.slope * g[i];
+                    constant_[i] += window.lift * g[i];
+                }
             }
         }
     }
@@ -270,7 +284,7 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
         }
         for (int k = layer - 1; k >= 0; --k) descend(k);
         const auto lanes = static_cast<size_t>(lanes_);
-        kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
+        least_on(cell, static_cast<int>(2 * n));
         for (size_t i = 0; i < n; ++i) {
             const auto row = static_cast<size_t>(open_[at + i]);
             double &lo = zlo[row], &hi = zhi[row];
@@ -315,8 +329,28 @@ void Crown::below(int layer, const std::vector<LinearForm>& forms, const CellVie
         out[i].slope.resize(dim);
         for (size_t k = 0; k < dim; ++k) out[i].slope[k] = input_[k * lanes + i];
     }
-    kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
-    for (size_t i = 0; i < forms.size(); ++i) out[i].least = constant_[i];
+    least_on(cell, forms_);
+    for (size_t i = 0; i < forms.size(); ++i) {
+        out[i].least = constant_[i];
+        out[i].ball = ball_[i];
+    }
+}
+
+// Adds the minima of the lanes' linear functions of the input.
+void Crown::least_on(const CellView& cell, int count) {
+    ball_.assign(static_cast<size_t>(lanes_), 0.0);
+    if (cell.ball == nullptr) {
+        kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
+        return;
+    }
+    point_.resize(static_cast<size_t>(net_.dim));
+    for (int i = 0; i < count; ++i) {
+        const BallLeast found =
+            least_over(*cell.ball, input_.data() + i, static_cast<size_t>(lanes_), cell.lo, cell.hi,
+                       1, point_.data(), 1);
+        constant_[i] += found.value;
+        ball_[i] = found.multiplier;
+    }
 }
 
 double Crown::size(size_t i) const {
@@ -336,8 +370,8 @@ double Crown::size(size_t i) const {
             const double g = g_[l][static_cast<size_t>(u) * lanes + i];
             if (!net_.net.layers[l].is_max())
                 sum += std::fabs(g * (g > 0.0 ? under_lift_[l][u] : over_lift_[l][u]));
-            else if (g < 0.0 && !windows_[l][u].leads)
-                sum += std::fabs(g * windows_[l][u].top);
+            else if (g < 0.0)
+                sum += std::fabs(g * windows_[l][u].lift);
         }
     }
     return sum;
@@ -358,15 +392,11 @@ void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>&
                 out.push_back({l, u, 0, h_[l][static_cast<size_t>(u) * lanes + i], g, chord});
                 continue;
             }
-            // A free window is listed with its multiplier even where one slot leads.
             const Window& window = windows_[l][u];
-            if (g < 0.0 && !window.leads) {
-                out.push_back({l, u, -1, 0.0, g, true});
-                continue;
-            }
+            const double h = g > 0.0 ? g : g * window.slope;
             int slot = 0;
-            while (from.entry(u, slot) != window.row) ++slot;
-            out.push_back({l, u, slot, g, g, true});
+            while (from.entry(u, slot) != (g > 0.0 ? window.low : window.high)) ++slot;
+            out.push_back({l, u, slot, h, g, true});
         }
     }
 }

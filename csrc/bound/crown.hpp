@@ -11,6 +11,7 @@
 
 #include "base/aligned.hpp"
 #include "base/stop.hpp"
+#include "bound/ball.hpp"
 #include "bound/kernels.hpp"
 #include "bound/layers.hpp"
 #include "bound/points.hpp"
@@ -22,12 +23,13 @@ struct RowBounds {
     std::vector<double> lo, hi;
 };
 
-// A box, the pieces of units that are fixed on it (-1 for the others), and what is known of their
-// pre-activations.
+// A box, perhaps a ball, the pieces of units that are fixed on it (-1 for the others), and what is
+// known of their pre-activations.
 struct CellView {
     const double *lo, *hi;
     const int8_t* pieces;
     RowBounds& bounds;
+    const LocalBall* ball;  // or null
 };
 
 // terms . pre-activations of a layer + slope . s + constant; no slope stands for zeros.
@@ -41,7 +43,8 @@ struct LinearForm {
 struct LinearBound {
     std::vector<double> slope;
     double constant = 0.0;
-    double least = 0.0;  // its minimum over the box
+    double least = 0.0;  // its minimum over the box and the ball
+    double ball = 0.0;   // the ball's multiplier
 };
 
 // What a substitution gave a unit that is neither fixed nor known: the multipliers of its
@@ -89,15 +92,16 @@ private:
     void window_lines(const CellView& cell, int layer);
     bool bound_layer(const CellView& cell, int layer);
     void start(int layer, int lanes);
+    void least_on(const CellView& cell, int count);
     void push_form(int layer, size_t lane, int row, double weight);
     void descend(int layer);
     void push(int layer);
     double* touch(int layer);
 
+    // Below a window lies the row `low`, above it slope times the row `high` plus lift.
     struct Window {
-        int row = -1;  // takes the gradient where it is positive
-        bool leads = false;
-        double top = 0.0;  // bounds the window from above where none leads
+        int low, high;
+        double slope, lift;
     };
 
     const BoundNet& net_;
@@ -112,6 +116,7 @@ private:
     std::vector<AlignedVector<double>> g_, h_;  // of activations and of pre-activations
     std::vector<uint8_t> touched_;
     AlignedVector<double> input_, constant_;
+    std::vector<double> point_, ball_;  // multipliers of lanes
     std::vector<double> start_constant_, start_slope_;
     std::vector<int> open_, inputs_, all_;
     std::vector<double> dependence_;

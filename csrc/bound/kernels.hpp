@@ -23,6 +23,19 @@ struct LineView {
     const double *under, *over, *under_lift, *over_lift;
 };
 
+// Per unit and lane, but for the slopes of pieces 0: lines, 1 where they may move, coefficients of
+// activations, values of pre-activations, and the means that Adam keeps.
+struct ClimbView {
+    double *under, *over;
+    const double *open, *g, *z, *slope;
+    double *first, *second;
+};
+
+// Decays of the means, the size of the step, and what makes the second mean unbiased.
+struct ClimbRates {
+    double first, second, step, unbias;
+};
+
 struct BoundKernels {
     // to[o] += sum over i of matrix(o, i) from[i], for listed o and i.
     void (*multiply)(const MatrixView& matrix, const int* outs, int n_outs, const int* ins,
@@ -40,6 +53,21 @@ struct BoundKernels {
     // constant[l] += sum over i of x[i][l] times lo[i] where x > 0, else hi[i].
     void (*least)(const double* x, const double* lo, const double* hi, int n, double* constant,
                   int lanes);
+
+    // to[i] = x[i] where z[i] > 0, else slope[i] x[i], for i < n.
+    void (*rectify)(const double* z, const double* x, const double* slope, int n, double* to,
+                    int lanes);
+
+    // relax and least with lines and boxes of every lane's own, kLane lanes side by side.
+    void (*relax_each)(const LineView& lines, const int* units, int n_units, const double* x,
+                       double* h, double* constant);
+    void (*least_each)(const double* x, const double* lo, const double* hi, int n, double* constant,
+                       double* at);  // `at`: which end it was
+    // The other way: from values z of pre-activations to those on the lines that relax_each took.
+    void (*bend)(const LineView& lines, const int* units, int n_units, const double* x,
+                 const double* z, double* to);
+    // A step of Adam uphill of the slopes that may move, within [slope, 1].
+    void (*climb)(const ClimbView& view, const int* units, int n_units, const ClimbRates& rates);
 };
 
 const BoundKernels& bound_kernels();

@@ -103,4 +103,74 @@ static void least(const double* x, const double* lo, const double* hi, int n, do
     }
 }
 
-static const BoundKernels kTable = {multiply, gather, scatter, relax, least};
+static void relax_each(const LineView& lines, const int* units, int n_units, const double* x,
+                       double* h, double* constant) {
+    Vec sum = load(constant);
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]) * kLane;
+        const Vec c = load(x + u), none = c - c;
+        const Vec above = c > 0.0 ? c : none, below = c > 0.0 ? none : c;
+        store(h + u, above * load(lines.under + u) + below * load(lines.over + u));
+        sum += above * load(lines.under_lift + u) + below * load(lines.over_lift + u);
+    }
+    store(constant, sum);
+}
+
+static void least_each(const double* x, const double* lo, const double* hi, int n, double* constant,
+                       double* at) {
+    Vec sum = load(constant);
+    for (int i = 0; i < n; ++i) {
+        const auto k = static_cast<size_t>(i) * kLane;
+        const Vec c = load(x + k);
+        const Vec end = c > 0.0 ? load(lo + k) : load(hi + k);
+        sum += c * end;
+        store(at + k, end);
+    }
+    store(constant, sum);
+}
+
+static void bend(const LineView& lines, const int* units, int n_units, const double* x,
+                 const double* z, double* to) {
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]) * kLane;
+        const Vec c = load(x + u), v = load(z + u);
+        store(to + u, c > 0.0 ? v * load(lines.under + u) + load(lines.under_lift + u)
+                              : v * load(lines.over + u) + load(lines.over_lift + u));
+    }
+}
+
+static void climb(const ClimbView& view, const int* units, int n_units, const ClimbRates& rates) {
+    for (int k = 0; k < n_units; ++k) {
+        const double s = view.slope[units[k]], lo = s < 1.0 ? s : 1.0, hi = s < 1.0 ? 1.0 : s;
+        const auto u = static_cast<size_t>(units[k]) * kLane;
+        double* line = (s > 1.0 ? view.over : view.under) + u;
+        const Vec g = load(view.g + u), z = load(view.z + u), none = g - g;
+        const Vec uses = s > 1.0 ? (g < 0.0 ? g : none) : (g > 0.0 ? g : none);
+        const Vec slope = uses * z;
+        const Vec first = rates.first * load(view.first + u) + (1.0 - rates.first) * slope;
+        const Vec second =
+            rates.second * load(view.second + u) + (1.0 - rates.second) * slope * slope;
+        store(view.first + u, first);
+        store(view.second + u, second);
+        Vec root = second * rates.unbias;
+        for (int i = 0; i < kLane; ++i) root[i] = __builtin_sqrt(root[i]);
+        const Vec now = load(line);
+        Vec next = now + rates.step * load(view.open + u) * first / (root + 1e-200);
+        next = next < lo ? lo + none : next;
+        next = next > hi ? hi + none : next;
+        store(line, load(view.open + u) > 0.0 ? next : now);
+    }
+}
+
+static void rectify(const double* z, const double* x, const double* slope, int n, double* to,
+                    int lanes) {
+    for (int i = 0; i < n; ++i)
+        for (int l = 0; l < lanes; l += kLane) {
+            const size_t at = static_cast<size_t>(i) * lanes + l;
+            const Vec v = load(x + at);
+            store(to + at, load(z + at) > 0.0 ? v : slope[i] * v);
+        }
+}
+
+static const BoundKernels kTable = {multiply, gather,     scatter,    relax, least,
+                                    rectify,  relax_each, least_each, bend,  climb};

@@ -16,6 +16,11 @@ Points::Points(const BoundNet& net) : net_(net), kernels_(bound_kernels()) {
         most = std::max(most, layer.rows);
         for (const BoundLayer::Block& block : layer.blocks) most = std::max(most, block.map.cols);
     }
+    for (const Layer& layer : net.net.layers) {
+        slope_.push_back(layer.slope);
+        for (int i = 0; i < layer.units && !layer.is_max(); ++i)
+            if (layer.one_piece[i]) slope_.back()[i] = 1.0;
+    }
     all_.resize(static_cast<size_t>(most));
     std::iota(all_.begin(), all_.end(), 0);
 }
@@ -69,20 +74,18 @@ void Points::evaluate() {
         if (l == net_.depth) break;
         const Layer& layer = net_.net.layers[l];
         AlignedVector<double>& a = a_[l];
+        if (!layer.is_max()) {
+            kernels_.rectify(z.data(), z.data(), slope_[l].data(), layer.units, a.data(), lanes_);
+            continue;
+        }
         for (int i = 0; i < layer.units; ++i) {
             double* out = &a[static_cast<size_t>(i) * lanes];
-            if (layer.is_max()) {
-                std::fill_n(out, lanes, -std::numeric_limits<double>::infinity());
-                for (int s = 0; s < layer.slots; ++s) {
-                    if (layer.entry(i, s) < 0) continue;
-                    const double* in = &z[static_cast<size_t>(layer.entry(i, s)) * lanes];
-                    for (size_t p = 0; p < lanes; ++p) out[p] = std::max(out[p], in[p]);
-                }
-                continue;
+            std::fill_n(out, lanes, -std::numeric_limits<double>::infinity());
+            for (int s = 0; s < layer.slots; ++s) {
+                if (layer.entry(i, s) < 0) continue;
+                const double* in = &z[static_cast<size_t>(layer.entry(i, s)) * lanes];
+                for (size_t p = 0; p < lanes; ++p) out[p] = std::max(out[p], in[p]);
             }
-            const double* in = &z[static_cast<size_t>(i) * lanes];
-            const double slope = layer.one_piece[i] ? 1.0 : layer.slope[i];
-            for (size_t p = 0; p < lanes; ++p) out[p] = in[p] > 0.0 ? in[p] : slope * in[p];
         }
     }
 }
@@ -98,24 +101,20 @@ void Points::differentiate(const AlignedVector<double>& weights) {
         if (l < net_.depth) {
             const Layer& layer = net_.net.layers[l];
             h_.assign(static_cast<size_t>(form.rows) * lanes, 0.0);
-            for (int i = 0; i < layer.units; ++i) {
+            if (!layer.is_max())
+                kernels_.rectify(z_[l].data(), g_[l].data(), slope_[l].data(), layer.units,
+                                 h_.data(), lanes_);
+            for (int i = 0; i < layer.units && layer.is_max(); ++i) {
                 const double* g = &g_[l][static_cast<size_t>(i) * lanes];
-                if (layer.is_max()) {
-                    const double* out = &a_[l][static_cast<size_t>(i) * lanes];
-                    for (size_t p = 0; p < lanes; ++p)
-                        for (int s = 0; s < layer.slots; ++s) {
-                            if (layer.entry(i, s) < 0) continue;
-                            const size_t e = static_cast<size_t>(layer.entry(i, s)) * lanes + p;
-                            if (z_[l][e] != out[p]) continue;
-                            h_[e] += g[p];
-                            break;
-                        }
-                    continue;
-                }
-                const double* z = &z_[l][static_cast<size_t>(i) * lanes];
-                double* to = &h_[static_cast<size_t>(i) * lanes];
-                const double slope = layer.one_piece[i] ? 1.0 : layer.slope[i];
-                for (size_t p = 0; p < lanes; ++p) to[p] = z[p] > 0.0 ? g[p] : slope * g[p];
+                const double* out = &a_[l][static_cast<size_t>(i) * lanes];
+                for (size_t p = 0; p < lanes; ++p)
+                    for (int s = 0; s < layer.slots; ++s) {
+                        if (layer.entry(i, s) < 0) continue;
+                        const size_t e = static_cast<size_t>(layer.entry(i, s)) * lanes + p;
+                        if (z_[l][e] != out[p]) continue;
+                        h_[e] += g[p];
+                        break;
+                    }
             }
             h = h_.data();
         }

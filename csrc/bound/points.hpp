@@ -45,6 +45,7 @@ private:
     const BoundKernels& kernels_;
     int lanes_ = 0;
     AlignedVector<double> s_, input_;
+    std::vector<std::vector<double>> slope_;    // of units of two pieces
     std::vector<AlignedVector<double>> z_, a_;  // of layers
     std::vector<AlignedVector<double>> g_;      // gradients in activations
     AlignedVector<double> h_;

@@ -40,7 +40,8 @@ void DualChecker::tree(const DualSystem& system) {
     system_ = &system;
     const DualBox& box = question_.boxes[system.box];
     cell_ = {box, net_.own_piece, std::vector<double>(net_.inputs, -kInf),
-             std::vector<double>(net_.inputs, kInf)};
+             std::vector<double>(net_.inputs, kInf),
+             system.ball == kNothing ? nullptr : &question_.balls[system.ball]};
     if (net_.rounds) {
         doubles_.propagate(cell_);
         require(doubles_.errors_are_finite(), "a sum may overflow as executed");
@@ -48,6 +49,7 @@ void DualChecker::tree(const DualSystem& system) {
     fixed_.clear();
     gain_.reset();
     if (system.gain) start_gain(*system.gain);
+    bounded_ = false;
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
         const uint64_t code = body_.var();
@@ -128,17 +130,17 @@ void DualChecker::leaf(bool dual) {
     if (is_empty()) return;
     const std::vector<Multiplier>* given = dual ? &given_ : nullptr;
     if (net_.rounds && !doubles_.propagate(cell_)) return;  // the cell is empty
-    if (doubles_.is_positive(cell_, rows, used_, given)) return;
+    if (doubles_.is_positive(cell_, rows, used_, around_.rounded, given)) return;
     ++stats_.exact_leaves;
     exact_.clear();
-    bool strict = false;
+    bool strict = !around_.value.is_zero() && cell_.ball->strict;
     for (const Multiplier& m : used_) {
         exact_.add_row(rows[m.index], m.value);
         strict = strict || rows[m.index].strict;
     }
     const auto nodes = static_cast<uint32_t>(net_.nodes.size());
-    const bool bounded =
-        exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given, doubles_.errors());
+    const bool bounded = exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given,
+                                      doubles_.errors(), around_.value);
     const int sign = bounded ? exact_.value().num.sign() : -1;
     const bool thin = sign == 0 && gain_ && dual && is_thin(*graph_, cell_, given_);
     require(sign > 0 || (sign == 0 && strict) || thin, "a leaf proves nothing");
@@ -159,11 +161,17 @@ void DualChecker::read_multipliers(size_t rows, bool dual) {
     used_.clear();
     given_.clear();
     uint64_t count = body_.var();
+    const size_t choices = rows + (cell_.ball != nullptr ? 1 : 0);
     for (uint64_t next = 0; count > 0; --count) {
         const uint64_t index = body_.var();
-        require(next <= index && index < rows, "a leaf uses no constraint");
+        require(next <= index && index < choices, "a leaf uses no constraint");
         next = index + 1;
         require(add(used_, index) > 0, "a multiplier is not positive");
+    }
+    around_ = {};
+    if (!used_.empty() && used_.back().index == rows) {
+        around_ = std::move(used_.back());
+        used_.pop_back();
     }
     if (!dual) return;
     count = body_.var();
@@ -238,6 +246,17 @@ void DualChecker::bounds() {
     const uint64_t rule = body_.var();
     require(rule <= 1, "unknown rule for bounds");
     if (is_empty()) return;
+    // Trees about one box and ball begin with the same bounds.
+    const bool root = branches_.empty() && !bounded_;
+    bounded_ = true;
+    if (root && rule == 1 && first_.box == static_cast<int64_t>(system_->box) &&
+        first_.ball == system_->ball) {
+        cell_.empty = first_.empty;
+        if (!first_.empty) cell_.lo = first_.lo, cell_.hi = first_.hi;
+        return;
+    }
+    if (root && rule == 1)
+        first_ = {static_cast<int64_t>(system_->box), system_->ball, true, {}, {}};
     if (!(rule == 1 ? doubles_.substitute(cell_) : doubles_.propagate(cell_))) {
         cell_.empty = true;
         return;
@@ -246,6 +265,7 @@ void DualChecker::bounds() {
         const double lo = doubles_.lower()[i], hi = doubles_.upper()[i];
         if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
     }
+    if (root && rule == 1) first_.empty = false, first_.lo = cell_.lo, first_.hi = cell_.hi;
     hold(0);
 }
 

@@ -116,10 +116,19 @@ private:
     std::unique_ptr<GainGraph> graph_;  // once it was needed
     std::unique_ptr<Gain> gain_;        // while a tree is about gradients
     std::vector<OldRanges> old_ranges_;
+    bool bounded_ = false;  // the tree at hand has bounds
+    // What rule 1 found for the whole of a box and ball.
+    struct First {
+        int64_t box = -1;
+        uint32_t ball = kNothing;
+        bool empty = true;
+        std::vector<double> lo, hi;
+    } first_;
     size_t held_ = 0;  // bytes of the long numbers and ranges that are kept
 
     Number number_;
     std::vector<Multiplier> used_, given_;
+    Multiplier around_{};  // of the ball; 0 where it is not used
 };
 
 }  // namespace plv::check

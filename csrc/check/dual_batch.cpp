@@ -37,11 +37,20 @@ bool DualDoubles::substitute(const Cell& cell) {
     lo_ = cell.lo;
     hi_ = cell.hi;
     measure(cell);
+    // Where little is known yet, magnitudes follow the bounds node after node: else those of the
+    // first ones would grow from node to node, and the errors with them.
+    const bool rough = std::any_of(hi_.begin(), hi_.end(), [](double v) { return v == kInf; });
+    const auto follow = [&](uint32_t k) {
+        if (rough) measure_node(cell, lo_.data(), hi_.data(), k);
+    };
     lanes_.resize(net_.entries() * kLanes);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
         const Node& node = net_.net.nodes[k];
-        if (node.is_linear()) continue;
+        if (node.is_linear()) {
+            follow(k);
+            continue;
+        }
         batch_.clear();
         const auto want = [&](uint32_t s) {
             const uint32_t e = extra.slot_entry[s], tensor = net_.tensor_of(e);
@@ -64,6 +73,7 @@ bool DualDoubles::substitute(const Cell& cell) {
             if (!bound_batch(cell, &batch_[at], n)) return false;
         }
         relax(cell, k);
+        follow(k);
     }
     return true;
 }
@@ -95,10 +105,13 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
             sum.error[l] += std::abs(c[l]) * a;
         }
     }
+    double best[kLanes];
+    for (size_t l = 0; l < kLanes; ++l)
+        best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * unit_ + local_.tiny);
+    if (ball_.ball != nullptr) batch_ball(sum, best);
     for (size_t l = 0; l < n; ++l) {
         const Wanted& w = wanted[l];
-        const double error = sum.error[l] * unit_ + local_.tiny;
-        const double value = sum.lower[l] + inputs[l] - error;
+        const double value = best[l];
         const double bound = std::isfinite(value) ? std::nextafter(value, -kInf)
                                                   : bound_exactly(cell, w.nodes, w.entry, w.sign);
         double &lo = lo_[w.input], &hi = hi_[w.input];
@@ -111,62 +124,91 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     return true;
 }
 
+// Better bounds with the ball, into `best`; `sum` is what all nodes add and the magnitudes.
+PLV_CLONES void DualDoubles::batch_ball(const Lanes& sum, double* best) {
+    const auto gradient = [&](size_t i) -> const Vector& { return vector_at(&lanes_[i * kLanes]); };
+    Vector m = {};
+    for (size_t l = 0; l < kLanes; ++l) m[l] = ball_.first_multiplier(&lanes_[l], kLanes);
+    for (int k = 0; k < BallBox::kTries; ++k) {
+        const auto found = over_ball(ball_, gradient, m);
+        bool more = false;
+        for (size_t l = 0; l < kLanes; ++l) {
+            if (m[l] == 0) continue;
+            const double size = ball_.ball->size;
+            const double error = (sum.error[l] + m[l] * (found.reach[l] + size)) * unit_;
+            const double value = sum.lower[l] + (found.value[l] + m[l] * (found.reach[l] - size)) -
+                                 (error + m[l] * ball_.error + local_.tiny);
+            if (std::isfinite(value) && !(best[l] >= value)) best[l] = value;
+            m[l] =
+                ball_.ball->squares ? ball_.next_multiplier(m[l], found.free[l], found.held[l]) : 0;
+            more = more || m[l] != 0;
+        }
+        if (!more) return;
+    }
+}
+
 double DualDoubles::bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign) {
     ++exact_rows_;
     exact_.clear();
     exact_.add_term(entry, Int(sign > 0 ? 1 : -1));
-    if (!exact_.least(cell, lo_.data(), hi_.data(), nodes, nullptr, errors())) return -kInf;
+    if (!exact_.best(cell, lo_.data(), hi_.data(), nodes, errors())) return -kInf;
     return round_down(exact_.value().num, exact_.value().den);
 }
 
 // Magnitudes on a cell, from its bounds. They are rounded sums; see dual_doubles.hpp.
-PLV_CLONES void DualDoubles::measure(const Cell& cell) {
-    double *a = local_.a.data(), *sizes = local_.r.data();
+void DualDoubles::measure(const Cell& cell) {
     for (uint32_t i = 0; i < net_.net.input_size; ++i)
-        a[i] = std::max(std::abs(cell.box.lo[i].rounded), std::abs(cell.box.hi[i].rounded));
-    for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
-        const Node& node = net_.net.nodes[k];
-        const DualNode& extra = net_.nodes[k];
-        if (!node.is_linear()) {
-            for (uint32_t i = 0; i < node.size; ++i) measure_unit(cell, k, i);
-            continue;
-        }
-        double* __restrict r = &sizes[extra.base];
-        for (uint32_t i = 0; i < node.size; ++i)
-            r[i] = std::abs(extra.weight[node.bias_of(i)]) +
-                   (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
-        if (node.kind == Kind::affine) {
-            for (uint32_t j = 0; j < node.width; ++j) {
-                const double* w = &extra.turned[size_t{j} * node.rows];
-                const double size = a[extra.source + j];
-                if (size == 0) continue;
-                if (std::isfinite(size)) {
-                    for (uint32_t i = 0; i < node.rows; ++i) r[i] += std::abs(w[i]) * size;
-                } else {
-                    for (uint32_t i = 0; i < node.rows; ++i)
-                        if (w[i] != 0) r[i] = kInf;
-                }
-            }
-        } else {
-            for (uint32_t i = 0; i < node.size; ++i)
-                node.each_term(i, [&](uint32_t j, size_t at) {
-                    const double w = extra.weight[at], size = a[extra.entry(j)];
-                    if (w != 0 && size != 0) r[i] += std::abs(w) * size;
-                });
-        }
-        for (uint32_t i = 0; i < node.size; ++i) a[extra.base + i] = r[i] + errors_[extra.base + i];
-    }
+        local_.a[i] = std::max(std::abs(cell.box.lo[i].rounded), std::abs(cell.box.hi[i].rounded));
     double sum = 0;
-    for (const double size : local_.a) sum += size;
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
-        if (!net_.net.nodes[k].is_linear()) continue;
-        for (uint32_t i = 0; i < net_.net.nodes[k].size; ++i) sum += sizes[net_.nodes[k].base + i];
+        measure_node(cell, cell.lo.data(), cell.hi.data(), k);
+        if (net_.net.nodes[k].is_linear())
+            for (uint32_t i = 0; i < net_.net.nodes[k].size; ++i)
+                sum += local_.r[net_.nodes[k].base + i];
     }
+    for (const double size : local_.a) sum += size;
     local_.tiny = sum <= 1e150 ? kTiny : kInf;
+    ball_.set(cell);
+}
+
+PLV_CLONES void DualDoubles::measure_node(const Cell& cell, const double* lo, const double* hi,
+                                          uint32_t k) {
+    double* a = local_.a.data();
+    const Node& node = net_.net.nodes[k];
+    const DualNode& extra = net_.nodes[k];
+    if (!node.is_linear()) {
+        for (uint32_t i = 0; i < node.size; ++i) measure_unit(cell, lo, hi, k, i);
+        return;
+    }
+    double* __restrict r = &local_.r[extra.base];
+    for (uint32_t i = 0; i < node.size; ++i)
+        r[i] = std::abs(extra.weight[node.bias_of(i)]) +
+               (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
+    if (node.kind == Kind::affine) {
+        for (uint32_t j = 0; j < node.width; ++j) {
+            const double* w = &extra.turned[size_t{j} * node.rows];
+            const double size = a[extra.source + j];
+            if (size == 0) continue;
+            if (std::isfinite(size)) {
+                for (uint32_t i = 0; i < node.rows; ++i) r[i] += std::abs(w[i]) * size;
+            } else {
+                for (uint32_t i = 0; i < node.rows; ++i)
+                    if (w[i] != 0) r[i] = kInf;
+            }
+        }
+    } else {
+        for (uint32_t i = 0; i < node.size; ++i)
+            node.each_term(i, [&](uint32_t j, size_t at) {
+                const double w = extra.weight[at], size = a[extra.entry(j)];
+                if (w != 0 && size != 0) r[i] += std::abs(w) * size;
+            });
+    }
+    for (uint32_t i = 0; i < node.size; ++i) a[extra.base + i] = r[i] + errors_[extra.base + i];
 }
 
 // Of a unit's inputs, where their bounds say more, and of the unit.
-void DualDoubles::measure_unit(const Cell& cell, uint32_t k, uint32_t i) {
+void DualDoubles::measure_unit(const Cell& cell, const double* lo, const double* hi, uint32_t k,
+                               uint32_t i) {
     const DualNode& extra = net_.nodes[k];
     const bool window = net_.net.nodes[k].kind == Kind::max;
     const uint32_t first = window ? extra.slot_start[i] : i;
@@ -175,7 +217,7 @@ void DualDoubles::measure_unit(const Cell& cell, uint32_t k, uint32_t i) {
     for (uint32_t s = first; s < last; ++s) {
         const uint32_t at = extra.first_input + s;
         double& size = local_.a[extra.slot_entry[s]];
-        size = std::min(size, std::max(std::abs(cell.lo[at]), std::abs(cell.hi[at])));
+        size = std::min(size, std::max(std::abs(lo[at]), std::abs(hi[at])));
         most = std::max(most, size);
     }
     double& out = local_.a[extra.base + i];
@@ -184,7 +226,7 @@ void DualDoubles::measure_unit(const Cell& cell, uint32_t k, uint32_t i) {
     const uint32_t at = extra.first_input + i;
     const double slope = std::abs(extra.slope[i]);
     const int32_t piece = cell.pieces[extra.first_unit + i];
-    const bool inactive = piece == 0 || (piece < 0 && cell.lo[at] < 0 && cell.hi[at] <= 0);
+    const bool inactive = piece == 0 || (piece < 0 && lo[at] < 0 && hi[at] <= 0);
     const double factor = inactive ? slope : std::max(1.0, slope);
     out = factor == 0 ? 0 : factor * most;
 }
@@ -282,38 +324,43 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
     double term[kLanes] = {};
     for (uint32_t w = 0; w < node.size; ++w) {
         const double* g = &lanes_[(extra.base + w) * kLanes];
-        const Chosen slot = choose(cell, k, w);
-        const uint32_t e = extra.slot_entry[extra.slot_start[w] + slot.best];
-        double* to = &lanes_[e * kLanes];
+        const Chosen line = choose(cell, k, w);
+        const uint32_t first = extra.slot_start[w];
+        const uint32_t low = extra.slot_entry[first + line.low];
+        const uint32_t high = extra.slot_entry[first + line.high];
+        const double lo = lo_[extra.first_input + first + line.high];
+        const double hi = hi_[extra.first_input + first + line.high];
         for (size_t l = 0; l < kLanes; ++l) {
-            sum.error[l] += std::abs(g[l]) * local_.a[extra.base + w];
             if (g[l] == 0) continue;
-            if (g[l] < 0 && !slot.wins) {
-                term[l] += g[l] * slot.top;
-            } else {
-                sum.error[l] += std::abs(g[l]) * local_.a[e];
-                to[l] += g[l];
+            sum.error[l] += std::abs(g[l]) * local_.a[extra.base + w];
+            const double h = g[l] > 0 ? g[l] : g[l] * line.slope;
+            const uint32_t e = g[l] > 0 ? low : high;
+            if (h != 0) {
+                sum.error[l] += std::abs(h) * local_.a[e];
+                lanes_[e * kLanes + l] += h;
             }
+            // Convex in the slot, so that the maximum lies at an end.
+            if (g[l] < 0)
+                term[l] +=
+                    h == 0 ? g[l] * hi : std::min(g[l] * line.from - h * lo, (g[l] - h) * hi);
         }
     }
     for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += term[l];
 }
 
-// The default line of a window: the slot that wins, or else the one with the largest lower bound.
 DualDoubles::Chosen DualDoubles::choose(const Cell& cell, uint32_t k, uint32_t w) const {
     const DualNode& extra = net_.nodes[k];
     const uint32_t first = extra.slot_start[w], n = extra.slot_start[w + 1] - first;
     const double *lo = &lo_[extra.first_input + first], *hi = &hi_[extra.first_input + first];
-    const int32_t piece = cell.pieces[extra.first_unit + w];
-    if (piece >= 0) return {static_cast<uint32_t>(piece), true, 0};
-    uint32_t best = 0;
-    for (uint32_t s = 0; s < n; ++s) {
-        bool wins = true;
-        for (uint32_t j = 0; j < n && wins; ++j) wins = j == s || lo[s] >= hi[j];
-        if (wins) return {s, true, 0};
-        if (lo[s] > lo[best]) best = s;
+    if (const int32_t piece = cell.pieces[extra.first_unit + w]; piece >= 0) {
+        const auto p = static_cast<uint32_t>(piece);
+        return {p, p, 1, lo[p]};
     }
-    return {best, false, *std::max_element(hi, hi + n)};
+    const Line line = default_line(lo, hi, n);
+    const double l = lo[line.high], u = hi[line.high];
+    const bool finite = std::isfinite(l) && std::isfinite(u);
+    const double slope = !finite ? 0 : line.from > l ? (u - line.from) / (u - l) : 1;
+    return {line.low, line.high, slope, line.from};
 }
 
 }  // namespace plv::check

@@ -337,7 +337,7 @@ void DualDoubles::relax(const Cell& cell, uint32_t k) {
 
 // From the gradients in g_; `start.error` is the sum of magnitudes of what is there.
 DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, Value start,
-                                     bool given) {
+                                     double around, bool given) {
     Value sum = start;
     for (size_t at = net_.nodes.size(); at-- > 0;) {
         const auto k = static_cast<uint32_t>(at);
@@ -354,15 +354,22 @@ DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, V
     }
     const uint32_t n = net_.net.input_size;
     double inputs = 0;
-    for (uint32_t i = 0; i < n; ++i) {
+    for (uint32_t i = 0; i < n && around == 0; ++i) {
         const double c = g_[i];
         if (c == 0) continue;
         inputs += c * (c > 0 ? cell.box.lo[i].rounded : cell.box.hi[i].rounded);
     }
-    sum.lower += inputs;
     for (uint32_t i = 0; i < n; ++i)
         if (g_[i] != 0) sum.error += std::abs(g_[i]) * size.a[i];
+    if (around != 0) {
+        const double* g = g_.data();
+        const auto found = over_ball(ball_, [&](size_t i) { return g[i]; }, around);
+        inputs = found.value + around * (found.reach - ball_.ball->size);
+        sum.error += around * (found.reach + ball_.ball->size);
+    }
+    sum.lower += inputs;
     sum.error = sum.error * unit_ + size.tiny;
+    if (around != 0) sum.error += around * ball_.error;
     return sum;
 }
 
@@ -505,7 +512,12 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
     const double g = g_[extra.base + w];
     const double *lo = given ? &cell.lo[at] : &lo_[at], *hi = given ? &cell.hi[at] : &hi_[at];
     double* v = &v_[at];
-    if (!given) std::fill_n(v, n, 0.0);
+    const int32_t piece = cell.pieces[extra.first_unit + w];
+    if (!given) {
+        std::fill_n(v, n, 0.0);
+        const Chosen line = choose(cell, k, w);
+        if (piece < 0) v[g > 0 ? line.low : line.high] = g > 0 ? g : g * line.slope;
+    }
     bool any = g != 0;
     for (uint32_t s = 0; s < n; ++s) any = any || v[s] != 0;
     if (!any) return;
@@ -515,7 +527,6 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
         h[s] = v[s];
         if (v[s] != 0) sum.error += std::abs(v[s]) * size.a[extra.slot_entry[first + s]];
     }
-    const int32_t piece = cell.pieces[extra.first_unit + w];
     double term = 0;
     if (piece >= 0) {
         const auto p = static_cast<uint32_t>(piece);
@@ -541,18 +552,12 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
             for (uint32_t s = 0; s < n; ++s)
                 if (s != p && low < hi[s] && hi[s] < hi[p]) term = least(term, value(hi[s]));
         }
-    } else if (given) {
+    } else {
         term = free_window(g, v, lo, hi, n);
         for (uint32_t s = 0; s < n; ++s) {
             sum.error += std::abs(g) * size.a[extra.slot_entry[first + s]];
             if (!std::isfinite(lo[s]) || !std::isfinite(hi[s])) sum.error = kInf;
         }
-    } else {
-        const Chosen slot = choose(cell, k, w);
-        if (g > 0 || slot.wins)
-            h[slot.best] = g;
-        else
-            term = g * slot.top;
     }
     for (uint32_t s = 0; s < n; ++s) {
         if (h[s] == 0) continue;
@@ -564,10 +569,10 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
 }
 
 bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows,
-                              const std::vector<Multiplier>& used,
+                              const std::vector<Multiplier>& used, double around,
                               const std::vector<Multiplier>* given) {
     measure(cell);
-    if (!(local_.tiny < kInf)) return false;
+    if (!(local_.tiny < kInf) || (around != 0 && !BallBox::usable(around))) return false;
     std::fill(g_.begin(), g_.end(), 0.0);
     Value start{0, 0};
     for (const Multiplier& u : used) {
@@ -589,7 +594,7 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
         for (uint32_t k = 0; k < net_.nodes.size(); ++k)
             if (!net_.net.nodes[k].is_linear()) relax(cell, k);
     }
-    const Value value = pull(cell, local_, start, given != nullptr);
+    const Value value = pull(cell, local_, start, around, given != nullptr);
     return std::isfinite(value.lower) && value.lower - value.error > 0;
 }
 

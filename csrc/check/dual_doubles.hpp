@@ -13,10 +13,12 @@
 //     A), R_r = sum_t |w_rt| A_t + |b_r|.
 //
 // So the error needs two dot products per node and nothing per coefficient. The same sums, and
-// sum |y_a| A_a, bound all terms that are added up, hence the rounding of the result;
-// DualNet::terms is twice what all of this can ask for, which also covers that A, R and the sums
-// are rounded, and that a leaf's multipliers are rounded to doubles. `kTiny` covers underflow, as
-// long as all magnitudes together are at most 1e150. Infinite or undefined numbers reach the error.
+// sum |y_a| A_a, bound all terms that are added up, hence the rounding of the result: by u times
+// the longest of the sums, the number of nodes and a few. DualNet::terms is all of this with room
+// to spare, which covers that A, R and the sums are rounded, and that a leaf's multipliers are
+// rounded to doubles. `kTiny` covers underflow, as long as all magnitudes together are at most
+// 1e150. Infinite or undefined numbers reach the error. Where there is a ball, y . x may have m
+// (phi - size) beside it: see dual_ball.hpp.
 //
 // The magnitudes A and R may be those of any larger cell. In a network as executed an entry r of a
 // linear node may be off by e_r: then A covers that, and what is lost is sum |y_r| e_r.
@@ -27,6 +29,7 @@
 #include <limits>
 #include <vector>
 
+#include "check/dual_ball.hpp"
 #include "check/dual_exact.hpp"
 #include "check/dual_net.hpp"
 
@@ -51,9 +54,10 @@ public:
     bool errors_are_finite() const;
 
     // Whether the lower bound of a leaf is certainly > 0. `given` is null for the default slopes.
-    // Of a network as executed, `propagate` comes first.
+    // Of a network as executed, `propagate` comes first. `around` is the ball's multiplier.
     bool is_positive(const Cell& cell, const std::vector<DualRow>& rows,
-                     const std::vector<Multiplier>& used, const std::vector<Multiplier>* given);
+                     const std::vector<Multiplier>& used, double around,
+                     const std::vector<Multiplier>* given);
 
     uint64_t exact_rows() const { return exact_rows_; }
 
@@ -74,14 +78,15 @@ private:
         uint32_t input, entry, nodes;
         double sign;
     };
+    // The lines of a window: slot `low`, and `slope` times slot `high`; see default_line.
     struct Chosen {
-        uint32_t best;
-        bool wins;
-        double top;
+        uint32_t low, high;
+        double slope, from;
     };
 
     void measure(const Cell& cell);
-    void measure_unit(const Cell& cell, uint32_t k, uint32_t i);
+    void measure_node(const Cell& cell, const double* lo, const double* hi, uint32_t k);
+    void measure_unit(const Cell& cell, const double* lo, const double* hi, uint32_t k, uint32_t i);
     void linear(uint32_t k);
     void widen(uint32_t k);
     void exact_end(uint32_t k, uint32_t i, bool upper);
@@ -91,12 +96,13 @@ private:
     void relax(const Cell& cell, uint32_t k);
     bool bound_batch(const Cell& cell, const Wanted* wanted, size_t n);
     double bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign);
+    void batch_ball(const Lanes& sum, double* best);
     void batch_linear(uint32_t k, Lanes& sum);
     void batch_units(uint32_t k, Lanes& sum);
     void batch_windows(const Cell& cell, uint32_t k, Lanes& sum);
 
     Chosen choose(const Cell& cell, uint32_t k, uint32_t w) const;
-    Value pull(const Cell& cell, const Magnitudes& size, Value start, bool given);
+    Value pull(const Cell& cell, const Magnitudes& size, Value start, double around, bool given);
     void pull_linear(uint32_t k, const Magnitudes& size, Value& sum);
     void pull_units(uint32_t k, const Magnitudes& size, Value& sum);
     void pull_given(const Cell& cell, uint32_t k, const Magnitudes& size, Value& sum);
@@ -108,6 +114,7 @@ private:
     DualExact exact_;
     double unit_ = 0;  // u times DualNet::terms
     Magnitudes local_;
+    BallBox ball_;                             // of the cell at hand
     std::vector<double> lo_, hi_;              // of unit inputs
     std::vector<double> entry_lo_, entry_hi_;  // of entries
     std::vector<double> sizes_;                // of the terms of a row

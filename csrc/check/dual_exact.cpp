@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "check/dual_ball.hpp"
+
 namespace plv::check {
 
 namespace {
@@ -29,6 +31,15 @@ bool less(const Sum& a, const Sum& b) {
     return difference.num.sign() > 0;
 }
 
+// floor(2^52 a / b).
+Int floor_ratio(const Sum& top, const Sum& bottom) {
+    const Int a = (top.num << bottom.den.shift) << kChordBits, b = bottom.num << top.den.shift;
+    Int quotient, rest;
+    Int::divmod(a, b, quotient, rest);
+    if (rest.is_negative()) quotient -= Int(1);
+    return quotient;
+}
+
 // floor(2^52 (u - s l) / (u - l)) for the slope s = num / 2^shift.
 Int chord(const Int& num, uint32_t shift, double l, double u) {
     Sum top, bottom;
@@ -36,11 +47,17 @@ Int chord(const Int& num, uint32_t shift, double l, double u) {
     top.add_double(-num, l, Scale{shift, Int(1)});
     bottom.add_double(Int(1), u, Scale{});
     bottom.add_double(Int(-1), l, Scale{});
-    const Int a = (top.num << bottom.den.shift) << kChordBits, b = bottom.num << top.den.shift;
-    Int quotient, rest;
-    Int::divmod(a, b, quotient, rest);
-    if (rest.is_negative()) quotient -= Int(1);
-    return quotient;
+    return floor_ratio(top, bottom);
+}
+
+// floor(2^52 (u - m) / (u - l)).
+Int share(double m, double l, double u) {
+    Sum top, bottom;
+    top.add_double(Int(1), u, Scale{});
+    top.add_double(Int(-1), m, Scale{});
+    bottom.add_double(Int(1), u, Scale{});
+    bottom.add_double(Int(-1), l, Scale{});
+    return floor_ratio(top, bottom);
 }
 
 }  // namespace
@@ -246,18 +263,13 @@ bool DualExact::window(int32_t piece, const double* lo, const double* hi, const 
         return true;
     }
     if (!given) {
-        uint32_t best = 0;
-        bool wins = false;
-        for (uint32_t s = 0; s < n && !wins; ++s) {
-            wins = true;
-            for (uint32_t j = 0; j < n; ++j) wins = wins && (j == s || lo[s] >= hi[j]);
-            if (wins || lo[s] > lo[best]) best = s;
-        }
-        if (g.sign() > 0 || wins) {
-            v[best] = g;
-            return true;
-        }
-        return add_least(sum_, g, -kInf, top, den);
+        const Line line = default_line(lo, hi, n);
+        if (g.sign() > 0)
+            v[line.low] = g;
+        else if (line.from == lo[line.high])
+            v[line.high] = g;
+        else if (std::isfinite(lo[line.high]) && std::isfinite(hi[line.high]))
+            v[line.high] = (g * share(line.from, lo[line.high], hi[line.high])) >> kChordBits;
     }
     if (!g.is_negative()) return least_maximum(g, lo, hi, v, kNothing, low, top, den);
     Sum total, best;
@@ -318,21 +330,109 @@ bool DualExact::least_maximum(const Int& c, const double* lo, const double* hi,
 }
 
 bool DualExact::least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-                      const std::vector<Multiplier>* given, const double* errors) {
+                      const std::vector<Multiplier>* given, const double* errors,
+                      const Int& around) {
+    return pull_back(cell, lo, hi, nodes, given, errors) && add_inputs(sum_, cell, around, Scale{});
+}
+
+bool DualExact::best(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
+                     const double* errors) {
+    if (!pull_back(cell, lo, hi, nodes, nullptr, errors)) return false;
+    Sum best;
+    bool any = false;
+    const auto consider = [&](const Int& m, const Scale& over) {
+        Sum sum = sum_;
+        if (!add_inputs(sum, cell, m, over)) return;
+        if (!any || less(best, sum)) best = std::move(sum);
+        any = true;
+    };
+    consider(Int(), Scale{});
+    if (cell.ball != nullptr) {
+        BallBox box;
+        box.set(cell);
+        std::vector<double> g(cell.box.lo.size());
+        const Gradient& from = grads_[0];
+        for (size_t i = 0; i < from.values.size(); ++i)
+            g[i] =
+                Int::ratio_scaled(from.values[i], from.den.odd, -static_cast<long>(from.den.shift));
+        double m = box.first_multiplier(g.data(), 1);
+        for (int k = 0; k < BallBox::kTries && m != 0; ++k) {
+            int e = 0;
+            const Int whole = Int::from_double_scaled(m, e);
+            if (e >= 0)
+                consider(whole << static_cast<size_t>(e), Scale{});
+            else
+                consider(whole, Scale{static_cast<uint64_t>(-e), Int(1)});
+            const auto found = over_ball(box, [&](size_t i) { return g[i]; }, m);
+            m = cell.ball->squares ? box.next_multiplier(m, found.free, found.held) : 0;
+        }
+    }
+    sum_ = std::move(best);
+    return any;
+}
+
+// What all nodes add, into sum_, and the gradient of the inputs; false if there is no bound.
+bool DualExact::pull_back(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
+                          const std::vector<Multiplier>* given, const double* errors) {
     for (uint32_t k = nodes; k-- > 0;) {
         const bool bounded = net_.net.nodes[k].is_linear() ? pull_linear(k, errors)
                                                            : pull_units(k, cell, lo, hi, given);
         if (!bounded) return false;
         grads_[k + 1].values.clear();
     }
-    const Gradient& g = grads_[0];
-    for (size_t i = 0; i < g.values.size(); ++i) {
-        const Int& c = g.values[i];
-        if (c.is_zero()) continue;
-        const DualEnd& end = c.sign() > 0 ? cell.box.lo[i] : cell.box.hi[i];
-        if (!end.finite) return false;
-        sum_.add(c * end.num, times(g.den, scale_of(end.den)));
+    return true;
+}
+
+// Adds the minimum over the box of the gradient times x, plus m / over times (phi(x) - size).
+bool DualExact::add_inputs(Sum& to, const Cell& cell, const Int& m, const Scale& over) const {
+    const Gradient& gradient = grads_[0];
+    const bool around = !m.is_zero();
+    if (gradient.values.empty() && !around) return true;
+    const Int scale = over.value(), whole = gradient.den.value();
+    const Int den = (m * whole) << 1;
+    Int squares, zero;
+    for (size_t i = 0; i < cell.box.lo.size(); ++i) {
+        const Int& g = gradient.values.empty() ? zero : gradient.values[i];
+        const DualEnd &lo = cell.box.lo[i], &hi = cell.box.hi[i];
+        if (g.is_zero() && !around) continue;
+        const DualEnd* end = g.sign() > 0 ? &lo : &hi;
+        if (around) {
+            const Int &num = cell.ball->num[i], &part = cell.ball->den[i];
+            // Whether what the centre is moved by takes it to an end, or beyond.
+            const bool l2 = cell.ball->squares;
+            const Int step = l2 ? g * scale : Int();
+            const auto gap = [&](const DualEnd& e) {  // (c - e) den part e.den - step part e.den
+                return (num * e.den - e.num * part) * den - step * part * e.den;
+            };
+            const bool bends = l2 || Int::compare_abs(g * scale, m * whole) <= 0;
+            if (bends && lo.finite && gap(lo).sign() <= 0) {
+                end = &lo;
+            } else if (bends && hi.finite && gap(hi).sign() >= 0) {
+                end = &hi;
+            } else if (bends) {
+                to.add(g * num, times(gradient.den, scale_of(part)));
+                if (l2) squares += g * g;
+                continue;
+            }
+            if (!end->finite) return false;
+            Int away = end->num * part - num * end->den;
+            Scale unit = times(scale_of(part), scale_of(end->den));
+            if (l2) {
+                away = away * away;
+                unit = times(unit, unit);
+            } else if (away.is_negative()) {
+                away.negate();
+            }
+            to.add(m * away, times(over, unit));
+        }
+        if (!end->finite) return false;
+        to.add(g * end->num, times(gradient.den, scale_of(end->den)));
     }
+    if (!around) return true;
+    // What remains of g x + m (x - c)^2 where no end is in the way is g c - g^2 / (4 m).
+    if (!squares.is_zero())
+        to.add(-(squares * scale), times(times(gradient.den, gradient.den), scale_of(m << 2)));
+    to.add(-(m * cell.ball->size_num), times(over, scale_of(cell.ball->size_den)));
     return true;
 }
 

@@ -40,9 +40,12 @@ public:
     // Its lower bound on a cell with these bounds of unit inputs, into value(); false if it is
     // -infinity. Only the first `nodes` nodes of the network are looked at; the multipliers are in
     // the order of unit inputs, none are the default slopes. `errors` bounds those of the entries
-    // of linear nodes; null where the network is exact.
+    // of linear nodes; null where the network is exact. `around` is the ball's multiplier.
     bool least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-               const std::vector<Multiplier>* given, const double* errors);
+               const std::vector<Multiplier>* given, const double* errors, const Int& around);
+    // The best one by default slopes, of some multipliers for the ball.
+    bool best(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
+              const double* errors);
     const Sum& value() const { return sum_; }
 
     // The outputs at a point.
@@ -66,6 +69,9 @@ private:
     bool least_maximum(const Int& c, const double* lo, const double* hi, const std::vector<Int>& v,
                        uint32_t without, double low, double top, const Scale& den);
     bool add_least(Sum& to, const Int& c, double lo, double hi, const Scale& den) const;
+    bool pull_back(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
+                   const std::vector<Multiplier>* given, const double* errors);
+    bool add_inputs(Sum& to, const Cell& cell, const Int& m, const Scale& over) const;
 
     const DualNet& net_;
     std::function<void()> tick_;

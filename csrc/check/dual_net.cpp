@@ -150,7 +150,7 @@ DualNet::DualNet(const Net& network, std::string_view rounding)
         fan = std::max(fan, out.fan);
     }
     if (rounds) read_rounding(rounding, net, nodes);
-    terms = 2 * (fan + consumers + static_cast<double>(nodes.size()) + largest / 4 + 64);
+    terms = 2 * (fan + consumers + static_cast<double>(nodes.size()) + 64) + largest;
 }
 
 uint32_t DualNet::tensor_of(uint32_t entry) const {
@@ -209,7 +209,7 @@ Int integer(Body& in) {
 
 Int positive(Body& in) {
     Int value = integer(in);
-    if (value.sign() <= 0) throw std::invalid_argument("malformed question: a denominator");
+    if (value.sign() <= 0) throw std::invalid_argument("malformed question: a number");
     return value;
 }
 
@@ -228,6 +228,23 @@ DualEnd read_end(Body& in, bool up) {
     }
     end.round(up);
     return end;
+}
+
+DualBall read_ball(Body& in, uint32_t inputs) {
+    DualBall ball;
+    ball.squares = index(in, 2) != 0;
+    ball.strict = index(in, 2) != 0;
+    for (uint32_t i = 0; i < inputs; ++i) {
+        ball.num.push_back(integer(in));
+        ball.den.push_back(positive(in));
+        const Scale den = scale_of(ball.den.back());
+        ball.centre.push_back(round_down(ball.num.back(), den));
+        ball.off.push_back(round_up(ball.num.back(), den) - ball.centre.back());
+    }
+    ball.size_num = positive(in);
+    ball.size_den = positive(in);
+    ball.size = Int::ratio(ball.size_num, ball.size_den);
+    return ball;
 }
 
 DualRow read_row(Body& in, const DualNet& net) {
@@ -276,14 +293,28 @@ DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
             box.hi.push_back(read_end(in, true));
         }
     }
+    for (uint64_t n = in.var(); n > 0; --n) out.balls.push_back(read_ball(in, net.net.input_size));
     for (uint64_t n = in.var(); n > 0; --n) {
         DualSystem& system = out.systems.emplace_back();
         system.box = index(in, out.boxes.size());
+        if (const uint32_t ball = index(in, out.balls.size() + 1); ball > 0) system.ball = ball - 1;
         for (uint64_t m = in.var(); m > 0; --m) system.rows.push_back(read_row(in, net));
         if (index(in, 2) != 0) system.gain = read_gain(in, net);
     }
     if (!in.at_end()) throw std::invalid_argument("malformed question: the end");
     return out;
+}
+
+Line default_line(const double* lo, const double* hi, uint32_t n) {
+    Line line{0, 0, 0};
+    for (uint32_t s = 1; s < n; ++s) {
+        if (lo[s] + hi[s] > lo[line.low] + hi[line.low]) line.low = s;
+        if (hi[s] > hi[line.high]) line.high = s;
+    }
+    line.from = lo[line.high];
+    for (uint32_t s = 0; s < n; ++s)
+        if (s != line.high) line.from = std::max(line.from, hi[s]);
+    return line;
 }
 
 }  // namespace plv::check

@@ -105,14 +105,26 @@ struct GainClaim {
     Int over = 1, num, den = 1;
 };
 
+// phi(x) <= size, < if strict: the sum of |x_i - c_i| over the inputs, or of the squares.
+struct DualBall {
+    bool squares = false, strict = false;
+    std::vector<Int> num, den;   // of the centre
+    std::vector<double> centre;  // rounded
+    std::vector<double> off;     // by no more than this
+    Int size_num, size_den = 1;
+    double size = 0;
+};
+
 struct DualSystem {
     uint32_t box = 0;
+    uint32_t ball = kNothing;
     std::vector<DualRow> rows;
     std::optional<GainClaim> gain;  // else that there is no solution
 };
 
 struct DualQuestion {
     std::vector<DualBox> boxes;
+    std::vector<DualBall> balls;
     std::vector<DualSystem> systems;
 
     // The bytes that plverify.certificate writes. Throws std::invalid_argument or Rejected.
@@ -122,14 +134,23 @@ struct DualQuestion {
 // A part of the input space, and what is known there.
 struct Cell {
     DualBox box;
-    std::vector<int32_t> pieces;  // per unit; -1: none
-    std::vector<double> lo, hi;   // per unit input
+    std::vector<int32_t> pieces;     // per unit; -1: none
+    std::vector<double> lo, hi;      // per unit input
+    const DualBall* ball = nullptr;  // or none
     bool empty = false;
 };
 
 // Of the default slopes. Not 1: networks with small integers have hi = -lo, where the last digits
 // of a bound would decide.
 inline constexpr double kTie = 1 + 0x1p-10;
+
+// The default lines of a free window: below it a slot, above it the chord of the slot that may be
+// the largest, from what it is at least together with the others.
+struct Line {
+    uint32_t low, high;
+    double from;
+};
+Line default_line(const double* lo, const double* hi, uint32_t n);
 
 // 1 where a unit of two pieces is known active, 0 where inactive, -1 where it is free.
 inline int state_of(int32_t piece, double lo, double hi) {

@@ -86,9 +86,18 @@ py::tuple check_tree(const py::bytes& network, const py::bytes& domain, uint64_t
     return py::make_tuple(out.reason.empty(), out.reason, stats);
 }
 
-std::string run_dual(const Net& net, std::string_view question, std::string_view rounding,
-                     const Body::More& more, const std::function<void()>& tick, DualStats& stats) {
-    const DualNet prepared(net, rounding);
+// A network read once for many proofs and points.
+struct ReadNet {
+    explicit ReadNet(const py::bytes& canonical)
+        : net(Net::parse(std::string_view(canonical))), prepared(net) {}
+    ReadNet(const ReadNet&) = delete;
+
+    const Net net;
+    const DualNet prepared;
+};
+
+std::string run_dual(const DualNet& prepared, std::string_view question, const Body::More& more,
+                     const std::function<void()>& tick, DualStats& stats) {
     const DualQuestion parsed = DualQuestion::parse(question, prepared);
     DualChecker checker(prepared, parsed, more, tick);
     std::string reason;
@@ -101,9 +110,8 @@ std::string run_dual(const Net& net, std::string_view question, std::string_view
     return reason;
 }
 
-py::tuple check_dual(const py::bytes& network, const py::bytes& question, const py::function& read,
+py::tuple check_dual(const ReadNet& network, const py::bytes& question, const py::function& read,
                      std::optional<double> timeout, const py::bytes& rounding) {
-    const Net net = Net::parse(std::string_view(network));
     const auto tick = ticker(timeout);
     const auto more = reader(read);
     std::string reason;
@@ -112,7 +120,8 @@ py::tuple check_dual(const py::bytes& network, const py::bytes& question, const 
         const std::string_view bytes(question), errors(rounding);
         const py::gil_scoped_release release;
         const plv::FpMode fp_mode;
-        reason = run_dual(net, bytes, errors, more, tick, counts);
+        reason = errors.empty() ? run_dual(network.prepared, bytes, more, tick, counts)
+                                : run_dual(DualNet(network.net, errors), bytes, more, tick, counts);
     }
     py::dict stats;
     stats["nodes"] = counts.nodes;
@@ -130,17 +139,15 @@ py::object to_python(const plv::Int& value) {
     return type.attr("from_bytes")(py::bytes(bytes), "little", py::arg("signed") = true);
 }
 
-py::list evaluate(const py::bytes& network, const py::bytes& point) {
-    const Net net = Net::parse(std::string_view(network));
+py::list evaluate(const ReadNet& network, const py::bytes& point) {
     bool read = false;
     Body in([&](std::string& buffer) {
         if (!read) buffer.append(std::string_view(point));
         return !std::exchange(read, true);
     });
-    const DualNet prepared(net);
     std::vector<Sum> x;
     Number number;
-    for (uint32_t i = 0; i < net.input_size; ++i) {
+    for (uint32_t i = 0; i < network.net.input_size; ++i) {
         in.number(number);
         const plv::Int num = number.value();
         in.number(number);
@@ -151,7 +158,7 @@ py::list evaluate(const py::bytes& network, const py::bytes& point) {
     const auto tick = ticker(std::nullopt);
     {
         const py::gil_scoped_release release;
-        y = DualExact(prepared, tick).evaluate(x);
+        y = DualExact(network.prepared, tick).evaluate(x);
     }
     py::list out;
     for (const Sum& v : y) out.append(py::make_tuple(to_python(v.num), to_python(v.den.value())));
@@ -163,6 +170,8 @@ py::list evaluate(const py::bytes& network, const py::bytes& point) {
 PYBIND11_MODULE(_check, m) {
     m.doc() =
         "The compiled checkers of proofs by trees. Not a public interface: use plverify.check.";
+    py::class_<ReadNet>(m, "Net", "A network in the checker's form, from its canonical bytes.")
+        .def(py::init<const py::bytes&>(), py::arg("canonical"));
     m.def("check_tree", &check_tree, py::arg("network"), py::arg("domain"), py::arg("regions"),
           py::arg("read"), py::arg("timeout") = py::none(),
           "Whether the body that `read` returns piece by piece (b'' at its end) proves that the "

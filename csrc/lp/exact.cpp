@@ -47,7 +47,8 @@ public:
         for (int v = free_; v < free_ + slacks_; ++v)
             if (!enter_free(v)) return End::stopped;
         const int goal = where_[static_cast<size_t>(free_ - 1)];
-        PLV_CHECK(goal >= 0);  // some row holds t
+        if (goal < 0)
+            return End::unbounded;  // the one row with t goes on along a line in all others
         while (!(positive && done())) {
             int r = -1, s = -1;
             // The smallest variable that is primal or dual infeasible.

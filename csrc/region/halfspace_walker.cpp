@@ -11,8 +11,6 @@
 
 namespace plv {
 
-namespace {}  // namespace
-
 HalfspaceWalker::HalfspaceWalker(const HalfspaceProblem& problem, const HalfspaceSink& sink,
                                  StopToken& stop, std::atomic<int64_t>& next_claim,
                                  std::atomic<int64_t>* progress)

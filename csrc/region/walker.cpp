@@ -324,8 +324,12 @@ void Walker<D>::split(int l, Cell cell, Conflicts list, int depth) {
     const double error = rows_[list.at + static_cast<size_t>(NC) * list.stride];
     signs_.shrink(0);
     signs_.grow(static_cast<size_t>(cell.n));
-    for (int k = 0; k < cell.n; ++k)
-        signs_[k] = static_cast<int8_t>(sign_at({l, unit}, row, error, cell, k));
+    const bool filtered = options_.decide != Decide::exact_signs;
+    const RowTest test(row, error, options_.unchecked);
+    for (int k = 0; k < cell.n; ++k) {
+        const int sure = filtered ? test.sign(vertices_[cell.at + k]) : 0;
+        signs_[k] = static_cast<int8_t>(sure ? sure : sign_at({l, unit}, row, error, cell, k));
+    }
     // Which side first: in 1-D the left one, so that regions come out sorted; else the side of the
     // map that is at hand.
     bool first = true;
@@ -420,25 +424,10 @@ typename Walker<D>::Conflicts Walker<D>::child_conflicts(int l, Cell child,
 // -----------------------------------------------------------------------------------------------------------------
 // signs
 
-// Sign of a row at a vertex where floating point is sure of it, else 0.
-template <int D>
-int Walker<D>::float_sign(const double* row, double error, const Vertex<D>& v) const {
-    double z = row[D] * v.x[D], gradient = 0.0;
-    for (int c = 0; c < D; ++c) {
-        z += row[c] * v.x[c];
-        gradient += std::fabs(row[c]);
-    }
-    if (options_.unchecked) return (z > 0) - (z < 0);
-    const double size = std::fabs(row[D]) + gradient;
-    const double t =
-        ((error + detail::kEvalOf<D> * size) * v.rho + (gradient + 2 * error) * v.delta) * kUp;
-    return (z > t) - (z < -t);
-}
-
 template <int D>
 int Walker<D>::sign_at(const Wall& wall, const double* row, double error, Cell cell, int k) {
     if (options_.decide != Decide::exact_signs) {
-        const int sure = float_sign(row, error, vertices_[cell.at + k]);
+        const int sure = RowTest(row, error, options_.unchecked).sign(vertices_[cell.at + k]);
         if (sure != 0 || options_.unchecked) return sure;
     }
     const int32_t id = intern(cell, k);

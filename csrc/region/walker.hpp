@@ -111,6 +111,25 @@ private:
         int window, n;
         size_t at;  // of its slots in slots_, increasing
     };
+    // The sign of a row at a vertex where floating point decides it, else 0.
+    struct RowTest {
+        RowTest(const double* of, double error, bool without_bounds)
+            : row(of), unchecked(without_bounds) {
+            double gradient = 0.0;
+            for (int c = 0; c < D; ++c) gradient += std::fabs(row[c]);
+            value_error = error + detail::kEvalOf<D> * (std::fabs(row[D]) + gradient);
+            slope = gradient + 2 * error;
+        }
+        int sign(const Vertex<D>& v) const {
+            double z = row[D] * v.x[D];
+            for (int c = 0; c < D; ++c) z += row[c] * v.x[c];
+            const double t = unchecked ? 0.0 : (value_error * v.rho + slope * v.delta) * kUp;
+            return (z > t) - (z < -t);
+        }
+        const double* row;
+        double value_error, slope;
+        bool unchecked;
+    };
     // How a level's map follows from the levels below.
     enum class Origin {
         fixed,    // from the input alone: never changes
@@ -269,7 +288,6 @@ private:
         return s.norm[row] * s.error_scale + s.base[row] + s.error_extra;
     }
     double difference_error(int i, int j, const double* row) const;
-    int float_sign(const double* row, double error, const Vertex<D>& v) const;
     bool vanishes(int l, int row, Cell cell, int k) const;
     int sign_at(const Wall& wall, const double* row, double error, Cell cell, int k);
     // +1 or -1: weakly on one side and somewhere strictly; 0: zero all over; 2: crosses. Marks
@@ -312,7 +330,14 @@ private:
     Stack<int32_t> touching_, renamed_;
     Stack<Vertex<D>> fresh_;
     Stack<double> values_;
-    std::vector<std::pair<uint64_t, int32_t>> pairing_;
+    // A table of open addressing; what another stamp wrote is not there.
+    struct Waiting {
+        uint64_t key;
+        int32_t first;
+        uint32_t stamp;
+    };
+    std::vector<Waiting> pairing_;
+    uint32_t pairing_stamp_ = 0;
     std::vector<uint64_t> shared_, used_;
     std::vector<int32_t> numbers_, candidates_;
     int dimension_ = D;  // of the cell or section whose cuts are joined

@@ -197,7 +197,7 @@ void Walker<D>::find_cuts(const Cell& cell, const int8_t* signs) {
     size_t found = 0;
     for (int e = 0; e < cell.edge_count; ++e) {
         to[found] = edges[e];
-        found += signs[edges[e].u] * signs[edges[e].v] < 0;
+        found += (signs[edges[e].u] ^ signs[edges[e].v]) == (1 ^ -1);
     }
     cuts_.shrink(found);
     uint64_t* shared = cut_bits_.grow(found * words);
@@ -237,17 +237,25 @@ void Walker<D>::join_cuts(const Cell& cell, bool simple) {
         const auto keys = static_cast<size_t>(n) * static_cast<size_t>(dimension - 1);
         const int log = std::bit_width(2 * keys);
         const size_t mask = (size_t{1} << log) - 1;
-        pairing_.assign(mask + 1, {0, -1});
+        if (pairing_.size() <= mask || ++pairing_stamp_ == 0) {
+            pairing_.assign(std::max(pairing_.size(), mask + 1), {0, 0, 0});
+            pairing_stamp_ = 1;
+        }
+        Waiting* const table = pairing_.data();
+        const uint32_t stamp = pairing_stamp_;
+        Edge* end = joins_.grow(keys);
+        const Edge* const first = end;
         for (int32_t a = 0; a < n; ++a)
-            for_each_bit(bits[a], 0, [&](int f) {
-                const uint64_t key = bits[a] & ~(uint64_t{1} << f);
+            for (uint64_t left = bits[a]; left; left &= left - 1) {
+                const uint64_t key = bits[a] & ~(left & -left);
                 size_t at = (key * 0x9e3779b97f4a7c15u) >> (64 - log);
-                while (pairing_[at].second >= 0 && pairing_[at].first != key) at = (at + 1) & mask;
-                if (pairing_[at].second >= 0)
-                    joins_.push({pairing_[at].second, a});
+                while (table[at].stamp == stamp && table[at].key != key) at = (at + 1) & mask;
+                if (table[at].stamp == stamp)
+                    *end++ = {table[at].first, a};
                 else
-                    pairing_[at] = {key, a};
-            });
+                    table[at] = {key, a, stamp};
+            }
+        joins_.shrink(static_cast<size_t>(end - first));
         PLV_CHECK(2 * joins_.size() == keys);
         return;
     }
@@ -297,27 +305,36 @@ void Walker<D>::split_polytope(const Cell& cell, const int8_t* signs, int32_t li
         child.edges = edges_.size();
         // A facet of the child has a vertex off the cut.
         used_.assign(static_cast<size_t>(words), 0);
+        Vertex<D>* corner = vertices_.grow(static_cast<size_t>(cell.n + cuts));
+        const Vertex<D>* const old = vertices_.data() + cell.at;
+        const uint64_t* const old_bits = bits_.data() + cell.bits;
         for (int k = 0; k < cell.n; ++k) {
+            renamed_[k] = -1;
             if (signs[k] * way < 0) continue;
             renamed_[k] = child.n++;
-            const Vertex<D> copy = vertices_[cell.at + k];
-            vertices_.push(copy);
+            *corner++ = old[k];
             if (signs[k] != 0)
                 for (int w = 0; w < words; ++w)
-                    used_[w] |= bits_[cell.bits + static_cast<size_t>(k) * words + w];
+                    used_[w] |= old_bits[static_cast<size_t>(k) * words + w];
         }
         const int first_cut = child.n;
-        std::copy_n(fresh_.data(), cuts, vertices_.grow(static_cast<size_t>(cuts)));
+        std::copy_n(fresh_.data(), cuts, corner);
         child.n += cuts;
+        vertices_.shrink(child.at + static_cast<size_t>(child.n));
         // Facets keep their numbers while the words last.
         const int left = count_bits(used_.data(), words);
         const bool renumber = cell.facet_count + 1 > 64 * words || (words > 1 && left < 40);
-        numbers_.assign(static_cast<size_t>(cell.facet_count), -1);
-        for (int f = 0; f < cell.facet_count; ++f) {
-            if (renumber && !(used_[f >> 6] >> (f & 63) & 1)) continue;
-            const Facet copy = facets_[cell.facets + f];
-            facets_.push(copy);
-            numbers_[f] = child.facet_count++;
+        if (renumber) {
+            numbers_.assign(static_cast<size_t>(cell.facet_count), -1);
+            for (int f = 0; f < cell.facet_count; ++f) {
+                if (!(used_[f >> 6] >> (f & 63) & 1)) continue;
+                facets_.push(facets_[cell.facets + f]);
+                numbers_[f] = child.facet_count++;
+            }
+        } else {
+            child.facet_count = cell.facet_count;
+            Facet* const facet = facets_.grow(static_cast<size_t>(cell.facet_count));
+            std::copy_n(facets_.data() + cell.facets, cell.facet_count, facet);
         }
         facets_.push({line, 0});
         const int last = child.facet_count++;
@@ -343,17 +360,19 @@ void Walker<D>::split_polytope(const Cell& cell, const int8_t* signs, int32_t li
         for (int j = 0; j < cuts; ++j) put(cut_bits_.data() + static_cast<size_t>(j) * words, true);
         Edge* const edges = edges_.grow(cell.edge_count + cuts + joins_.size());
         Edge* end = edges;
+        const Edge* const parents = edges_.data() + cell.edges;
+        const int32_t* const renamed = renamed_.data();
         for (int e = 0; e < cell.edge_count; ++e) {
-            const Edge edge = edges_[cell.edges + e];
-            *end = {renamed_[edge.u], renamed_[edge.v]};
-            end += signs[edge.u] * way >= 0 && signs[edge.v] * way >= 0;
+            const int32_t u = renamed[parents[e].u], v = renamed[parents[e].v];
+            *end = {u, v};
+            end += (u | v) >= 0;
         }
         for (int j = 0; j < cuts; ++j) {
             const Edge edge = cuts_[j];
-            *end++ = {renamed_[signs[edge.u] * way > 0 ? edge.u : edge.v], first_cut + j};
+            *end++ = {std::max(renamed[edge.u], renamed[edge.v]), first_cut + j};
         }
         const auto place = [&](int32_t a) {
-            return a < cuts ? first_cut + a : renamed_[touching_[a - cuts]];
+            return a < cuts ? first_cut + a : renamed[touching_[a - cuts]];
         };
         for (size_t e = 0; e < joins_.size(); ++e)
             *end++ = {place(joins_[e].u), place(joins_[e].v)};

@@ -43,8 +43,8 @@ void Walker<D>::pair_signs(const Wall& wall, const double* row, double error, Ce
             const int rest = first ? wall.minus : wall.entry;
             double alone[NC];
             for (int c = 0; c < NC; ++c) alone[c] = s.map[static_cast<size_t>(c) * s.stride + rest];
-            if (options_.decide != Decide::exact_signs &&
-                float_sign(alone, s.row_error[rest], vertices_[cell.at + k]) > 0)
+            const RowTest test(alone, s.row_error[rest], options_.unchecked);
+            if (options_.decide != Decide::exact_signs && test.sign(vertices_[cell.at + k]) > 0)
                 sign = first ? -1 : 1;
         }
         if (sign == 2) sign = sign_at(wall, row, error, cell, k);

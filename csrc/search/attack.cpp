@@ -8,6 +8,7 @@ namespace plv {
 namespace {
 constexpr double kWork = 4e6;  // products per step, more or less
 constexpr int kMostPoints = 64;
+constexpr int kRounds = 4;  // of points of which the best are starts
 constexpr int kSteps = 50, kFewSteps = 10;
 constexpr double kFirstStep = 0.25, kLastStep = 0.002;  // of a side
 }  // namespace
@@ -25,7 +26,8 @@ Attack::Attack(const CaseProblem& problem, StopToken& stop)
     s_.resize(static_cast<size_t>(problem.dim()));
 }
 
-// The middle, corners and random points in turn.
+// The middle, and random points; of every other one about half of the coordinates are ends, where
+// thin violations often lie.
 void Attack::scatter(const double* lo, const double* hi, int count) {
     points_.resize(count);
     std::uniform_real_distribution<double> uniform(0.0, 1.0);
@@ -33,13 +35,50 @@ void Attack::scatter(const double* lo, const double* hi, int count) {
         for (int p = 0; p < count; ++p) {
             double t = uniform(random_);
             if (p == 0) t = 0.5;
-            if (p % 2 == 1) t = t < 0.5 ? 0.0 : 1.0;
+            if (p % 2 == 1) t = std::clamp(2.0 * t - 0.5, 0.0, 1.0);
             points_.at(k, p) = lo[k] + t * (hi[k] - lo[k]);
         }
+    pull(count);
 }
 
-std::optional<Witness> Attack::everywhere(const double* lo, const double* hi) {
+void Attack::pull(int count) {
+    const LocalBall& ball = problem_.box().ball;
+    for (int p = 0; p < count && ball.is_there() && problem_.dim() > 0; ++p)
+        ball.pull(&points_.at(0, p), static_cast<size_t>(points_.lanes()));
+}
+
+std::optional<Witness> Attack::sample(const double* lo, const double* hi,
+                                      const std::function<void(double)>& seen) {
+    if (stop_.poll()) throw Stopped{};
     scatter(lo, hi, lanes_);
+    points_.evaluate();
+    for (int p = 0; p < lanes_; ++p) {
+        int goal;
+        double worst;
+        const bool near = is_near(p, goal, worst);
+        points_.get(p, s_.data());
+        if (near)
+            if (auto found = problem_.violation_near(s_.data())) return found;
+        if (seen) seen(worst);
+    }
+    return std::nullopt;
+}
+
+// Descends from the best of many points.
+std::optional<Witness> Attack::everywhere(const double* lo, const double* hi) {
+    struct Start {
+        double worst;
+        std::vector<double> s;
+    };
+    std::vector<Start> best;
+    const auto better = [](const Start& a, const Start& b) { return a.worst < b.worst; };
+    for (int round = 0; round < kRounds; ++round) {
+        if (auto found = sample(lo, hi, [&](double worst) { best.push_back({worst, s_}); }))
+            return found;
+        std::sort(best.begin(), best.end(), better);
+        best.resize(static_cast<size_t>(lanes_));
+    }
+    for (int p = 0; p < lanes_; ++p) points_.set(p, best[static_cast<size_t>(p)].s.data());
     return descend(lo, hi, lanes_, kSteps);
 }
 
@@ -95,6 +134,7 @@ std::optional<Witness> Attack::descend(const double* lo, const double* hi, int c
                 if (slope != 0.0) s -= std::copysign(size * (hi[k] - lo[k]), slope);
                 s = std::clamp(s, lo[k], hi[k]);
             }
+        pull(count);
     }
 }
 

@@ -8,18 +8,23 @@ namespace plv {
 
 namespace {
 
+constexpr double kBallRounding = 1e-9;
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
-constexpr int kFewOpen = 10;         // with so few open units they are split, not the box
-constexpr int kManyInputs = 12;      // and so they are with more inputs than this
+// With few inputs boxes are halved. With more units are split: where several goals must meet,
+// programs find out best whether they do, as long as there are not too many inputs.
+constexpr int kFewInputs = 16, kMostOfPrograms = 150;
+constexpr int kFewOpen = 10;        // with so few open units they are split, not the box
+constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
-constexpr int kAttackEvery = 8;
+constexpr int kAttackEvery = 8, kSampleEvery = 32;  // nodes
 
 // a < b
 bool less(const Rational& a, const Rational& b) { return a.num * b.den < b.num * a.den; }
 
 }  // namespace
 
-CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult& counts)
+CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
+                       VerifyResult& counts)
     : problem_(problem),
       box_(problem.box()),
       net_(problem.net()),
@@ -27,6 +32,8 @@ CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult
       counts_(counts),
       dim_(problem.dim()),
       depth_(problem.depth()),
+      ball_(box_.ball.is_there() ? &box_.ball : nullptr),
+      attacks_on_(attack),
       crown_(*box_.net, stop),
       at_(*box_.net),
       attack_(problem, stop) {
@@ -35,6 +42,9 @@ CaseSearch::CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult
         const Goal& goal = problem_.goals()[g];
         forms_.push_back({goal.outputs, goal.slope.data(), goal.constant});
     }
+    size_t of_outputs = 0;
+    for (const LinearForm& form : forms_) of_outputs += !form.terms.empty();
+    climbs_ = dim_ > kMostOfPrograms || (dim_ > kFewInputs && of_outputs < 2);
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
 }
@@ -47,19 +57,47 @@ Node CaseSearch::root() const {
     root.cut_lo.assign(box_.lo.size(), 0);
     root.cut_hi = root.cut_lo;
     root.pieces.assign(static_cast<size_t>(net_.unit_count), -1);
-    root.bounds.lo.assign(box_.net->rows, -infinity);
-    root.bounds.hi.assign(box_.net->rows, infinity);
+    root.bounds = std::make_shared<RowBounds>();
+    root.bounds->lo.assign(box_.net->rows, -infinity);
+    root.bounds->hi.assign(box_.net->rows, infinity);
     return root;
 }
 
-CaseSearch::Answer CaseSearch::visit(Node&& node, std::string& text, std::vector<Node>& children) {
+size_t CaseSearch::together() const { return climbs_ ? kLane : 1; }
+
+void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
+    out.clear();
+    out.resize(nodes.size());
     if (stop_.poll()) throw Stopped{};
-    ++counts_.nodes;
-    if (!node.part && (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
+    counts_.nodes += static_cast<int64_t>(nodes.size());
+    if (ball_ != nullptr && ball_->size < 0.0) {
+        // The inputs that are points are too far away already.
+        for (Outcome& one : out) {
+            ++counts_.leaves;
+            put_exact_leaf(one.text, {{static_cast<int>(forms_.size()), Int(1)}}, {});
+            one.answer = Answer::refuted;
+        }
+        return;
+    }
+    if (climbs_) {
+        climb(nodes, out);
+        return;
+    }
+    for (size_t i = 0; i < nodes.size(); ++i) {
+        out[i].answer = visit_one(std::move(nodes[i]), out[i]);
+        if (out[i].answer == Answer::violated) return;
+    }
+}
+
+CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
+    std::string& text = out.text;
+    node.own_bounds();
+    if (!node.part && attacks_on_ &&
+        (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
         return Answer::violated;
-    // The first bounds also say how large values are at all.
-    put_bounds(text, 1);
-    if (!crown_.tighten(node.cell())) {
+    if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
+        crown_.set_lines(node.cell(ball_));  // a split of the last layer changes no bounds
+    } else if (put_bounds(text, 1); !crown_.tighten(node.cell(ball_))) {
         ++counts_.leaves;
         put_rule_leaf(text, -1);
         return Answer::refuted;
@@ -68,27 +106,34 @@ CaseSearch::Answer CaseSearch::visit(Node&& node, std::string& text, std::vector
     if (witness_) return Answer::violated;
 
     const Pick pick = pick_unit(node, nullptr);
-    if (pick.layer >= 0 && !node.units && dim_ > 0 && dim_ <= kManyInputs && pick.open > kFewOpen &&
-        node.halvings < kMostHalvings)
-        return halve(std::move(node), text, children);
+    if (pick.layer >= 0 && !node.units && dim_ > 0 && dim_ <= kFewInputs && pick.open > kFewOpen &&
+        node.halvings < kMostHalvings) {
+        if (pick.open <= kRatherFewOpen && program_pays(node, text)) return Answer::refuted;
+        return halve(std::move(node), out);
+    }
     node.units = true;
     if (refute_by_program(node, text)) return Answer::refuted;
     if (try_point(point_.data())) return Answer::violated;
     const Pick next = pick_unit(node, point_.data());
-    if (next.layer >= 0) return split_unit(std::move(node), next, text, children);
+    if (next.layer >= 0) return split_unit(std::move(node), next, out);
     return solve_exactly(node, text);
 }
 
 // By the default lines of all units. Where that fails, what halving a side might gain, and points
 // at which the bounds are least.
 bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
-    const CellView cell = node.cell();
+    const CellView cell = node.cell(ball_);
     crown_.below(depth_, forms_, cell, below_);
     size_t best = 0;
     for (size_t g = 0; g < below_.size(); ++g) {
-        if (below_[g].least > 0.0 && below_[g].least > kRounding * crown_.size(g)) {
+        const double rounding = ball_ == nullptr ? kRounding : kBallRounding;
+        if (below_[g].least > 0.0 && below_[g].least > rounding * crown_.size(g)) {
             ++counts_.leaves;
-            put_rule_leaf(text, static_cast<int>(g));
+            if (below_[g].ball > 0.0)
+                put_rule_leaf(text, static_cast<int>(g), static_cast<int>(below_.size()),
+                              below_[g].ball);
+            else
+                put_rule_leaf(text, static_cast<int>(g));
             return true;
         }
         if (below_[g].least > below_[best].least) best = g;
@@ -109,7 +154,10 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
         }
         for (int k = 0; k < dim_; ++k)
             point_[k] = below_[best].slope[k] > 0.0 ? cell.lo[k] : cell.hi[k];
-        if (++attacks_ % kAttackEvery == 0)
+        ++attacks_;
+        if (attacks_on_ && attacks_ % kSampleEvery == 0)
+            witness_ = attack_.sample(box_.lo.data(), box_.hi.data());
+        else if (attacks_on_ && attacks_ % kAttackEvery == 0)
             witness_ = attack_.nearby(cell.lo, cell.hi, point_.data());
         else if (!try_point(point_.data())) {
             for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;
@@ -130,7 +178,7 @@ int CaseSearch::best_side(const Node& node) const {
     return at;
 }
 
-CaseSearch::Answer CaseSearch::halve(Node&& node, std::string& text, std::vector<Node>& children) {
+CaseSearch::Answer CaseSearch::halve(Node&& node, Outcome& out) {
     const int at = best_side(node);
     const double middle = (node.lo[at] + node.hi[at]) / 2;
     const Rational value = box_.value(at, middle);
@@ -138,42 +186,47 @@ CaseSearch::Answer CaseSearch::halve(Node&& node, std::string& text, std::vector
     if (!(middle > node.lo[at] && middle < node.hi[at]) ||
         !less(*problem_.spec().lo[input], value) || !less(value, *problem_.spec().hi[input])) {
         node.units = true;  // nothing lies between
-        children.push_back(std::move(node));
+        node.place = 0;
+        out.children.push_back(std::move(node));
         return Answer::split;
     }
-    put_input_split(text, input, value);
+    put_input_split(out.text, input, value);
     ++node.halvings;
+    node.place = 0;
     Node second = node;
+    second.place = 1;
     node.hi[at] = second.lo[at] = middle;
     node.cut_hi[at] = second.cut_lo[at] = 1;
-    children.push_back(std::move(second));
-    children.push_back(std::move(node));
+    out.children.push_back(std::move(second));
+    out.children.push_back(std::move(node));
     return Answer::split;
 }
 
-CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, std::string& text,
-                                          std::vector<Node>& children) {
+CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, Outcome& out) {
     const Layer& from = net_.layers[pick.layer];
     const auto flat = box_.net->unit(pick.layer, pick.unit);
-    put_unit_split(text, flat);
+    put_unit_split(out.text, flat);
     std::vector<int> pieces{0, 1};
     if (from.is_max()) {
         pieces.clear();
         for (int s = from.slots; s-- > 0;)
             if (from.entry(pick.unit, s) >= 0) pieces.push_back(s);
     }
+    int place = static_cast<int>(pieces.size());
     for (const int piece : pieces) {
         Node child = node;
+        child.place = --place;
         child.pieces[flat] = static_cast<int8_t>(piece);
         child.path.push_back({pick.layer, pick.unit, piece});
         if (!from.is_max()) {
             const size_t row = box_.net->row(pick.layer, pick.unit);
+            child.own_bounds();
             if (piece)
-                child.bounds.lo[row] = std::max(child.bounds.lo[row], 0.0);
+                child.bounds->lo[row] = std::max(child.bounds->lo[row], 0.0);
             else
-                child.bounds.hi[row] = std::min(child.bounds.hi[row], 0.0);
+                child.bounds->hi[row] = std::min(child.bounds->hi[row], 0.0);
         }
-        children.push_back(std::move(child));
+        out.children.push_back(std::move(child));
     }
     return Answer::split;
 }
@@ -181,7 +234,7 @@ CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, std::st
 // The unit to be split: of the first layer that has an open one, that whose relaxation costs most,
 // at the point where given.
 CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
-    const CellView cell = node.cell();
+    const CellView cell = node.cell(ball_);
     std::vector<double> weight(static_cast<size_t>(net_.unit_count), 0.0);
     for (const auto& used : used_)
         for (const Multiplier& m : used)

@@ -2,12 +2,15 @@
 // children.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/stop.hpp"
+#include "bound/ascent.hpp"
 #include "bound/crown.hpp"
+#include "lp/nearest.hpp"
 #include "lp/simplex.hpp"
 #include "search/attack.hpp"
 #include "search/leaf.hpp"
@@ -19,14 +22,23 @@ namespace plv {
 
 class CaseSearch {
 public:
-    CaseSearch(const CaseProblem& problem, StopToken& stop, VerifyResult& counts);
+    CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop, VerifyResult& counts);
 
     Node root() const;
     enum class Answer { refuted, violated, split, unknown };
-    // What is written of the node goes to `text`; the children of a split are appended to
-    // `children`, the first to be visited last. `unknown`: given up on. Throws Stopped when
-    // stopped.
-    Answer visit(Node&& node, std::string& text, std::vector<Node>& children);
+    // Of a visit: what is written of the node, and of a split the children that wait, the first to
+    // be visited last, and the text of those that are refuted already, by their place. `unknown`:
+    // given up on.
+    struct Outcome {
+        Answer answer = Answer::unknown;
+        std::string text;
+        std::vector<Node> children;
+        std::vector<std::pair<int, std::string>> leaves;
+    };
+    // How many nodes are best visited together.
+    size_t together() const;
+    // Ends with the first violation. Throws Stopped when stopped.
+    void visit(std::vector<Node>& nodes, std::vector<Outcome>& out);
     // Of the last visit, where the answer is `violated`.
     Witness& witness() { return *witness_; }
 
@@ -45,13 +57,26 @@ private:
         int open = 0;
     };
 
-    Answer halve(Node&& node, std::string& text, std::vector<Node>& children);
-    Answer split_unit(Node&& node, const Pick& pick, std::string& text,
-                      std::vector<Node>& children);
+    Answer visit_one(Node&& node, Outcome& out);
+    Answer halve(Node&& node, Outcome& out);
+    Answer split_unit(Node&& node, const Pick& pick, Outcome& out);
+    // many.cpp
+    bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
+    bool begin(Node& node, Outcome& out);
+    bool program_pays(Node& node, std::string& text);
+    void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
+    void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
+                     std::string& text);
+    // program.cpp
+    // exact_leaf.cpp
     Answer solve_exactly(const Node& node, std::string& text);
+    std::optional<StrictPoint> refute_near(const Node& node, const std::vector<ExactRow>& all,
+                                           const std::vector<uint8_t>& strict);
+    std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
+                                              const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
     bool refute_by_program(Node& node, std::string& text);
-    bool contradicts(ProgramRow&& row, double sign);
+    bool contradicts(ProgramRow&& row);
     void below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row);
     LinearForm form_of(size_t goal) const;
     Pick pick_unit(Node& node, const double* point);
@@ -64,9 +89,14 @@ private:
     StopToken& stop_;
     VerifyResult& counts_;
     const int dim_, depth_;
+    const LocalBall* ball_ = nullptr;
+    const bool attacks_on_;
+    bool climbs_ = false;
     Crown crown_;
     Points at_;  // one point
     Attack attack_;
+    std::unique_ptr<Ascent> ascent_;
+    int wait_ = 0, skip_ = 0;  // nodes between programs
     int attacks_ = 0;
     std::optional<Witness> witness_;
 
@@ -77,6 +107,7 @@ private:
     std::vector<std::vector<Multiplier>> used_;
     std::vector<double> gain_;  // of halving each side
     Simplex simplex_;
+    Nearest nearest_;
     std::vector<ProgramRow> rows_;
     std::vector<double> row_;
     bool lost_ = false;  // the simplex method failed

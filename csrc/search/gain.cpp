@@ -225,8 +225,9 @@ void GainSearch::tree(const std::vector<size_t>& rows) {
     root.node.lo = box_.lo;
     root.node.hi = box_.hi;
     root.node.pieces.assign(static_cast<size_t>(net_.unit_count), -1);
-    root.node.bounds.lo.assign(bound_net_.rows, -kInfinity);
-    root.node.bounds.hi.assign(bound_net_.rows, kInfinity);
+    root.node.bounds = std::make_shared<RowBounds>();
+    root.node.bounds->lo.assign(bound_net_.rows, -kInfinity);
+    root.node.bounds->hi.assign(bound_net_.rows, kInfinity);
     root.ranges.assign(rows.size(), jacobian_.unbounded());
     root.bound = kInfinity;
     std::vector<GainNode> waiting;
@@ -285,7 +286,7 @@ void GainSearch::tree(const std::vector<size_t>& rows) {
 void GainSearch::close(std::vector<GainNode>& waiting) {
     for (GainNode& at : waiting) {
         std::string text;
-        jacobian_.set_cell(at.node.cell());
+        jacobian_.set_cell(at.node.cell(nullptr));
         const double value = bound(at, false);
         above_ = std::max(above_, value + kSure * value);
         if (at.is_begun) {
@@ -315,12 +316,12 @@ void GainSearch::finish(std::shared_ptr<ProofPart> part, int place, std::string 
 GainSearch::Answer GainSearch::visit(GainNode& at, std::string& text,
                                      std::vector<GainNode>& children) {
     put_bounds(text, 1);
-    if (!crown_.tighten(at.node.cell())) {
+    if (!crown_.tighten(at.node.cell(nullptr))) {
         ++result_.leaves;
         put_rule_leaf(text, -1);
         return Answer::leaf;
     }
-    jacobian_.set_cell(at.node.cell());
+    jacobian_.set_cell(at.node.cell(nullptr));
     at.bound = std::min(at.bound, bound(at, false));
     if (!is_small(at) && jacobian_.is_deep()) {
         put_slopes(text, 1);
@@ -380,7 +381,7 @@ int GainSearch::pick(const GainNode& at) const {
             double weight = weight_[u];
             if (!net_.layers[l].is_max()) {
                 const size_t row = bound_net_.row(l, i);
-                const double lo = at.node.bounds.lo[row], hi = at.node.bounds.hi[row];
+                const double lo = at.node.bounds->lo[row], hi = at.node.bounds->hi[row];
                 weight *= std::max(-lo, hi) / (hi - lo);
             }
             if (weight > best || (best == 0.0 && size > second)) {
@@ -406,11 +407,12 @@ void GainSearch::split(GainNode& at, int unit, std::string& text, std::vector<Ga
     }
     for (const int piece : pieces) {
         GainNode child = at;
+        child.node.own_bounds();
         child.node.pieces[static_cast<size_t>(unit)] = static_cast<int8_t>(piece);
         child.node.path.push_back({layer, i, piece});
         if (!from.is_max()) {
             const size_t row = bound_net_.row(layer, i);
-            double &lo = child.node.bounds.lo[row], &hi = child.node.bounds.hi[row];
+            double &lo = child.node.bounds->lo[row], &hi = child.node.bounds->hi[row];
             if (piece)
                 lo = std::max(lo, 0.0);
             else

@@ -58,7 +58,7 @@ bool GainSearch::contradicts(ProgramRow&& row, const double* slope, double const
 
 // The rows of a layer's fixed units, which relaxation bounds from above.
 bool GainSearch::add_fixed(GainNode& at, int layer) {
-    const CellView cell = at.node.cell();
+    const CellView cell = at.node.cell(nullptr);
     std::vector<LinearForm> forms;
     std::vector<ProgramRow> rows;
     const Layer& from = net_.layers[layer];
@@ -130,7 +130,7 @@ bool GainSearch::refute_by_program(GainNode& at, std::string& text) {
 // that has an open unit, where rows are affine.
 void GainSearch::fix_by_program(GainNode& at, std::string& text) {
     if (program_.empty()) return;
-    const CellView cell = at.node.cell();
+    const CellView cell = at.node.cell(nullptr);
     int layer = 0;
     std::vector<int> open;
     for (; layer < bound_net_.depth && open.empty(); ++layer) {
@@ -189,7 +189,7 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
             at.node.place = piece == 0 ? 1 : 0;
             at.node.pieces[unit] = static_cast<int8_t>(piece);
             const size_t r = bound_net_.row(layer, open[i]);
-            double &lo = at.node.bounds.lo[r], &hi = at.node.bounds.hi[r];
+            double &lo = at.node.bounds->lo[r], &hi = at.node.bounds->hi[r];
             if (piece)
                 lo = std::max(lo, 0.0);
             else
@@ -197,7 +197,7 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
             break;
         }
     }
-    jacobian_.set_cell(at.node.cell());
+    jacobian_.set_cell(at.node.cell(nullptr));
 }
 
 // The multipliers of the program's last row and of those that contradict it, in a cell with these
@@ -242,7 +242,7 @@ void GainSearch::put_dual_leaf(const std::vector<int8_t>& pieces, std::string& t
 // Moves the node's point as far from the walls of its region as it can be, where no unit is open;
 // distances are in shares of how much the walls' functions vary on the box.
 void GainSearch::centre(GainNode& at) {
-    const CellView cell = at.node.cell();
+    const CellView cell = at.node.cell(nullptr);
     const auto n = static_cast<int>(dim_);
     std::vector<double> lo = at.node.lo, hi = at.node.hi, row(dim_ + 2);
     lo.push_back(0.0);
@@ -308,7 +308,7 @@ std::vector<uint8_t> GainSearch::pattern_of(const GainNode& at) const {
             int piece = at.node.pieces[bound_net_.unit(l, i)];
             if (piece < 0 && !layer.is_max() && !layer.one_piece[i]) {
                 const size_t row = bound_net_.row(l, i);
-                piece = Crown::known(at.node.bounds.lo[row], at.node.bounds.hi[row]);
+                piece = Crown::known(at.node.bounds->lo[row], at.node.bounds->hi[row]);
             }
             if (piece < 0 && layer.is_max()) {
                 const int row = jacobian_.leader(bound_net_.unit(l, i));

@@ -56,12 +56,18 @@ void put_unit_split(std::string& out, uint64_t unit) {
     put_var(out, unit);
 }
 
-void put_rule_leaf(std::string& out, int goal) {
+void put_rule_leaf(std::string& out, int goal, int ball, double multiplier) {
     put_var(out, 0);
-    put_var(out, goal >= 0);
+    put_var(out, (goal >= 0) + (ball >= 0));
     if (goal < 0) return;
+    // Both over a power of two.
+    int e = 0;
+    Int m = ball >= 0 ? Int::from_double_scaled(multiplier, e) : Int();
     put_var(out, static_cast<uint64_t>(goal));
-    put_big(out, 1);
+    put_big(out, e < 0 ? Int(1) << static_cast<size_t>(-e) : Int(1));
+    if (ball < 0) return;
+    put_var(out, static_cast<uint64_t>(ball));
+    put_big(out, e > 0 ? m << static_cast<size_t>(e) : m);
 }
 
 void put_leaf(std::string& out, const std::vector<std::pair<int, double>>& goals,

@@ -21,8 +21,8 @@ struct Listed {
 void put_bounds(std::string& out, int rule);
 void put_input_split(std::string& out, uint32_t input, const Rational& value);
 void put_unit_split(std::string& out, uint64_t unit);
-// A leaf by default slopes, for one goal or, for -1, for none.
-void put_rule_leaf(std::string& out, int goal);
+// A leaf by default slopes, for one goal or, for -1, for none, perhaps with a ball.
+void put_rule_leaf(std::string& out, int goal, int ball = -1, double multiplier = 0.0);
 // A leaf with multipliers of goals and unit inputs, in any order; those of one number are summed.
 void put_leaf(std::string& out, const std::vector<std::pair<int, double>>& goals,
               std::vector<Listed> listed);

@@ -8,14 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "bound/ascent.hpp"
 #include "bound/crown.hpp"
 
 namespace plv {
-
-// A unit that is fixed on the path to a node.
-struct FixedUnit {
-    int layer, unit, piece;
-};
 
 // A part of a proof that waits for the parts of its children.
 struct ProofPart {
@@ -30,15 +26,19 @@ struct Node {
     std::vector<double> lo, hi;           // over the local input
     std::vector<uint8_t> cut_lo, cut_hi;  // an end that is not the box's own
     std::vector<FixedUnit> path;
-    std::vector<int8_t> pieces;  // of every unit; -1 for those that are not fixed
-    RowBounds bounds;
+    std::vector<int8_t> pieces;          // of every unit; -1 for those that are not fixed
+    std::shared_ptr<RowBounds> bounds;   // shared, but for those of a node that is being bounded
+    std::shared_ptr<const Climb> climb;  // of the parent
     int halvings = 0;
     bool units = false;  // from here on units are split
     double score = 0.0;  // the parent's bound: how far from a violation it is at least
     std::shared_ptr<ProofPart> part;
     int place = 0;
 
-    CellView cell() { return {lo.data(), hi.data(), pieces.data(), bounds}; }
+    CellView cell(const LocalBall* ball) {
+        return {lo.data(), hi.data(), pieces.data(), *bounds, ball};
+    }
+    void own_bounds() { bounds = std::make_shared<RowBounds>(*bounds); }
 };
 
 // The nodes of one thread: those with the least bounds first, where a violation is most likely;

@@ -53,6 +53,7 @@ std::shared_ptr<const LocalBox> LocalBox::make(const Net& net, const SpecCase& s
                 .push_back(std::ldexp(Int::ratio(end.num, end.den) - at.center, -at.exponent));
         }
     }
+    if (spec.ball) out.make_ball(*spec.ball, spec);
     std::vector<Int> input_scales;
     for (int l = 0; l <= static_cast<int>(net.layers.size()); ++l) {
         const ExactForm& form = net.exact_form(l);
@@ -71,6 +72,22 @@ std::shared_ptr<const LocalBox> LocalBox::make(const Net& net, const SpecCase& s
         }
     }
     return box;
+}
+
+void LocalBox::make_ball(const SpecBall& from, const SpecCase& spec) {
+    ball.norm = from.squares ? LocalBall::Norm::l2 : LocalBall::Norm::l1;
+    ball.size = Int::ratio(from.size.num, from.size.den);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+        const double center = Int::ratio(from.center[i].num, from.center[i].den);
+        if (inputs[i].place < 0) {
+            const double d = Int::ratio(spec.lo[i]->num, spec.lo[i]->den) - center;
+            ball.size -= from.squares ? d * d : std::fabs(d);
+            continue;
+        }
+        const int e = inputs[i].exponent;
+        ball.center.push_back(std::ldexp(center - inputs[i].center, -e));
+        ball.weight.push_back(std::ldexp(1.0, from.squares ? 2 * e : e));
+    }
 }
 
 uint64_t LocalBox::number(const Net& net, int layer, int unit, int slot) const {
@@ -127,7 +144,8 @@ bool CaseProblem::holds_nearly(const double* s, const double* outputs, size_t st
         for (int k = 0; k < dim(); ++k) v += goal.slope[k] * s[static_cast<size_t>(k) * step];
         if (!(v <= 1e-9 * std::max(size, 1e-6))) return false;
     }
-    return true;
+    const LocalBall& ball = box_->ball;
+    return !ball.is_there() || ball.at(s, step) <= ball.size + 1e-9 * std::fabs(ball.size);
 }
 
 std::optional<Witness> CaseProblem::violation_near(const double* s) const {
@@ -157,6 +175,7 @@ std::optional<Witness> CaseProblem::violation_at(const std::vector<Rational>& x)
         const Rational &lo = *spec_.lo[i], &hi = *spec_.hi[i];
         if (!at_most(lo, v) || !at_most(v, hi)) return std::nullopt;
     }
+    if (spec_.ball && !in_ball(whole, den)) return std::nullopt;
     const std::vector<Int> y = outputs_at(whole, den);  // over den and the outputs' scale
     const Int& scale = box_->scales->total[depth()];
     for (const SpecConstraint& row : spec_.constraints) {
@@ -172,6 +191,20 @@ std::optional<Witness> CaseProblem::violation_at(const std::vector<Rational>& x)
         if (sum.sign() > 0 || (row.strict && sum.is_zero())) return std::nullopt;
     }
     return Witness{std::move(whole), std::move(den)};
+}
+
+bool CaseProblem::in_ball(const std::vector<Int>& x, const Int& den) const {
+    const SpecBall& ball = *spec_.ball;
+    Int common = den;
+    for (const Rational& c : ball.center) common = Int::lcm(common, c.den);
+    Int sum;  // over common, or its square
+    for (size_t i = 0; i < x.size(); ++i) {
+        const Rational& c = ball.center[i];
+        Int d = x[i] * common.divexact(den) - c.num * common.divexact(c.den);
+        if (!ball.squares && d.sign() < 0) d.negate();
+        sum += ball.squares ? d * d : d;
+    }
+    return sum * ball.size.den <= ball.size.num * (ball.squares ? common * common : common);
 }
 
 // Outputs over total of the last layer times den.

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "bound/ball.hpp"
+#include "bound/crown.hpp"
 #include "bound/layers.hpp"
 #include "lp/exact.hpp"
 #include "net/scales.hpp"
@@ -36,12 +39,21 @@ struct LocalBox {
     std::vector<uint32_t> free;
     std::vector<LocalInput> inputs;
     std::vector<double> lo, hi;  // of the local coordinates
-    Int common = 1;              // denominator of the inputs that are points
-    std::vector<Int> constant;   // their values over it; 0 for the others
+    LocalBall ball;
+    Int common = 1;             // denominator of the inputs that are points
+    std::vector<Int> constant;  // their values over it; 0 for the others
+    // Of the whole box, found by the first search that has it: cases often share a box.
+    struct Roots {
+        std::mutex mutex;
+        std::shared_ptr<RowBounds> bounds;
+        bool known = false;  // no bounds then: the box is empty
+    };
+    std::unique_ptr<Roots> roots = std::make_unique<Roots>();
     std::unique_ptr<BoundNet> net;
     std::unique_ptr<Scales> scales;
     std::vector<std::vector<uint64_t>> first_slot;  // number of each unit's first slot
 
+    void make_ball(const SpecBall& from, const SpecCase& spec);
     // The exact value of x of free[k] at local coordinate s: dyadic.
     Rational value(int k, double s) const;
     // The number of a unit input in the proof format.
@@ -73,6 +85,7 @@ public:
     ExactRow goal_row(size_t goal, const uint8_t* pattern, Int& scale) const;
 
 private:
+    bool in_ball(const std::vector<Int>& x, const Int& den) const;
     std::vector<Int> outputs_at(const std::vector<Int>& x, const Int& den) const;
     void add_input(int layer, int row, const Int& weight, ExactRow& out) const;
 

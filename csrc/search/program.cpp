@@ -21,16 +21,17 @@ void CaseSearch::below(int layer, const LinearForm& form, const CellView& cell, 
     crown_.multipliers(0, cell, row.multipliers);
 }
 
-// Adds sign * row >= 0 to the program; true if it contradicts what is there.
-bool CaseSearch::contradicts(ProgramRow&& row, double sign) {
+// Adds a row, a lower bound of what is to be at most 0, to the program; true if it contradicts what
+// is there.
+bool CaseSearch::contradicts(ProgramRow&& row) {
     double most = std::fabs(row.bound.constant);
     for (int k = 0; k < dim_; ++k) most = std::fmax(most, std::fabs(row.bound.slope[k]));
     int e = 0;
     if (most > 0.0 && std::isfinite(most)) std::frexp(most, &e);
     row.scale = std::ldexp(1.0, -e);
     double* a = row_.data();
-    for (int k = 0; k < dim_; ++k) a[k] = sign * row.scale * row.bound.slope[k];
-    a[dim_] = sign * row.scale * row.bound.constant;
+    for (int k = 0; k < dim_; ++k) a[k] = -row.scale * row.bound.slope[k];
+    a[dim_] = -row.scale * row.bound.constant;
     if (simplex_.at_vertex(a, a[dim_]) < 0.0) {
         if (simplex_.maximize(a, a[dim_], 0.0) == Simplex::End::failed) {
             lost_ = true;
@@ -50,7 +51,7 @@ bool CaseSearch::contradicts(ProgramRow&& row, double sign) {
 // not, `point_` satisfies them.
 bool CaseSearch::refute_by_program(Node& node, std::string& text) {
     ++counts_.programs;
-    const CellView cell = node.cell();
+    const CellView cell = node.cell(ball_);
     rows_.clear();
     row_.resize(static_cast<size_t>(dim_) + 1);
     lost_ = false;
@@ -66,13 +67,13 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
             if (layer.is_max()) {
                 const int e = layer.entry(fixed.unit, s);
                 if (e < 0 || s == fixed.piece) continue;
-                form.terms = {{layer.entry(fixed.unit, fixed.piece), 1.0}, {e, -1.0}};
+                form.terms = {{layer.entry(fixed.unit, fixed.piece), -1.0}, {e, 1.0}};
                 row.slot = s;
             } else {
-                form.terms = {{fixed.unit, fixed.piece ? 1.0 : -1.0}};
+                form.terms = {{fixed.unit, fixed.piece ? -1.0 : 1.0}};
             }
             below(fixed.layer, form, cell, row);
-            refuted = contradicts(std::move(row), 1.0);
+            refuted = contradicts(std::move(row));
         }
     }
     for (size_t g = 0; g < forms_.size() && !refuted && !lost_; ++g) {
@@ -80,7 +81,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
         row.goal = static_cast<int>(g);
         below(depth_, forms_[g], cell, row);
         used_[g] = row.multipliers;
-        refuted = contradicts(std::move(row), -1.0);
+        refuted = contradicts(std::move(row));
     }
     // Where the program stands, other lines bound the goals better: they cut it off.
     for (int round = 0; !refuted; ++round) {
@@ -106,7 +107,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
             used_[g] = row.multipliers;
             if (v <= kCut * size) continue;
             cut = true;
-            refuted = contradicts(std::move(row), -1.0);
+            refuted = contradicts(std::move(row));
         }
         if (!cut) break;
     }
@@ -129,9 +130,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
         if (w <= 0.0) continue;
         const ProgramRow& row = rows_[r];
         for (const Multiplier& m : row.multipliers)
-            if (m.slot >= 0)
-                listed.push_back({box_.number(net_, m.layer, m.unit, m.slot),
-                                  row.goal >= 0 ? w * m.h : -w * m.h, true});
+            listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), w * m.h, true});
         if (row.goal >= 0) {
             goals[static_cast<size_t>(row.goal)].second += w;
             continue;
@@ -147,98 +146,6 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
     ++counts_.leaves;
     put_leaf(text, goals, std::move(listed));
     return true;
-}
-
-// No unit is open: the network is affine on the node, and exact arithmetic decides.
-CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text) {
-    ++counts_.exact_programs;
-    std::vector<uint8_t> pattern(static_cast<size_t>(net_.pattern_bytes()), 0);
-    for (int l = 0; l < depth_; ++l)
-        for (int i = 0; i < net_.layers[l].units; ++i) {
-            int piece = node.pieces[box_.net->unit(l, i)];
-            const size_t row = box_.net->row(l, i);
-            if (piece < 0 && !net_.layers[l].is_max() && !net_.layers[l].one_piece[i])
-                piece = Crown::known(node.bounds.lo[row], node.bounds.hi[row]);
-            net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
-        }
-    const auto n = static_cast<size_t>(dim_);
-    std::vector<ExactRow> all;
-    for (int k = 0; k < dim_; ++k)
-        for (const bool low : {true, false}) {
-            const bool cut = low ? node.cut_lo[k] : node.cut_hi[k];
-            const uint32_t input = box_.free[k];
-            const Rational end = cut   ? box_.value(k, low ? node.lo[k] : node.hi[k])
-                                 : low ? *problem_.spec().lo[input]
-                                       : *problem_.spec().hi[input];
-            ExactRow row;
-            row.a.resize(n);
-            row.a[k] = low ? end.den : -end.den;
-            row.c = low ? -end.num : end.num;
-            all.push_back(std::move(row));
-        }
-    struct Origin {
-        uint64_t number = 0, other = UINT64_MAX;
-        Int scale;
-        int goal = -1;
-    };
-    std::vector<Origin> origins(all.size());
-    for (const FixedUnit& fixed : node.path) {
-        const Layer& layer = net_.layers[fixed.layer];
-        for (int s = 0; s < std::max(layer.slots, 1); ++s) {
-            Origin origin;
-            origin.scale = box_.scales->total[fixed.layer];
-            int entry = fixed.unit, minus = -1;
-            if (layer.is_max()) {
-                entry = layer.entry(fixed.unit, fixed.piece);
-                minus = layer.entry(fixed.unit, s);
-                if (minus < 0 || s == fixed.piece || minus == entry) continue;
-                origin.number = box_.number(net_, fixed.layer, fixed.unit, s);
-                origin.other = box_.number(net_, fixed.layer, fixed.unit, fixed.piece);
-            } else {
-                origin.number = box_.number(net_, fixed.layer, fixed.unit, 0);
-            }
-            ExactRow row = problem_.unit_row(fixed.layer, entry, minus, pattern.data());
-            if (!layer.is_max() && fixed.piece == 0) {
-                row.c.negate();
-                for (Int& v : row.a) v.negate();
-            }
-            all.push_back(std::move(row));
-            origins.push_back(std::move(origin));
-        }
-    }
-    std::vector<uint8_t> strict(all.size(), 0);
-    for (size_t g = 0; g < forms_.size(); ++g) {
-        Origin origin;
-        origin.goal = static_cast<int>(g);
-        all.push_back(problem_.goal_row(g, pattern.data(), origin.scale));
-        origins.push_back(std::move(origin));
-        strict.push_back(problem_.goals()[g].strict);
-    }
-    std::vector<const ExactRow*> rows;
-    for (const ExactRow& row : all) rows.push_back(&row);
-    const std::optional<StrictPoint> found = mixed_point(dim_, rows, strict, {}, &stop_);
-    if (!found) throw Stopped{};
-    ++counts_.leaves;
-    if (found->found) {
-        std::vector<Rational> x;
-        for (const Int& v : found->x) x.push_back({v, found->den});
-        witness_ = problem_.violation_at(x);
-        // If there is none, a unit that floating point called known is not.
-        return witness_ ? Answer::violated : Answer::unknown;
-    }
-    std::vector<std::pair<int, Int>> goals;
-    std::vector<std::pair<uint64_t, Int>> listed;
-    for (const auto& [r, y] : found->multipliers) {
-        const Origin& origin = origins[static_cast<size_t>(r)];
-        if (origin.goal >= 0) {
-            goals.emplace_back(origin.goal, y * origin.scale);
-        } else if (static_cast<size_t>(r) >= 2 * n) {
-            listed.emplace_back(origin.number, y * origin.scale);
-            if (origin.other != UINT64_MAX) listed.emplace_back(origin.other, y * origin.scale);
-        }
-    }
-    put_exact_leaf(text, std::move(goals), std::move(listed));
-    return Answer::refuted;
 }
 
 }  // namespace plv

@@ -9,7 +9,7 @@ namespace plv {
 
 namespace {
 
-constexpr size_t kFirstTurn = 64;  // nodes of a case before others have theirs
+constexpr size_t kFirstTurn = 16;  // visits of a case before others have theirs
 
 bool same_box(const SpecCase& a, const SpecCase& b) {
     const auto same = [](const auto& x, const auto& y) {
@@ -25,10 +25,11 @@ bool same_box(const SpecCase& a, const SpecCase& b) {
 
 }  // namespace
 
-Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, StopToken& stop,
+Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, bool attack, StopToken& stop,
                      std::atomic<int64_t>* progress)
     : net_(std::move(net)),
       spec_(spec),
+      attack_(attack),
       stop_(stop),
       progress_(progress),
       cases_(spec.cases.size()) {}
@@ -116,23 +117,25 @@ void Scheduler::work() {
             // Every case is begun before one is pursued: a violation may be easy to find in a
             // later one.
             Task task;
+            size_t steps = turn;
             if (open_next(task, active.empty())) {
                 Active& one = active.emplace_front();
                 one.number = task.number;
-                one.search = std::make_unique<CaseSearch>(*task.problem, stop_, counts);
+                one.search = std::make_unique<CaseSearch>(*task.problem, attack_, stop_, counts);
                 one.problem = std::move(task.problem);
                 const bool is_root = task.node.lo.empty() && !task.node.part;
                 one.queue.push(is_root ? one.search->root() : std::move(task.node));
+                if (is_root) steps = 1;
             } else if (active.empty()) {
                 break;
             } else if (++turns > active.size()) {
-                turn *= 2;
+                steps = turn *= 2;
                 turns = 1;
             }
             Active one = std::move(active.front());
             active.pop_front();
             bool open = true;
-            for (size_t i = 0; i < turn && open && !one.queue.empty() && !done_; ++i) {
+            for (size_t i = 0; i < steps && open && !one.queue.empty() && !done_; ++i) {
                 if (hungry_ && one.queue.size() > 1)
                     offer({one.number, one.problem, one.queue.pop()});
                 open = step(one);
@@ -150,38 +153,42 @@ void Scheduler::work() {
     result_.cpu_seconds += timer.thread_cpu();
 }
 
-// Visits a node of a case; false where the case is given up.
+// Visits nodes of a case; false where the case is given up.
 bool Scheduler::step(Active& one) {
-    Node node = one.queue.pop();
-    std::shared_ptr<ProofPart> part = node.part;
-    const int place = node.place;
-    std::string text;
-    std::vector<Node> children;
-    const CaseSearch::Answer answer = one.search->visit(std::move(node), text, children);
-    if (progress_) progress_->fetch_add(1, std::memory_order_relaxed);
-    switch (answer) {
-        case CaseSearch::Answer::violated:
+    std::vector<Node> nodes;
+    std::vector<std::pair<std::shared_ptr<ProofPart>, int>> places;
+    while (nodes.size() < one.search->together() && !one.queue.empty()) {
+        nodes.push_back(one.queue.pop());
+        places.emplace_back(nodes.back().part, nodes.back().place);
+    }
+    std::vector<CaseSearch::Outcome> outcomes;
+    one.search->visit(nodes, outcomes);
+    if (progress_)
+        progress_->fetch_add(static_cast<int64_t>(nodes.size()), std::memory_order_relaxed);
+    for (const CaseSearch::Outcome& outcome : outcomes)
+        if (outcome.answer == CaseSearch::Answer::violated) {
             end_with(one.number, one.search->witness());
-            break;
-        case CaseSearch::Answer::refuted:
-            finish(one.number, std::move(part), place, std::move(text));
-            break;
-        case CaseSearch::Answer::split: {
-            const auto own = std::make_shared<ProofPart>();
-            own->parent = std::move(part);
-            own->place = place;
-            own->head = std::move(text);
-            own->missing = static_cast<int>(children.size());
-            own->children.resize(children.size());
-            for (size_t i = 0; i < children.size(); ++i) {
-                children[i].part = own;
-                children[i].place = static_cast<int>(children.size() - 1 - i);
-                one.queue.push(std::move(children[i]));
-            }
-            break;
+            return true;
         }
-        case CaseSearch::Answer::unknown:
-            return false;
+    for (size_t n = 0; n < outcomes.size(); ++n) {
+        CaseSearch::Outcome& outcome = outcomes[n];
+        auto& [part, place] = places[n];
+        if (outcome.answer == CaseSearch::Answer::unknown) return false;
+        if (outcome.answer == CaseSearch::Answer::refuted) {
+            finish(one.number, std::move(part), place, std::move(outcome.text));
+            continue;
+        }
+        const auto own = std::make_shared<ProofPart>();
+        own->parent = std::move(part);
+        own->place = place;
+        own->head = std::move(outcome.text);
+        own->children.resize(outcome.children.size() + outcome.leaves.size());
+        own->missing = static_cast<int>(own->children.size());
+        for (Node& child : outcome.children) {
+            child.part = own;
+            one.queue.push(std::move(child));
+        }
+        for (auto& [at, text] : outcome.leaves) finish(one.number, own, at, std::move(text));
     }
     return true;
 }

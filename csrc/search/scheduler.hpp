@@ -20,7 +20,7 @@ namespace plv {
 
 class Scheduler {
 public:
-    Scheduler(std::shared_ptr<const Net> net, const Spec& spec, StopToken& stop,
+    Scheduler(std::shared_ptr<const Net> net, const Spec& spec, bool attack, StopToken& stop,
               std::atomic<int64_t>* progress);
 
     // What one thread does. Throws Stopped when stopped; what else it throws ends the others too.
@@ -56,6 +56,7 @@ private:
 
     const std::shared_ptr<const Net> net_;
     const Spec& spec_;
+    const bool attack_;
     StopToken& stop_;
     std::atomic<int64_t>* progress_;
 

@@ -17,7 +17,7 @@ Rational read_rational(ByteReader& in) {
 
 Spec Spec::parse(std::string_view bytes) {
     ByteReader in(bytes);
-    in.expect("PLVSPEC1");
+    in.expect("PLVSPEC2");
     Spec out;
     out.inputs = in.u32();
     out.outputs = in.u32();
@@ -32,6 +32,14 @@ Spec Spec::parse(std::string_view bytes) {
                 else
                     ends->emplace_back(read_rational(in));
             }
+        if (const uint8_t kind = in.u8(); kind != 0) {
+            PLV_EXPECT(kind <= 2, "unknown kind of ball");
+            SpecBall ball;
+            ball.squares = kind == 2;
+            for (uint32_t i = 0; i < out.inputs; ++i) ball.center.push_back(read_rational(in));
+            ball.size = read_rational(in);
+            next.ball = std::move(ball);
+        }
         for (uint32_t k = 0; k < constraints; ++k) {
             SpecConstraint row;
             row.strict = in.u8() != 0;

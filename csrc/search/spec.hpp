@@ -21,8 +21,16 @@ struct SpecConstraint {
     Rational bound;                              // sum of terms <= bound, or < where strict
 };
 
+// sum |x_i - center_i| <= size, or of squares.
+struct SpecBall {
+    bool squares = false;
+    std::vector<Rational> center;
+    Rational size;
+};
+
 struct SpecCase {
     std::vector<std::optional<Rational>> lo, hi;  // per input; none: unbounded
+    std::optional<SpecBall> ball;
     std::vector<SpecConstraint> constraints;
 };
 

@@ -8,8 +8,8 @@
 
 namespace plv {
 
-VerifyResult verify(std::shared_ptr<const Net> net, const Spec& spec, int threads, StopToken& stop,
-                    std::atomic<int64_t>* progress) {
+VerifyResult verify(std::shared_ptr<const Net> net, const Spec& spec, int threads, bool attack,
+                    StopToken& stop, std::atomic<int64_t>* progress) {
     PLV_EXPECT(static_cast<int>(spec.inputs) == net->input_size,
                "the property has " + std::to_string(spec.inputs) + " inputs, the network " +
                    std::to_string(net->input_size));
@@ -17,7 +17,7 @@ VerifyResult verify(std::shared_ptr<const Net> net, const Spec& spec, int thread
                "the property has " + std::to_string(spec.outputs) + " outputs, the network " +
                    std::to_string(net->output_size()));
     PLV_EXPECT(threads >= 1 && threads <= 1024, "threads must lie between 1 and 1024");
-    Scheduler scheduler(std::move(net), spec, stop, progress);
+    Scheduler scheduler(std::move(net), spec, attack, stop, progress);
     const auto work = [&] {
         try {
             scheduler.work();

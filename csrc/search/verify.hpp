@@ -32,8 +32,9 @@ struct VerifyResult {
     double cpu_seconds = 0.0;
 };
 
-// Nodes are shared among the threads. Throws Stopped when stopped.
-VerifyResult verify(std::shared_ptr<const Net> net, const Spec& spec, int threads, StopToken& stop,
-                    std::atomic<int64_t>* progress);
+// Nodes are shared among the threads. Without `attack` violations are found only where the search
+// comes upon them: for a caller that knows that there is hardly one. Throws Stopped when stopped.
+VerifyResult verify(std::shared_ptr<const Net> net, const Spec& spec, int threads, bool attack,
+                    StopToken& stop, std::atomic<int64_t>* progress);
 
 }  // namespace plv

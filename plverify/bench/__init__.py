@@ -16,14 +16,14 @@ from collections.abc import Callable, Sequence
 
 from plverify.bench.instances import Instance, Options, read_folder
 from plverify.bench.pool import Pool
-from plverify.bench.rows import Row, RowFile, read_rows, resumable
+from plverify.bench.rows import read_rows, resumable
 from plverify.bench.summary import Summary, summarise
+from plverify.jsonl import Row
 
 __all__ = [
     "Instance",
     "Options",
     "Row",
-    "RowFile",
     "Summary",
     "bench",
     "read_folder",

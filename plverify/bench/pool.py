@@ -3,28 +3,21 @@
 A timeout is the engine's own first. A worker that has not answered `GRACE` seconds after it is
 killed: its instance has the status "timeout" all the same. Memory is limited twice: the system
 refuses a worker more than the limit (`RLIMIT_DATA`), so that the engine can give up in order, and
-a worker that holds more is killed. Workers lead sessions of their own, so that Ctrl-C in a terminal
-reaches the pool alone.
+a worker that holds more is killed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import selectors
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
 
 from plverify.bench.instances import Instance, Options
-from plverify.bench.rows import Row, limit_of, row_of
+from plverify.bench.rows import limit_of, row_of
 from plverify.errors import InputError
+from plverify.jsonl import Row
+from plverify.processes import Message, Process
 
 GRACE = 1.5
 """Seconds after its timeout that a worker may take to say so."""
@@ -139,37 +132,22 @@ class Pool:
                 raise InputError(f"no worker can be started: {error or 'it does not answer'}")
 
     def _remove(self, worker: _Worker) -> float:
+        """End a worker; CPU seconds since its last instance began."""
         self.workers.remove(worker)
-        return worker.kill()
+        worker.kill()
+        return max(0.0, worker.total_cpu - worker.cpu)
 
 
-class _Worker:
-    """One process, from the outside."""
+class _Worker(Process):
+    """One process, and the instance that it has."""
 
     def __init__(self, options: Options, selector: selectors.BaseSelector) -> None:
-        self.options, self.selector = options, selector
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by kill)
-        code = _START.format(paths=json.dumps(sys.path))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            start_new_session=True,
-            env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
-        )
-        if options.memory is not None:
-            _limit(self.process.pid, int(options.memory * 1e9))
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.stdin, self.stdout = self.process.stdin, self.process.stdout
-        os.set_blocking(self.stdout.fileno(), False)
-        selector.register(self.stdout, selectors.EVENT_READ, self)
-        self.partial = b""
+        super().__init__(_START, selector, options.memory)
+        self.options = options
         self.ready = self.begun = False
         self.models: set[tuple[str, str]] = set()
         self.instance: Instance | None = None
-        self.cpu = self.total_cpu = 0.0  # of the process: when the instance began, in the end
+        self.cpu = 0.0  # of the process, when the instance began
         self.largest: float | None = None  # memory seen, 10**6 bytes
         self.since = time.monotonic()
         self.deadline = self.since + START
@@ -195,21 +173,12 @@ class _Worker:
         self.models.add((instance.folder, instance.onnx))
         self.since = time.monotonic()
         self.deadline = self.since + limit + PREPARE
-        with contextlib.suppress(OSError):  # a worker that has just died is heard of soon
-            self.stdin.write(json.dumps(task).encode() + b"\n")
-            self.stdin.flush()
+        self.write(task)
 
-    def read(self) -> list[dict[str, Any]] | None:
-        """The messages that have come; None at the end of them."""
-        try:
-            data = os.read(self.stdout.fileno(), 1 << 20)
-        except BlockingIOError:
-            return []
-        if not data:
-            return None
-        *lines, self.partial = (self.partial + data).split(b"\n")
-        messages: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        for message in messages:
+    def read(self) -> list[Message] | None:
+        """The messages that have come, noted; None at the end of them."""
+        messages = super().read()
+        for message in messages or ():
             if "ready" in message:
                 self.ready, self.cpu = True, message["process_cpu"]
                 self.deadline = float("inf")
@@ -218,7 +187,7 @@ class _Worker:
                 self.deadline = self.since + limit_of(self.instance, self.options) + GRACE
         return messages
 
-    def finish(self, message: dict[str, Any]) -> None:
+    def finish(self, message: Message) -> None:
         """The instance is done."""
         self.instance, self.cpu = None, message["process_cpu"]
         self.deadline = float("inf")
@@ -235,58 +204,10 @@ class _Worker:
         """Status and error of a worker that holds too much memory."""
         if self.options.memory is None or self.instance is None:
             return None
-        try:
-            with open(f"/proc/{self.process.pid}/statm") as file:
-                held = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-        except (OSError, IndexError, ValueError):
+        held = self.memory_held()
+        if held is None:
             return None
         self.largest = max(held, self.largest or 0.0)
         if held <= self.options.memory * 1e3:
             return None
         return "memory", f"killed with {held:.0f} MB in use"
-
-    def cause_of_death(self) -> tuple[str, str]:
-        """Status and error of a worker that has ended by itself."""
-        self._reap()
-        code = self.process.returncode
-        self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 4000))
-        said = self.errors.read().decode("utf-8", "replace").split("\n")
-        last = next((line.strip() for line in reversed(said) if line.strip()), "")
-        how = f"exited with code {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                how = f"was killed by {signal.Signals(-code).name}"
-        memory = "bad_alloc" in last or "MemoryError" in last
-        text = f"the worker {how}" + (f": {last:.300}" if last else "")
-        return ("memory" if memory else "error"), text
-
-    def kill(self) -> float:
-        """End it; CPU seconds since its last instance began."""
-        with contextlib.suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self._reap()
-        if not self.stdout.closed:
-            self.selector.unregister(self.stdout)
-        for stream in (self.stdin, self.stdout, self.errors):
-            with contextlib.suppress(OSError):
-                stream.close()
-        return max(0.0, self.total_cpu - self.cpu)
-
-    def _reap(self) -> None:
-        """Wait for its end, which adds its CPU time to that of the ended children."""
-        before = _children_cpu()
-        self.process.wait()
-        self.total_cpu += _children_cpu() - before
-
-
-def _children_cpu() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def _limit(pid: int, size: int) -> None:
-    """Let the system refuse a process more memory than that, where it can."""
-    with contextlib.suppress(ImportError, AttributeError, OSError, ValueError):
-        import resource
-
-        resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))

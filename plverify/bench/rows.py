@@ -13,7 +13,7 @@ search_seconds     of them, wall time of the search
 check_seconds      of them, wall time of the proof checker ("unsat")
 replay_seconds     CPU time of comparing a model with onnxruntime, which happens once per file and
                    machine; not in the others
-nodes              of the search
+nodes, leaves      of the search
 proof_bytes        size of the proof file
 checked            true for an "unsat" whose proof the checker accepted, and a "sat" whose witness
                    it evaluated
@@ -28,16 +28,14 @@ options            the run's `Options`
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any
 
 from plverify.bench.instances import KNOWN, Instance, Options
 from plverify.errors import InputError
+from plverify.jsonl import Row, read_lines
 
-Row = dict[str, Any]
 STATUSES = ("sat", "unsat", "unknown", "timeout", "memory", "error")
 FOUND = (
     "seconds",
@@ -46,6 +44,7 @@ FOUND = (
     "check_seconds",
     "replay_seconds",
     "nodes",
+    "leaves",
     "proof_bytes",
     "checked",
     "float32",
@@ -77,75 +76,14 @@ def limit_of(instance: Instance, options: Options) -> float:
     return instance.timeout if options.timeout is None else options.timeout
 
 
-class RowFile:
-    """A file that rows are appended to; each is on the disk before the next instance counts."""
-
-    def __init__(self, path: str, *, append: bool) -> None:
-        try:
-            self._file = open(path, "a" if append else "w", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from None
-
-    def write(self, row: Row) -> None:
-        """Append a row."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-
-    def __enter__(self) -> RowFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-
 def read_rows(path: str, *, mend: bool = False) -> list[Row]:
-    """The rows of a file.
-
-    Parameters
-    ----------
-    path : str
-    mend : bool
-        Cut off a last line that a killed run left unfinished, so that rows can be appended.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or holds anything else; names the line.
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    whole, rows = 0, []
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
-        row = _row(line)
-        if row is None:
-            if whole + len(line) == len(data):
-                break  # torn
-            raise InputError(f"{path}:{number}: no row of plverify bench")
-        rows.append(row)
-        whole += len(line)
-    if mend and whole < len(data):
-        with open(path, "r+b") as file:
-            file.truncate(whole)
-    return rows
+    """The rows of a file; see `plverify.jsonl.read_lines`."""
+    return read_lines(path, _is_row, "row of plverify bench", mend=mend)
 
 
-def _row(line: bytes) -> Row | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
+def _is_row(row: Row) -> bool:
     needed = {"folder", "onnx", "vnnlib", "timeout", "status", "seconds", "options"}
-    return row if isinstance(row, dict) and needed <= row.keys() else None
+    return needed <= row.keys()
 
 
 def resumable(

@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from plverify.bench.instances import KNOWN
-from plverify.bench.rows import STATUSES, Row
+from plverify.bench.rows import STATUSES
+from plverify.jsonl import Row
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Summary:
         Of all rows.
     search_seconds, check_seconds : float
         Of the "unsat" ones.
+    leaf_bytes : float, optional
+        Bytes of the proofs of the "unsat" ones, headers included, over their leaves.
     peak_mb : float, optional
         The largest.
     """
@@ -50,6 +53,7 @@ class Summary:
     cpu_seconds: float
     search_seconds: float
     check_seconds: float
+    leaf_bytes: float | None
     peak_mb: float | None
 
     @property
@@ -73,6 +77,8 @@ def summarise(rows: Iterable[Row]) -> list[Summary]:
 def _summary(family: str, rows: Sequence[Row]) -> Summary:
     decided = [row["seconds"] for row in rows if row["status"] in KNOWN]
     proven = [row for row in rows if row["status"] == "unsat"]
+    measured = [row for row in proven if row.get("leaves") and row.get("proof_bytes")]
+    leaves = sum(row["leaves"] for row in measured)
     peaks = [row["peak_mb"] for row in rows if row.get("peak_mb") is not None]
     return Summary(
         family=family,
@@ -86,6 +92,7 @@ def _summary(family: str, rows: Sequence[Row]) -> Summary:
         cpu_seconds=_total(rows, "cpu_seconds"),
         search_seconds=_total(proven, "search_seconds"),
         check_seconds=_total(proven, "check_seconds"),
+        leaf_bytes=_total(measured, "proof_bytes") / leaves if leaves else None,
         peak_mb=max(peaks, default=None),
     )
 

@@ -1,9 +1,7 @@
 """A process that verifies one instance after the other, for `plverify.bench.pool`.
 
-It reads tasks from its standard input and writes messages to what was its standard output, one
-JSON object per line each; whatever else is printed goes to standard error. ``{"ready": ...}`` comes
-when everything is imported, ``{"begun": ...}`` when the model of an instance has been read, then
-its answer. The end of the input ends the process at once, so that no worker outlives the pool.
+It reads tasks and sends messages (`plverify.processes`): ``{"ready": ...}`` when everything is
+imported, ``{"begun": ...}`` when the model of an instance has been read, then its answer.
 
 Networks that were read are kept, the least recently used ones are dropped first. The clock of an
 instance is stopped while its model is compared with onnxruntime (`plverify.replay`), which is done
@@ -13,12 +11,6 @@ once per file.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import queue
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections import OrderedDict
@@ -31,6 +23,7 @@ from plverify.io.onnx_proto import messages
 from plverify.io.vnnlib import read_vnnlib
 from plverify.network import Network
 from plverify.nodes import Linear
+from plverify.processes import Parent
 from plverify.replay_cache import replay_once
 from plverify.result import Status
 from plverify.verdict import Verification, verify
@@ -41,25 +34,14 @@ KEPT_NUMBERS = 4_000_000
 
 def main() -> None:
     """Serve until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's
     warnings.simplefilter("ignore")
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)
-        tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
-        worker = Worker(lambda message: print(json.dumps(message), file=out, flush=True))
-        with contextlib.suppress(MissingExtra):
-            messages()
-        worker.send({"ready": True, "process_cpu": time.process_time()})
-        while True:
-            worker.answer(tasks.get())
-
-
-def _listen(tasks: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Pass tasks on; the end of the input is the end, even in the middle of one."""
-    for line in sys.stdin:
-        tasks.put(json.loads(line))
-    os._exit(0)
+    parent = Parent()
+    worker = Worker(parent.send)
+    with contextlib.suppress(MissingExtra):
+        messages()
+    worker.send({"ready": True, "process_cpu": time.process_time()})
+    while True:
+        worker.answer(parent.task())
 
 
 class Worker:
@@ -146,6 +128,7 @@ def _answer(found: Verification) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "status": status.value if status is not Status.INTERRUPTED else "unknown",
         "nodes": found.nodes,
+        "leaves": found.leaves,
         "proof_bytes": len(found.proof) if isinstance(found.proof, bytes) else None,
         "checked": True if decided else None,
         "float32": float32,

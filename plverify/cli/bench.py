@@ -6,11 +6,11 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from plverify.cli.arguments import Argument, Exit, Option
-from plverify.cli.common import check_output, cores, print_json, require_file
+from plverify.cli.common import check_output, cores, print_json, progress_bar, require_file
 from plverify.errors import InputError
 
 if TYPE_CHECKING:
@@ -136,61 +136,29 @@ def _run(
     todo: Sequence[Instance], rows: list[Row], options: Any, workers: int, out: str | None
 ) -> bool:
     """Verify instances, adding their rows; whether Ctrl-C ended it."""
-    from plverify.bench import RowFile, bench
+    from plverify.bench import bench
+    from plverify.jsonl import RowFile
 
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(RowFile(out, append=True)) if out is not None else None
-        advance = stack.enter_context(_progress(len(todo)))
+        advance = stack.enter_context(progress_bar("instances"))
+        undecided = wrong = 0
 
         def on_row(row: Row) -> None:
+            nonlocal undecided, wrong
             if file is not None:
                 file.write(row)
             rows.append(row)
-            advance(row)
+            undecided += row["status"] not in ("sat", "unsat")
+            wrong += row["wrong"]
+            note = f"{undecided} undecided" + (f", {wrong} WRONG" if wrong else "")
+            advance(len(todo), note)
 
         try:
             bench(todo, options, workers=workers, on_row=on_row)
         except KeyboardInterrupt:
             return True
     return False
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[Row], None]]:
-    """A bar with the time that is left on stderr, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda row: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("instances", total=total, note="")
-        undecided = wrong = 0
-
-        def advance(row: Row) -> None:
-            nonlocal undecided, wrong
-            undecided += row["status"] not in ("sat", "unsat")
-            wrong += row["wrong"]
-            note = f"{undecided} undecided" + (f", {wrong} WRONG" if wrong else "")
-            bar.update(task, advance=1, note=note)
-
-        yield advance
 
 
 # ------------------------------------------------------------------------------------- results

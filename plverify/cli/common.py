@@ -199,22 +199,12 @@ def npz_entry(arrays: dict[str, Any], names: Sequence[str], path: str, option: s
 
 def read_npz(path: str, option: str) -> dict[str, Any]:
     """All arrays of an ``.npz`` archive of numbers."""
-    import zipfile
-    import zlib
+    from plverify.io.archive import read_archive
 
-    import numpy as np
-
-    require_file(path, option)
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not hasattr(archive, "files"):
-            raise InputError(f"{option} {path}: a single array, expected an npz archive")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{option} {path}: not a usable npz archive: {error}") from None
+        return read_archive(path)
+    except InputError as error:
+        raise InputError(f"{option} {error}") from None
 
 
 def _read_polygon(text: str, dim: int) -> Domain:
@@ -356,6 +346,40 @@ def progress_line(what: str) -> Iterator[Progress | None]:
             status.update(f"{what} ... {count:,} in {seconds:.0f} s ({count / seconds:,.0f}/s)")
 
         yield show
+
+
+@contextlib.contextmanager
+def progress_bar(noun: str) -> Iterator[Callable[[int, str], None]]:
+    """A callback for every thing done, ``(how many in all, a note)``: a bar on stderr with the
+    time that is left; nothing unless stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda total, note: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(noun, total=None, note="")
+
+        def advance(total: int, note: str) -> None:
+            bar.update(task, advance=1, total=total, note=note)
+
+        yield advance
 
 
 def print_json(answer: dict[str, Any]) -> None:

@@ -153,8 +153,8 @@ def _print(found: Verification, net: Network, prop: Property) -> None:
     status = str(found.status)
     print("unknown" if status == "interrupted" else status)
     rows = []
-    if status == "interrupted":
-        rows.append(("reason", status))
+    if status == "interrupted" or found.reason:
+        rows.append(("reason", found.reason or status))
     if found.witness is not None and found.outputs is not None and found.disjunct is not None:
         rows.append(("input", point_text(found.witness)))
         rows.append(("output", point_text(found.outputs)))

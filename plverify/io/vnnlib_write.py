@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from plverify.constraint import Constraint
 from plverify.domain import Box
+from plverify.errors import InputError
 from plverify.property import Property
 
 MAX_PLACES = 1_100
@@ -20,12 +21,14 @@ MAX_PLACES = 1_100
 
 def vnnlib_text(spec: Property) -> str:
     """The text; see `Property.to_vnnlib`."""
+    if any(group.ball is not None for group in spec.groups):
+        raise InputError("VNN-LIB has no balls: write the property as JSON instead")
     lines = [f"; {spec.describe()}"]
     lines += [f"(declare-const X_{i} Real)" for i in range(spec.n_inputs)]
     lines += [f"(declare-const Y_{j} Real)" for j in range(spec.n_outputs)]
     one_box = len(spec.groups) == 1
     if one_box:
-        lines += [f"(assert {row})" for row in _bounds(spec.groups[0][0])]
+        lines += [f"(assert {row})" for row in _bounds(spec.groups[0].box)]
     cases = [
         [*([] if one_box else _bounds(d.box)), *(_comparison(c) for c in d.constraints)]
         for d in spec.disjuncts

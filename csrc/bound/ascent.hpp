@@ -1,0 +1,128 @@
+// Bounds of nodes of a split tree over many inputs, eight nodes at a time: the slopes of the lines
+// that bound open units, the multipliers of units that are fixed by a split and the weights of the
+// goals are moved uphill (alpha-beta-CROWN: Wang et al., NeurIPS 2021), with steps as in Adam. As
+// in crown.hpp nothing is proven here: what comes out are multipliers that a checker evaluates.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned.hpp"
+#include "base/stop.hpp"
+#include "bound/crown.hpp"
+#include "bound/kernels.hpp"
+#include "bound/layers.hpp"
+
+namespace plv {
+
+// A unit that is fixed by a split.
+struct FixedUnit {
+    int layer, unit, piece;
+};
+
+// Where an ascent begins and ends.
+struct Climb {
+    std::vector<float> slopes;   // of all units: of the line that is free to move; < -1e30: not set
+    std::vector<float> shares;   // exponents of the shares of windows' slots
+    std::vector<double> splits;  // of the rows of fixed units, in order (see rows_of)
+    std::vector<double> goals;   // exponents of their weights
+};
+
+class Ascent {
+public:
+    Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& stop);
+
+    // Puts a node on a lane; lanes are loaded in order, from 0.
+    void load(int lane, const CellView& cell, const std::vector<FixedUnit>& path,
+              const Climb& from);
+    // At most so many steps, fewer where all loaded lanes are refuted. Throws Stopped.
+    void climb(int steps);
+    // The best bound of a lane.
+    double least(int lane) const { return least_[static_cast<size_t>(lane)]; }
+    // Whether it is surely positive, and then the multipliers that show it: of open units and of
+    // the rows of fixed ones.
+    bool refuted(int lane) const { return refuted_[static_cast<size_t>(lane)]; }
+    struct Shown {
+        std::vector<Multiplier> open;
+        std::vector<double> splits, goals;
+        double ball = 0.0;
+    };
+    const Shown& shown(int lane) const { return shown_[static_cast<size_t>(lane)]; }
+
+    void store(int lane, Climb& to) const;
+    void point(int lane, double* s) const;  // where the last bound of a lane is attained
+    // What the relaxation of open units costs beyond their pieces, at the mean of the points where
+    // bounds were least. The layers in order.
+    struct Loss {
+        double loss;
+        int layer, unit;
+    };
+    void losses(int lane, std::vector<Loss>& out) const;
+
+    // The rows of a fixed unit: one, or one for every other slot of a window.
+    static int rows_of(const Layer& layer, const FixedUnit& fixed);
+
+private:
+    static constexpr int kLanes = kLane;
+    struct Split {
+        int layer, sign_row, row;  // adds multiplier * (z_sign_row - z_row), or +-z_row
+        double sign;
+        int lane, at;  // place among the rows of its lane
+    };
+    struct Window {
+        int row;
+        bool leads, open;
+        double slope, lift;  // of the line above it, or of its piece
+    };
+
+    void lines_of(int lane, const CellView& cell, const Climb& from);
+    void window_of(int lane, int l, int j, int piece, const double* zlo, const double* zhi,
+                   const Climb& from);
+    void share_out();
+    size_t window_base(int layer) const;
+    void advance_shares(int l, double rate);
+    void prepare();
+    void backward();
+    void forward();
+    void advance(int step);
+    void average(int step);
+    void push(int layer, bool down);
+    void show(int lane);
+    double size(int lane) const;
+    double* touch(int layer);
+
+    const BoundNet& net_;
+    const std::vector<LinearForm> goals_;
+    StopToken& stop_;
+    const BoundKernels& kernels_;
+    int loaded_ = 0;
+    bool prepared_ = false;
+
+    struct Sheet {
+        AlignedVector<double> under, over, under_lift, over_lift, open;
+        AlignedVector<double> g, h, z, a, first, second;
+        AlignedVector<double> mean_z, mean_a;
+        std::vector<Window> windows;
+        AlignedVector<double> share, exponent;  // of windows' slots, slot after slot
+        std::vector<int> live, rows;            // units and pre-activations that count on some lane
+        std::vector<int> moving;                // units that are open on some lane
+        bool touched = false;
+    };
+    std::vector<Sheet> sheets_;  // one per hidden layer
+    AlignedVector<double> out_h_, out_z_;
+    std::vector<int> out_rows_, all_;
+    AlignedVector<double> lo_, hi_, input_, point_;
+    std::vector<double> goal_scale_;
+    const LocalBall* ball_ = nullptr;
+    double ball_multiplier_[kLanes] = {};
+    std::vector<std::vector<double>> weight_, exponent_, goal_first_, goal_second_;  // of lanes
+    std::vector<Split> splits_;
+    std::vector<std::vector<double>> split_, split_first_, split_second_;  // of lanes
+    std::vector<AlignedVector<double>> scale_;                             // of layers: of g
+    alignas(64) double constant_[kLanes];
+    std::vector<double> least_;
+    std::vector<uint8_t> refuted_;
+    std::vector<Shown> shown_;
+};
+
+}  // namespace plv
