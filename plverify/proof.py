@@ -17,7 +17,7 @@ from typing import Any
 from plverify.domain import Bound, Box, Domain
 from plverify.errors import InputError
 from plverify.network import Network
-from plverify.property import Property
+from plverify.property import Disjunct, Property
 from plverify.result import decimal, ratio
 
 MAGIC = b"PLPROOF\x001\n"
@@ -154,23 +154,28 @@ def lipschitz_header(
     net: Network,
     norm: str,
     rows: Sequence[Sequence[Fraction]],
-    domain: tuple[Box, Sequence[Sequence[int]]],
+    domain: Disjunct,
     ends: tuple[Fraction, Fraction],
     witness: Sequence[Fraction],
     direction: Sequence[Fraction] | None,
 ) -> dict[str, Any]:
     """The header of a proof of both ends of a Lipschitz constant, in l2 of its square.
 
-    ``rows`` are combinations of the outputs, ``domain`` a box and integer rows ``a . x + c > 0``.
+    ``rows`` are combinations of the outputs; the domain's constraints are about inputs only.
     """
-    box, constraints = domain
+    constraints = []  # a . x + c > 0
+    for row in domain.constraints:
+        terms = [0] * net.input_size
+        for i, a in row.inputs:
+            terms[i] = -a * row.bound.denominator
+        constraints.append([*terms, row.bound.numerator])
     return {
         "claim": "lipschitz",
         "evidence": "tree",
         **_identity(net),
         "norm": norm,
         "rows": [[[j, ratio(v)] for j, v in enumerate(row) if v] for row in rows],
-        "box": _sides(box),
+        "box": _sides(domain.box),
         "constraints": [[decimal(v) for v in row] for row in constraints],
         "lower": ratio(ends[0]),
         "upper": ratio(ends[1]),

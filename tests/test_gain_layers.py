@@ -138,8 +138,8 @@ def test_windows_that_overlap(kernel: int, stride: int, counts: int) -> None:
 
 
 def test_units() -> None:
-    net = pv.load(nn.Sequential(nn.Linear(2, 2), nn.PReLU(init=3.0), nn.Dropout(), nn.Linear(2, 1)).eval(),
-                  input_shape=(2,))  # fmt: skip
+    layers = nn.Linear(2, 2), nn.PReLU(init=3.0), nn.Dropout(), nn.Linear(2, 1)
+    net = pv.load(nn.Sequential(*layers).eval(), input_shape=(2,))
     rows = pv.layer_norms(net)
     assert [row.kind for row in rows] == ["dense", "units", "dense"]
     assert rows[1].l1 == rows[1].l2 == rows[1].linf == (3.0, 3.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from plverify.domain import Box, Domain, Polytope
+from plverify.domain import Box, Domain
 from plverify.errors import InputError
 from plverify.gain.jacobian import (
     Attained,
@@ -18,7 +18,7 @@ from plverify.gain.jacobian import (
     output_rows,
     sampled,
 )
-from plverify.gain.local import Found, enumerate_regions, search
+from plverify.gain.local import Found, enumerate_regions, search, search_domain
 from plverify.gain.product import PathProduct
 from plverify.network import Network, load
 from plverify.question import Progress, as_domain, check_limits
@@ -170,18 +170,11 @@ class _Question:
         """The largest Jacobian at some points."""
         return sampled(self.net, self.domain, self.norm, self.rows)
 
-    def bounded(self) -> bool:
-        """Whether the domain is one that the engine searches."""
-        if isinstance(self.domain, Box):
-            return self.domain.bounded
-        return isinstance(self.domain, Polytope)
-
 
 def _exact(ask: _Question, timeout: float | None, progress: Progress | None) -> Found:
-    found: Found | None = None
-    if ask.bounded():
-        assert ask.domain is not None
-        found = search(ask.net, ask.domain, ask.norm, ask.rows, timeout, progress)
+    case = search_domain(ask.net, ask.domain)
+    if case is not None:
+        found: Found | None = search(ask.net, case, ask.norm, ask.rows, timeout, progress)
     else:
         found = enumerate_regions(ask.net, ask.domain, ask.norm, ask.rows, timeout)
     if found is None:

@@ -46,25 +46,16 @@ class Found:
 
 def search(
     net: Network,
-    domain: Domain,
+    domain: Disjunct,
     norm: str,
     rows: Rows,
     timeout: float | None,
     progress: Progress | None,
 ) -> Found:
-    """The largest norm of ``rows @ J`` over the regions of a box or bounded polytope.
-
-    Raises
-    ------
-    InputError
-        If the domain has no interior, or is a slice.
-    """
-    box, constraints = _box_of(domain)
+    """The largest norm of ``rows @ J`` over the regions of what `search_domain` gave."""
     ints, den = common_denominator([v for row in rows for v in row])
     weights = struct.pack("<I", len(rows)) + pack_ints([den]) + pack_ints(ints)
-    spec = property_bytes(
-        Property(net.input_size, net.output_size, (Disjunct(box, _constraints(constraints)),))
-    )
+    spec = property_bytes(Property(net.input_size, net.output_size, (domain,)))
     try:
         answer = _core.lipschitz(net.core, norm, spec, weights, timeout, progress)
     except ValueError as error:
@@ -81,9 +72,8 @@ def search(
     else:
         upper = max(attained.value, Fraction(nextafter(answer["upper"] * (1 + _ROOM), inf)))
     header = proof_files.lipschitz_header(
-        net, norm, rows, (box, constraints), (attained.value, upper), attained.point,
-        attained.direction,
-    )  # fmt: skip
+        net, norm, rows, domain, (attained.value, upper), attained.point, attained.direction
+    )
     proof = proof_files.encode(header, answer["proof"])
     # The search proposes in floating point; the checker decides.
     if not check(proof, net):
@@ -99,44 +89,55 @@ def _at(net: Network, point: tuple[Fraction, ...], norm: str, rows: Rows) -> Att
     return Attained.of(point, exact_jacobian(net, pattern.bits, rows), norm)
 
 
-def _constraints(rows: Sequence[Sequence[int]]) -> tuple[Constraint, ...]:
-    """Rows ``a . x + c >= 0`` as constraints."""
-    made = [
-        Constraint.of({i: -Fraction(a) for i, a in enumerate(row[:-1]) if a}, {}, Fraction(row[-1]))
-        for row in rows
-    ]
-    return tuple(row for row in made if isinstance(row, Constraint))
+def search_domain(net: Network, domain: Domain | None) -> Disjunct | None:
+    """A bounded box or polytope as the engine searches it: a box, and constraints; else None.
 
-
-def _box_of(domain: Domain) -> tuple[Box, list[tuple[int, ...]]]:
-    """A box that holds the domain, and the constraints that cut it out of the box."""
-    if isinstance(domain, Box):
-        if not domain.bounded:
-            raise InputError("the box is unbounded")
-        if any(a == b for a, b in zip(domain.lo, domain.hi, strict=True)):
-            raise InputError(f"the domain ({domain.describe()}) has no interior")
-        return domain, []
-    if not isinstance(domain, Polytope):
-        raise InputError(f"exact constants are about boxes and polytopes, not {domain.describe()}")
-    rows = [row for row in domain.rows if any(row[:-1])]
-    if any(row[-1] < 0 for row in domain.rows if not any(row[:-1])):
+    Raises
+    ------
+    InputError
+        If the domain has no interior.
+    """
+    box, rows = domain, ()
+    if isinstance(domain, Polytope):
+        sides = _sides(domain)
+        if sides is None:
+            return None
+        box = Box(*sides)
+        rows = tuple(_constraint(row) for row in domain.rows if any(row[:-1]))
+    if not isinstance(box, Box) or not box.bounded:
+        return None
+    if any(a == b for a, b in zip(box.lo, box.hi, strict=True)):
+        assert domain is not None
         raise InputError(f"the domain ({domain.describe()}) has no interior")
-    lo, hi = [], []
-    data = polytope_bytes(rows, domain.dim)
+    # In the canonical form, which is that of the engine and of proofs.
+    [case] = Property(net.input_size, net.output_size, (Disjunct(box, rows),)).disjuncts
+    return case
+
+
+def _constraint(row: Sequence[int]) -> Constraint:
+    """``a . x + c >= 0``."""
+    made = Constraint.of(
+        {i: -Fraction(a) for i, a in enumerate(row[:-1]) if a}, {}, Fraction(row[-1])
+    )
+    assert isinstance(made, Constraint)
+    return made
+
+
+def _sides(domain: Polytope) -> tuple[list[Fraction], list[Fraction]] | None:
+    """The least box around a polytope with an interior, None if there is none."""
+    data = polytope_bytes(domain.rows, domain.dim)
+    if len(_core.mixed_point(data, [True] * len(domain.rows))) == 1:
+        raise InputError(f"the domain ({domain.describe()}) has no interior")
+    sides: tuple[list[Fraction], list[Fraction]] = ([], [])
     for i in range(domain.dim):
-        ends = []
-        for sign in (-1, 1):
+        for side, sign in zip(sides, (-1, 1), strict=True):
             objective = [sign * (j == i) for j in range(domain.dim)]
             found = _core.exact_maximum(data, pack_ints(objective) + pack_ints([0]))
             if found is None:
-                raise InputError(f"the domain ({domain.describe()}) is empty or unbounded")
+                return None
             point, den = found
-            ends.append(Fraction(point[i], den))
-        if ends[0] == ends[1]:
-            raise InputError(f"the domain ({domain.describe()}) has no interior")
-        lo.append(ends[0])
-        hi.append(ends[1])
-    return Box(lo, hi), rows
+            side.append(Fraction(point[i], den))
+    return sides
 
 
 def enumerate_regions(
