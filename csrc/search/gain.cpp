@@ -342,8 +342,9 @@ GainSearch::Answer GainSearch::visit(GainNode& at, std::string& text,
     return Answer::split;
 }
 
-// Whether the incumbent is larger than anything in the node, for sure.
+// Whether the incumbent, if there is one, is larger than anything in the node, for sure.
 bool GainSearch::is_small(const GainNode& at) const {
+    if (!result_.has_witness) return false;
     if (objective_.is_spectral()) return at.bound <= best_ * (1 + kRoom);
     return at.bound * (1 + kSure) <= best_;
 }

@@ -311,9 +311,9 @@ std::vector<uint8_t> GainSearch::pattern_of(const GainNode& at) const {
                 piece = Crown::known(at.node.bounds->lo[row], at.node.bounds->hi[row]);
             }
             if (piece < 0 && layer.is_max()) {
-                const int row = jacobian_.leader(bound_net_.unit(l, i));
+                const int row = jacobian_.leader(bound_net_.unit(l, i));  // any if it is open
                 for (int s = 0; s < layer.slots && piece < 0; ++s)
-                    if (layer.entry(i, s) == row) piece = s;
+                    if (row < 0 ? layer.entry(i, s) >= 0 : layer.entry(i, s) == row) piece = s;
             }
             net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
         }
