@@ -23,7 +23,7 @@ F = Fraction
 
 def small_net(seed: int = 0) -> Network:
     rng = np.random.default_rng(seed)
-    sizes = (3, 7, 5, 2)
+    sizes = (2, 6, 4, 2)
     weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in pairwise(sizes)]
     return Network.from_arrays(weights, [0.3 * rng.normal(size=b) for b in sizes[1:]])
 
@@ -44,7 +44,7 @@ QUESTIONS = [("l1", 0), ("l2", 0), ("linf", [F(1, 3), -1]), ("l1", None), ("l2",
 
 def proven(norm: str, output: Any, seed: int = 0) -> tuple[Network, dict[str, Any], bytes]:
     net = small_net(seed)
-    found = pv.lipschitz(net, pv.Box(-1, 1, 3), norm, output=output, proof=True)
+    found = pv.lipschitz(net, pv.Box(-1, 1, 2), norm, output=output, proof=True)
     assert found.status == "complete"
     assert isinstance(found.proof, bytes)
     return net, *split(found.proof)
@@ -65,9 +65,9 @@ def false_statements(header: dict[str, Any]) -> Iterator[tuple[str, dict[str, An
         yield "a larger lower end", {"lower": str(lower * F(nextafter(1.0, 2.0)))}
     else:
         yield "a larger lower end", {"lower": str(upper * F(1001, 1000)), "upper": str(upper * 2)}
-    wide = {"lo": ["-4"] * 3, "hi": ["4"] * 3}
+    wide = {"lo": ["-4"] * 2, "hi": ["4"] * 2}
     yield "a larger box", {"box": wide}
-    yield "another witness", {"witness": ["9", "9", "9"]}
+    yield "another witness", {"witness": ["9", "9"]}
     rows = [[[j, str(2 * F(v))] for j, v in row] for row in header["rows"]]
     yield "other rows", {"rows": rows}
     norm = {"l1": "linf", "linf": "l1", "l2": "linf"}[header["norm"]]
@@ -84,7 +84,8 @@ def test_false_statements_are_rejected(norm: str, output: Any, seed: int) -> Non
         if what in ("a larger box", "another norm"):
             domain = pv.Box(*(list(map(F, changed["box"][k])) for k in ("lo", "hi")))
             truth = pv.lipschitz(net, domain, changed["norm"], output=output)
-            if truth.upper <= float(F(changed["upper"])):
+            end = F(changed["upper"])
+            if truth.value is not None and truth.value <= end:
                 continue  # it is not false
         assert verdicts(with_body(changed, body), net) == (False, False), what
 
@@ -96,10 +97,10 @@ def test_false_statements_are_rejected(norm: str, output: Any, seed: int) -> Non
         {"rows": []},
         {"rows": [[[0, "0"]]]},
         {"rows": [[[9, "1"]]]},
-        {"constraints": [["0", "0", "0", "1"]]},
+        {"constraints": [["0", "0", "1"]]},
         {"constraints": [["1", "0"]]},
-        {"box": {"lo": ["0", "0", "0"], "hi": ["0", "1", "1"]}},
-        {"witness": ["0", "0"]},
+        {"box": {"lo": ["0", "0"], "hi": ["0", "1"]}},
+        {"witness": ["0"]},
         {"direction": ["1"]},
         {"lower": "inf"},
         {"network": "0" * 64},
@@ -127,7 +128,7 @@ def test_damaged_bodies_are_rejected_or_still_prove(norm: str, output: Any) -> N
     net, header, body = proven(norm, output)
     rng = np.random.default_rng(0)
     accepted = 0
-    for _ in range(40):
+    for _ in range(12):
         data = bytearray(body)
         kind = rng.integers(4)
         at = int(rng.integers(len(data)))
@@ -144,7 +145,7 @@ def test_damaged_bodies_are_rejected_or_still_prove(norm: str, output: Any) -> N
         assert one == two
         accepted += one
         # The statement is true: a body that is accepted is another proof of it.
-    assert accepted < 40
+    assert accepted < 12
 
 
 def test_a_tree_that_splits_nothing_proves_nothing_sharp() -> None:
@@ -162,7 +163,7 @@ def test_a_tree_that_splits_nothing_proves_nothing_sharp() -> None:
     assert verdicts(with_body(loose, b"\x06"), net) == (True, True)
     assert verdicts(with_body(loose, b"\x04\x01\x05\x01\x06"), net) == (True, True)
     # Nodes of gradients mean nothing in other claims.
-    spec = pv.Property.output_at_most(pv.Box(-1, 1, 3), 0, 1000, 2)
+    spec = pv.Property.output_at_most(pv.Box(-1, 1, 2), 0, 1000, 2)
     found = pv.verify(net, spec, proof=True)
     assert isinstance(found.proof, bytes)
     other, _ = split(found.proof)
@@ -171,7 +172,7 @@ def test_a_tree_that_splits_nothing_proves_nothing_sharp() -> None:
 
 def test_all_of_space_can_be_stated() -> None:
     net, header, _ = proven("linf", 0)
-    box = {"lo": ["-inf"] * 3, "hi": ["inf"] * 3}
+    box = {"lo": ["-inf"] * 2, "hi": ["inf"] * 2}
     above = pv.lipschitz(net, None, "linf", "product", 0).upper
     loose = header | {"box": box, "upper": str(F(above))}
     assert verdicts(with_body(loose, b"\x06"), net) == (True, True)
