@@ -93,7 +93,7 @@ def proven_square(forms: Forms, found: Multipliers) -> float | None:
 def fast_start(forms: Forms) -> Multipliers | None:
     """ECLipsE-Fast: one multiplier per layer in closed form; None where that overflows."""
     n, count = forms.inputs, len(forms.units)
-    inverse = np.eye(n)  # of Q on the points so far, without the outputs, for rho = 1
+    inverse: NDArray[Any] = np.eye(n)  # of Q on the points so far, without the outputs, for rho = 1
     t = np.zeros(count)
     at = 0
     with np.errstate(all="ignore"):

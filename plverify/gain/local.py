@@ -97,7 +97,7 @@ def search_domain(net: Network, domain: Domain | None) -> Disjunct | None:
     InputError
         If the domain has no interior.
     """
-    box, rows = domain, ()
+    box, rows = domain, tuple[Constraint, ...]()
     if isinstance(domain, Polytope):
         sides = _sides(domain)
         if sides is None:
