@@ -308,7 +308,9 @@ DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
 Line default_line(const double* lo, const double* hi, uint32_t n) {
     Line line{0, 0, 0};
     for (uint32_t s = 1; s < n; ++s) {
-        if (lo[s] + hi[s] > lo[line.low] + hi[line.low]) line.low = s;
+        const double size =
+            std::abs(lo[s]) + std::abs(hi[s]) + std::abs(lo[line.low]) + std::abs(hi[line.low]);
+        if (lo[s] + hi[s] - (lo[line.low] + hi[line.low]) > kNear * size) line.low = s;
         if (hi[s] > hi[line.high]) line.high = s;
     }
     line.from = lo[line.high];

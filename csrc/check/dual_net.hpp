@@ -143,6 +143,9 @@ struct Cell {
 // Of the default slopes. Not 1: networks with small integers have hi = -lo, where the last digits
 // of a bound would decide.
 inline constexpr double kTie = 1 + 0x1p-10;
+// Slots of windows this near count as equal: units with the same weights often have the same
+// bounds.
+inline constexpr double kNear = 0x1p-20;
 
 // The default lines of a free window: below it a slot, above it the chord of the slot that may be
 // the largest, from what it is at least together with the others.

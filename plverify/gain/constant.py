@@ -179,9 +179,12 @@ def _exact(ask: _Question, timeout: float | None, progress: Progress | None) -> 
         found = enumerate_regions(ask.net, ask.domain, ask.norm, ask.rows, timeout)
     if found is None:
         found = Found(Status.UNKNOWN, ask.sampled(), None, None, 0)
-    if found.upper is not None:
+    if found.upper is not None and found.status is Status.COMPLETE:
         return found
-    return replace(found, upper=square(ask.product(), ask.norm))
+    ends = [square(ask.product(), ask.norm)]
+    if found.upper is not None:
+        ends.append(found.upper)
+    return replace(found, upper=min(ends))
 
 
 def _semidefinite(ask: _Question, method: str, timeout: float | None) -> Found:
