@@ -22,7 +22,7 @@ by a Cholesky factorisation of ``Q`` with all rounding bounded.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,19 @@ def proven_square(forms: Forms, found: Multipliers) -> float | None:
 
 def fast_start(forms: Forms) -> Multipliers | None:
     """ECLipsE-Fast: one multiplier per layer in closed form; None where that overflows."""
+    begun = _fast_inverse(forms)
+    if begun is None:
+        return None
+    inverse, t = begun
+    gram = forms.outputs @ inverse @ forms.outputs.T
+    rho = float(np.linalg.eigvalsh((gram + gram.T) / 2)[-1]) * (1 + 1e-9) + 1e-300
+    return Multipliers(rho, t * rho) if np.isfinite(rho) else None
+
+
+def _fast_inverse(forms: Forms) -> tuple[FloatArray, FloatArray] | None:
+    """The inverse of ``Q`` for ``rho = 1`` without the outputs, and the multipliers."""
     n, count = forms.inputs, len(forms.units)
-    inverse: NDArray[Any] = np.eye(n)  # of Q on the points so far, without the outputs, for rho = 1
+    inverse: NDArray[Any] = np.eye(n)  # on the points so far
     t = np.zeros(count)
     at = 0
     with np.errstate(all="ignore"):
@@ -116,9 +127,35 @@ def fast_start(forms: Forms) -> Multipliers | None:
                 inverse = np.linalg.inv(_form(part, 1.0, t[:at]))
             except np.linalg.LinAlgError:
                 return None
+    return (inverse, t) if np.isfinite(inverse).all() and np.isfinite(t).all() else None
+
+
+def pair_squares(forms: Forms) -> FloatArray | None:
+    """Bounds of the squares of the constants of all differences of two outputs, by `fast_start`.
+
+    The forms are those of all outputs, one per row. None where the start overflows.
+    """
+    begun = _fast_inverse(forms)
+    if begun is None:
+        return None
+    inverse, t = begun
+    m = len(forms.outputs)
     gram = forms.outputs @ inverse @ forms.outputs.T
-    rho = float(np.linalg.eigvalsh((gram + gram.T) / 2)[-1]) * (1 + 1e-9) + 1e-300
-    return Multipliers(rho, t * rho) if np.isfinite(rho) and np.isfinite(t).all() else None
+    out = np.full((m, m), np.inf)
+    np.fill_diagonal(out, 0.0)
+    for i in range(m):
+        for j in range(i):
+            rho = max(float(gram[i, i] + gram[j, j] - gram[i, j] - gram[j, i]), 0.0) * (1 + 1e-9)
+            pair = replace(
+                forms,
+                outputs=forms.outputs[[i]] - forms.outputs[[j]],
+                output_sizes=forms.output_sizes[[i]] + forms.output_sizes[[j]],
+            )
+            rho += 1e-300
+            proven = proven_square(pair, Multipliers(rho, t * rho))
+            if proven is not None:
+                out[i, j] = out[j, i] = proven
+    return out
 
 
 def _next_layer(forms: Forms, at: int) -> slice:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plverify.certificate import evaluate
 from plverify.domain import Box, Domain
@@ -20,7 +21,7 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray, FloatArray
 from plverify.filters import linear_bound
 from plverify.gain.constant import lipschitz
-from plverify.gain.jacobian import check_norm
+from plverify.gain.jacobian import check_norm, output_rows
 from plverify.gain.product import PathProduct
 from plverify.gain.rounding import U
 from plverify.network import Network, load
@@ -28,6 +29,8 @@ from plverify.nodes import Linear, Units
 from plverify.result import enclose
 
 _BATCH = 256
+_MOST_POINTS = 1_200
+"""Inputs and units for which matrices of that size are inverted without being asked for."""
 _EXACT_PRODUCTS = 50_000_000
 """Of one evaluation, beyond which exact integers take too long."""
 
@@ -50,7 +53,9 @@ def pair_constants(
     domain : Domain, optional
         Convex; default all of R^n. The constants hold between two points of it.
     method : str
-        As in `plverify.lipschitz`; "product" takes as long for all pairs as for one.
+        As in `plverify.lipschitz`; "product" and, for l2, "eclipse" take about as long for all
+        pairs as for one. "fast" is the smaller one of these two, of networks so large that the
+        second takes minutes the first.
     timeout : float, optional
         Seconds per pair.
 
@@ -64,19 +69,37 @@ def pair_constants(
     """
     check_norm(norm)
     network = load(net)
+    if method in ("product", "fast"):
+        found = PathProduct(network, norm).pairs_above()
+        if method == "product" or norm != "l2" or _points(network) > _MOST_POINTS:
+            return found
+        return np.minimum(found, _by_programs(network, domain))
+    if method == "eclipse" and norm == "l2":
+        return np.minimum(_by_programs(network, domain), PathProduct(network, norm).pairs_above())
     m = network.output_size
     out = np.zeros((m, m))
-    pairs = [(i, j) for i in range(m) for j in range(i)]
-    bound = PathProduct(network, norm) if method == "product" else None
-    for i, j in pairs:
-        row = [0] * m
-        row[i], row[j] = 1, -1
-        if bound is not None:
-            above = bound.rows_above(np.array([row], np.float64))
-        else:
+    for i in range(m):
+        for j in range(i):
+            row = [int(k == i) - int(k == j) for k in range(m)]
             above = lipschitz(network, domain, norm, method, row, timeout=timeout).upper
-        out[i, j] = out[j, i] = above
+            out[i, j] = out[j, i] = above
     return out
+
+
+def _points(net: Network) -> int:
+    return net.input_size + sum(node.size for _, node in net.unit_nodes)
+
+
+def _by_programs(net: Network, domain: Domain | None) -> FloatArray:
+    """ECLipsE-Fast for all pairs."""
+    from plverify.gain.forms import network_forms
+    from plverify.gain.lipsdp import pair_squares
+
+    forms = network_forms(net, output_rows(net, None), domain if isinstance(domain, Box) else None)
+    squares = pair_squares(forms)
+    if squares is None:
+        return np.full((net.output_size, net.output_size), np.inf)
+    return np.nextafter(np.sqrt(squares), np.inf)
 
 
 def margin_radii(
@@ -164,9 +187,35 @@ def _radii(net: Network, points: Any, labels: Any, constants: FloatArray) -> Flo
         reach = np.full(len(least), np.inf)
         moves = constants[label] > 0
         # A quotient rounded to nearest, rounded down once more.
-        reach[moves] = np.nextafter(least[moves] / constants[label][moves], 0.0)
+        with np.errstate(over="ignore"):
+            reach[moves] = np.nextafter(least[moves] / constants[label][moves], 0.0)
         reach[label] = np.inf
         out[k] = reach.min()
+    return out
+
+
+def predictions(net: Network, points: Any) -> NDArray[np.int64]:
+    """The labels of points: of the largest outputs the first, in exact arithmetic where needed.
+
+    Parameters
+    ----------
+    net : Network
+    points : (k, n) exact numbers
+    """
+    table = ExactArray(points, "points")
+    out = np.empty(table.shape[0], np.int64)
+    for at in range(0, len(out), _BATCH):
+        values, errors = _outputs(net, table.data[at : at + _BATCH])
+        best = values.argmax(axis=1)
+        each = np.arange(len(best))
+        slack = errors + 4 * U * (np.abs(values) + errors)  # of these sums themselves
+        rest = values + slack
+        rest[each, best] = -np.inf
+        sure = (values - slack)[each, best] > rest.max(axis=1)
+        for k in np.flatnonzero(~sure):
+            exact = evaluate(net, [Fraction(v) for v in table.data[at + k].tolist()])
+            best[k] = exact.index(max(exact))
+        out[at : at + len(best)] = best
     return out
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from plverify.exact_array import FloatArray
 from plverify.gain.operators import Norms, Operator, node_norms
-from plverify.gain.rounding import U, norm_above, up
+from plverify.gain.rounding import U, gamma, norm_above, up
 from plverify.gain.spectral import norm_bounds
 from plverify.network import Network
 from plverify.nodes import Dense, Linear
@@ -140,6 +140,31 @@ class PathProduct:
             error = 2 * terms * U * norm_above(np.abs(rows) @ np.abs(last.weight))
             error *= math.sqrt(weight.size)  # every norm is at most so many times that one
         return up(up(matrix_above(weight, self.norm) + error) * below)
+
+    def pairs_above(self) -> FloatArray:
+        """Bounds for the differences of any two outputs, (m, m); as `rows_above` for each."""
+        m = self.net.output_size
+        last = self.net.nodes[-1]
+        weight, below = np.eye(m), self.above
+        if isinstance(last, Dense):
+            weight, below = last.weight, self.bounds[last.source]
+        out = np.zeros((m, m))
+        for i in range(m):
+            rows = weight - weight[i]
+            # Weights are rounded once, and so are differences.
+            error = 4 * U * (np.abs(weight) + np.abs(weight[i]))
+            sizes = np.abs(rows) + error
+            if self.norm == "l2":
+                square = (sizes * sizes).sum(axis=1)
+                norms = np.sqrt(square * (1 + gamma(weight.shape[1] + 8))) + 1e-150
+            elif self.norm == "l1":
+                norms = sizes.max(axis=1)
+            else:
+                norms = sizes.sum(axis=1) * (1 + gamma(weight.shape[1] + 8))
+            out[i] = np.nextafter(norms * (1 + 8 * U) * below * (1 + 4 * U), np.inf)
+            out[i, ~sizes.any(axis=1)] = 0.0
+        np.fill_diagonal(out, 0.0)
+        return np.maximum(out, out.T)
 
 
 def matrix_above(matrix: FloatArray, norm: str) -> float:
