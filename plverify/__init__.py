@@ -38,7 +38,16 @@ if TYPE_CHECKING:
     from plverify.domain import Box, Polytope, Slice, Space
     from plverify.errors import InputError, MissingExtra
     from plverify.extremum import Extremum, maximize, minimize, sup_distance
-    from plverify.gain import LayerNorms, LipschitzConstant, layer_norms, lipschitz
+    from plverify.gain import (
+        LayerNorms,
+        LipschitzConstant,
+        layer_norms,
+        lipschitz,
+        margin_radii,
+        pair_constants,
+        parseval_penalty,
+        project_norms_,
+    )
     from plverify.mesh import Mesh, level_set
     from plverify.network import Network, load
     from plverify.partition import (
@@ -122,6 +131,7 @@ __all__ = [
     "level_set",
     "lipschitz",
     "load",
+    "margin_radii",
     "maximize",
     "minimal_perturbation",
     "minimize",
@@ -129,6 +139,9 @@ __all__ = [
     "null_space",
     "null_space_move",
     "order_cone",
+    "pair_constants",
+    "parseval_penalty",
+    "project_norms_",
     "regions",
     "regions_along",
     "regions_within",
@@ -156,7 +169,16 @@ _HOME = {
     "domain": ("Box", "Polytope", "Slice", "Space"),
     "errors": ("InputError", "MissingExtra"),
     "extremum": ("Extremum", "maximize", "minimize", "sup_distance"),
-    "gain": ("LayerNorms", "LipschitzConstant", "layer_norms", "lipschitz"),
+    "gain": (
+        "LayerNorms",
+        "LipschitzConstant",
+        "layer_norms",
+        "lipschitz",
+        "margin_radii",
+        "pair_constants",
+        "parseval_penalty",
+        "project_norms_",
+    ),
     "mesh": ("Mesh", "level_set"),
     "network": ("Network", "load"),
     "partition": (

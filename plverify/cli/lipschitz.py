@@ -29,12 +29,20 @@ def lipschitz(
     norm: Annotated[
         str, Option(help="l1, l2 or linf, in which inputs and outputs are measured.")
     ] = "l2",
-    method: Annotated[str, Option(help="product, lipsdp or exact.")] = "exact",
+    method: Annotated[
+        str, Option(help="exact, product, or for l2 also eclipse, lipsdp-layer, lipsdp.")
+    ] = "exact",
     output: Annotated[int | None, Option(help="One output, from 0; default the whole map.")] = None,
     per_layer: Annotated[
         bool, Option("--per-layer", help="The norms of every layer instead, in l1, l2 and linf.")
     ] = False,
-    plot: Annotated[str | None, Option(help="Draw the layers' norms.", metavar="FILE")] = None,
+    compare: Annotated[
+        bool, Option("--compare", help="All methods, and the largest Jacobian at samples.")
+    ] = False,
+    plot: Annotated[
+        str | None,
+        Option(help="Draw the layers' norms, or what the methods say.", metavar="FILE"),
+    ] = None,
     proof: Annotated[
         str | None, Option(help="Write a proof of the upper end.", metavar="FILE")
     ] = None,
@@ -56,11 +64,15 @@ def lipschitz(
         check_output(plot, "--plot", (".png", ".svg", ".pdf"))
     if proof is not None:
         check_output(proof, "--proof")
+    if plot is not None and not (per_layer or compare):
+        raise InputError("--plot needs --per-layer or --compare, which say what to draw")
+    if per_layer and compare:
+        raise InputError("--per-layer and --compare cannot be given together")
+    if proof is not None and (per_layer or compare):
+        raise InputError("--proof is of one constant, without --per-layer and --compare")
     if per_layer:
         _layers(model, plot, json)
         return
-    if plot is not None:
-        raise InputError("--plot draws the layers' norms: give --per-layer, too")
 
     from plverify import gain
     from plverify.cli.verify import write_proof
@@ -69,6 +81,11 @@ def lipschitz(
 
     net = load(model)
     domain = None if box is None else parse_box(box, net.input_size)
+    if compare:
+        with progress_line("nodes") as progress:
+            every = gain.compare(net, domain, norm, output, timeout=timeout, progress=progress)
+        _compared(model, net, output, every, plot, json)
+        return
     with progress_line("nodes") as progress:
         found = gain.lipschitz(
             net,
@@ -100,6 +117,40 @@ def lipschitz(
     if unwritten is not None:
         raise unwritten
     raise Exit(0 if found.status is Status.COMPLETE else 1)
+
+
+def _compared(
+    model: str, net: Any, output: int | None, found: Any, plot: str | None, json: bool
+) -> None:
+    from plverify.report.gain_plots import plot_constants
+
+    sampled = max(one.lower for one in found.values() if one.method == "product")
+    ends = {name: (one.lower if name == "exact" else one.upper, one.upper)
+            for name, one in found.items()}  # fmt: skip
+    ends["sampled"] = (sampled, sampled)
+    first = next(iter(found.values()))
+    if plot is not None:
+        title = f"{first.norm} Lipschitz constant, {first.domain}"
+        plot_constants(ends, plot, title=title)
+    if json:
+        asked = {"model": model, "network": net.digest, "output": output, "sampled": sampled}
+        constants = [one.to_dict() for one in found.values()]
+        print_json({**asked, "constants": constants})
+        return
+    print_rows(
+        [
+            *((name, f"{_end_text(*ends[name])}, {seconds_text(one.seconds)}")
+              for name, one in found.items()),
+            ("sampled", f"at least {sampled:.12g}"),
+            ("norm", first.norm if output is None else f"{first.norm}, of output {output}"),
+            ("domain", first.domain),
+            *([("plot", plot)] if plot is not None else []),
+        ]
+    )  # fmt: skip
+
+
+def _end_text(lower: float, upper: float) -> str:
+    return f"at most {upper:.12g}" if lower == upper else _interval(lower, upper)
 
 
 def _interval(lower: float, upper: float) -> str:

@@ -8,18 +8,19 @@ local Lipschitz constant of ReLU networks", NeurIPS 2020). Every number that is 
 is proven.
 """
 
-from plverify.gain.constant import LipschitzConstant, lipschitz
+from plverify.gain.constant import LipschitzConstant, compare, lipschitz
 from plverify.gain.margins import margin_radii, pair_constants
 from plverify.gain.product import LayerNorms, layer_norms
-from plverify.gain.training import parseval_penalty, project_
+from plverify.gain.training import parseval_penalty, project_norms_
 
 __all__ = [
     "LayerNorms",
     "LipschitzConstant",
+    "compare",
     "layer_norms",
     "lipschitz",
     "margin_radii",
     "pair_constants",
     "parseval_penalty",
-    "project_",
+    "project_norms_",
 ]

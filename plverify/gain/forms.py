@@ -65,6 +65,15 @@ class Forms:
     layer: NDArray[np.int64]
 
 
+def fits(net: Network, most: int = MOST_POINTS) -> bool:
+    """Whether there are at most so many points, whatever the domain is."""
+    count = sum(
+        node.size * (1 if isinstance(node, Units) else node.pieces - 1)
+        for _, node in net.unit_nodes
+    )
+    return net.input_size + count <= most
+
+
 def known_pieces(net: Network, box: Box | None) -> list[Known]:
     """Per layer, the pieces that units are surely on in a box, by interval arithmetic."""
     out: list[Known] = []

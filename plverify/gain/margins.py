@@ -21,6 +21,7 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray, FloatArray
 from plverify.filters import linear_bound
 from plverify.gain.constant import lipschitz
+from plverify.gain.forms import fits, network_forms
 from plverify.gain.jacobian import check_norm, output_rows
 from plverify.gain.product import PathProduct
 from plverify.gain.rounding import U
@@ -71,7 +72,7 @@ def pair_constants(
     network = load(net)
     if method in ("product", "fast"):
         found = PathProduct(network, norm).pairs_above()
-        if method == "product" or norm != "l2" or _points(network) > _MOST_POINTS:
+        if method == "product" or norm != "l2" or not fits(network, _MOST_POINTS):
             return found
         return np.minimum(found, _by_programs(network, domain))
     if method == "eclipse" and norm == "l2":
@@ -86,13 +87,8 @@ def pair_constants(
     return out
 
 
-def _points(net: Network) -> int:
-    return net.input_size + sum(node.size for _, node in net.unit_nodes)
-
-
 def _by_programs(net: Network, domain: Domain | None) -> FloatArray:
     """ECLipsE-Fast for all pairs."""
-    from plverify.gain.forms import network_forms
     from plverify.gain.lipsdp import pair_squares
 
     forms = network_forms(net, output_rows(net, None), domain if isinstance(domain, Box) else None)

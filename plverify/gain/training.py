@@ -53,7 +53,7 @@ def parseval_penalty(module: Any) -> Any:
     return torch.stack(terms).mean()
 
 
-def project_(
+def project_norms_(
     module: Any, input_shape: tuple[int, ...], norm: str = "l2", bound: float = 1.0
 ) -> list[float]:
     """Divide every layer's weights so that its operator norm is proven to be at most `bound`.
@@ -85,7 +85,7 @@ def project_(
     >>> import torch
     >>> layer = torch.nn.Linear(2, 2)
     >>> _ = layer.weight.data.copy_(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
-    >>> project_(layer, (2,))[0] <= 1, layer.weight.data.max().item() > 0.999
+    >>> project_norms_(layer, (2,))[0] <= 1, layer.weight.data.max().item() > 0.999
     (True, True)
     """
     torch = _torch()
