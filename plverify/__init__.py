@@ -38,6 +38,16 @@ if TYPE_CHECKING:
     from plverify.domain import Box, Polytope, Slice, Space
     from plverify.errors import InputError, MissingExtra
     from plverify.extremum import Extremum, maximize, minimize, sup_distance
+    from plverify.gain import (
+        LayerNorms,
+        LipschitzConstant,
+        layer_norms,
+        lipschitz,
+        margin_radii,
+        pair_constants,
+        parseval_penalty,
+        project_norms_,
+    )
     from plverify.mesh import Mesh, level_set
     from plverify.network import Network, load
     from plverify.partition import (
@@ -82,6 +92,8 @@ __all__ = [
     "HalfspaceRegions",
     "InputError",
     "Knots",
+    "LayerNorms",
+    "LipschitzConstant",
     "Mesh",
     "MissingExtra",
     "Move",
@@ -115,8 +127,11 @@ __all__ = [
     "gradient_images",
     "knots",
     "layer_network",
+    "layer_norms",
     "level_set",
+    "lipschitz",
     "load",
+    "margin_radii",
     "maximize",
     "minimal_perturbation",
     "minimize",
@@ -124,6 +139,9 @@ __all__ = [
     "null_space",
     "null_space_move",
     "order_cone",
+    "pair_constants",
+    "parseval_penalty",
+    "project_norms_",
     "regions",
     "regions_along",
     "regions_within",
@@ -151,6 +169,16 @@ _HOME = {
     "domain": ("Box", "Polytope", "Slice", "Space"),
     "errors": ("InputError", "MissingExtra"),
     "extremum": ("Extremum", "maximize", "minimize", "sup_distance"),
+    "gain": (
+        "LayerNorms",
+        "LipschitzConstant",
+        "layer_norms",
+        "lipschitz",
+        "margin_radii",
+        "pair_constants",
+        "parseval_penalty",
+        "project_norms_",
+    ),
     "mesh": ("Mesh", "level_set"),
     "network": ("Network", "load"),
     "partition": (

@@ -7,7 +7,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'exact_maximum', 'facets', 'halfspaces', 'kernel_isa', 'max_dimension', 'mixed_point', 'nearest', 'stream', 'stream_halfspaces', 'verify', 'walk']
+__all__: list[str] = ['Complex1', 'Complex2', 'Complex3', 'Complex4', 'Complex5', 'Complex6', 'Complex7', 'Complex8', 'HalfspaceStream', 'Net', 'Stream1', 'Stream2', 'Stream3', 'Stream4', 'Stream5', 'Stream6', 'Stream7', 'Stream8', 'asserts_on', 'enumerate', 'exact_maximum', 'facets', 'halfspaces', 'kernel_isa', 'lipschitz', 'max_dimension', 'mixed_point', 'nearest', 'stream', 'stream_halfspaces', 'verify', 'walk']
 class Net:
     """
     A network in the engine's form.
@@ -266,6 +266,10 @@ def halfspaces(net: Net, domain: bytes, want: str = 'count', threads: typing.Sup
 def kernel_isa() -> str:
     """
     Instruction set of the vector kernels: avx512, avx2 or portable.
+    """
+def lipschitz(net: Net, norm: str, domain: bytes, weights: bytes, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, progress: typing.Any = None) -> dict:
+    """
+    Search for the largest norm of rows times a Jacobian over a box or polytope; what it proposes is to be checked.
     """
 def mixed_point(domain: bytes, strict: collections.abc.Sequence[bool]) -> tuple:
     """

@@ -8,10 +8,11 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from math import lcm
 from typing import Any
 
 from plverify import _check, checker
-from plverify.checker_claims import Ball, Box, Row, System
+from plverify.checker_claims import Ball, Box, Gain, Row, System
 from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
@@ -252,6 +253,7 @@ def question_bytes(systems: Sequence[System]) -> bytes:
             if id(row) not in rows:
                 rows[id(row)] = _row_bytes(row)
             out.append(rows[id(row)])
+        out.append(b"\0" if system.gain is None else b"\1" + _gain_bytes(system.gain))
     return b"".join(out)
 
 
@@ -265,6 +267,18 @@ def _row_bytes(row: Row) -> bytes:
     else:
         out.append(b"\1" + var_bytes(row.unit[0]) + big_bytes(row.unit[1]))
     return b"".join(out)
+
+
+def _gain_bytes(gain: Gain) -> bytes:
+    """What a tree shows about gradients (``GainClaim``)."""
+    common = lcm(*(v.denominator for row in gain.rows for v in row))
+    out = [
+        var_bytes(("linf", "l1", "l2").index(gain.norm)),
+        big_bytes(common),
+        var_bytes(len(gain.rows)),
+    ]
+    out += [big_bytes(int(v * common)) for row in gain.rows for v in row]
+    return b"".join(out) + _ratio(gain.bound)
 
 
 def _ratio(value: Fraction) -> bytes:

@@ -52,6 +52,8 @@ Gradient: TypeAlias = tuple[list[int], int]
 ZERO, ONE = Fraction(0), Fraction(1)
 TIE = 1 + 2.0**-10
 """Of the default slopes. Not 1: networks with small integers have ``hi = -lo``."""
+NEAR = 2.0**-20
+"""Slots of windows this near count as equal: last digits decide nothing."""
 TRIES = 6
 """Most multipliers of an l2 ball that are tried for a row."""
 CHORD_BITS = 52
@@ -431,7 +433,7 @@ class Bounds:
         if v is None:
             v = [0] * len(slots)
             if g > 0:
-                v[max(slots, key=lambda j: lo[j] + hi[j])] = g
+                v[_largest(lo, hi)] = g
             elif (share := _share(lo, hi, p := max(slots, key=lambda j: hi[j]))) is not None:
                 v[p] = int(g * share)
         if g >= 0:
@@ -591,6 +593,16 @@ def _times(factor: Fraction, value: float) -> Extended:
     if value in (inf, -inf):
         return value if factor > 0 else -value
     return factor * Fraction(value)
+
+
+def _largest(lo: Sequence[float], hi: Sequence[float]) -> int:
+    """The slot of the default line below a free window."""
+    best = 0
+    for j in range(1, len(lo)):
+        size = abs(lo[j]) + abs(hi[j]) + abs(lo[best]) + abs(hi[best])
+        if lo[j] + hi[j] - (lo[best] + hi[best]) > NEAR * size:
+            best = j
+    return best
 
 
 def _share(lo: Sequence[float], hi: Sequence[float], p: int) -> Fraction | None:

@@ -3,8 +3,9 @@
 What ``docs/proof_format.md`` calls ``unsat``, ``dead_units``, ``maximum``, ``sup_distance`` and
 ``radius`` says that some systems of constraints have no solution; `Claim.systems` lists them, and
 the body holds one tree for each. What it calls ``sat``, and one half of the last three, is settled
-by evaluating the network exactly at a witness. Headers are parsed strictly: every number has one
-spelling.
+by evaluating the network exactly at a witness. The systems of ``lipschitz`` come with a `Gain` that
+their tree bounds; the other half is settled by an exact Jacobian. Headers are parsed strictly:
+every number has one spelling.
 """
 
 from __future__ import annotations
@@ -59,6 +60,17 @@ class Box(NamedTuple):
         return all((a is None or a <= v) and (b is None or v <= b) for a, v, b in ends)
 
 
+class Gain(NamedTuple):
+    """The operator norm, in l2 its square, of combinations of the outputs is at most `bound`.
+
+    Of the Jacobian at any point inside an activation region, inside the box and the constraints.
+    """
+
+    norm: str
+    rows: tuple[tuple[Fraction, ...], ...]  # one number per output
+    bound: Fraction
+
+
 class Ball(NamedTuple):
     """``phi(x) <= size``, ``<`` if strict, for the sum ``phi`` of the terms of all inputs."""
 
@@ -79,11 +91,15 @@ class Ball(NamedTuple):
 
 
 class System(NamedTuple):
-    """Inputs of a box, and a ball, that satisfy all rows together with the network's values."""
+    """Inputs of a box, and a ball, that satisfy all rows together with the network's values.
+
+    There is none, or where there is a `gain`, it bounds the Jacobians there.
+    """
 
     box: Box
     rows: tuple[Row, ...]
     ball: Ball | None = None
+    gain: Gain | None = None
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         """Whether a point of the box and its outputs are a solution."""
@@ -119,6 +135,8 @@ KEYS = {
     "sup_distance": TREE | {"other", "norm", "box", "value", "witness"},
     "radius": TREE
     | {"norm", "x", "label", "targeted", "domain", "lower", "closed", "upper", "witness"},
+    "lipschitz": TREE
+    | {"norm", "rows", "box", "constraints", "lower", "upper", "witness", "direction"},
 }
 
 
@@ -139,6 +157,7 @@ def read_claim(header: dict[str, Any], net: ExactNet, other: ExactNet | None = N
         "dead_units": _dead_units,
         "maximum": _maximum,
         "radius": _radius,
+        "lipschitz": _lipschitz,
     }
     return read[header["claim"]](header, net)
 
@@ -387,6 +406,90 @@ def _length(value: Fraction | None, norm: str) -> str:
     return f"the square root of {_number(value)}" if norm == "l2" else _number(value)
 
 
+# ------------------------------------------------------------------------------ Lipschitz constants
+
+
+def _lipschitz(header: dict[str, Any], net: ExactNet) -> Claim:
+    norm, n = header["norm"], net.input_size
+    require(norm in ("l1", "l2", "linf"), f"unknown norm {short(norm)}")
+    require(isinstance(header["rows"], list) and header["rows"], "rows is no list")
+    rows = []
+    for entry in header["rows"]:
+        row = [Fraction(0)] * net.output_size
+        for j, value in _terms(entry, net.output_size, rational):
+            row[j] = value
+        rows.append(tuple(row))
+    box = _box(header["box"], n)
+    for a, b in zip(box.lo, box.hi, strict=True):
+        require(a is None or b is None or a < b, "the box has no interior")
+    require(isinstance(header["constraints"], list), "constraints is no list")
+    inside = []
+    for entry in header["constraints"]:
+        require(isinstance(entry, list) and len(entry) == n + 1, "malformed constraint")
+        *terms, constant = (int(_whole(v)) for v in entry)
+        require(any(terms), "a constraint has no variable")
+        # a . x + c > 0, in the canonical form of constraints.
+        common = gcd(*terms)
+        left = tuple((i, -a // common) for i, a in enumerate(terms) if a)
+        inside.append(Row(left, (), Fraction(constant, common), True))
+    lower, upper = rational(header["lower"]), rational(header["upper"])
+    witness, direction = _point(header["witness"], net), None
+    if header["direction"] is not None:
+        good = isinstance(header["direction"], list) and len(header["direction"]) == len(rows)
+        require(good and norm == "l2" and len(rows) > 1, "a direction without a use")
+        direction = tuple(map(rational, header["direction"]))
+    found = _attained(net, norm, rows, witness, direction)
+    require(found >= lower, "the Jacobian at the witness is smaller than stated")
+    parts = [(row,) for row in rows] if norm == "linf" else [tuple(rows)]
+    systems = tuple(System(box, tuple(inside), None, Gain(norm, part, upper)) for part in parts)
+    what = "the square of the l2" if norm == "l2" else f"the {norm}"
+    where = f"in {_box_words(header['box'])}" if any(map(_finite, box)) else "anywhere"
+    more = f" and {len(inside)} half-spaces" if inside else ""
+    shown = json.dumps(header["rows"])
+    if len(shown) > 400:
+        shown = f"with SHA-256 {_sha(header['rows'])}"
+    return Claim(
+        f"{_subject(net)}: {what} operator norm of the rows {shown} (of terms with the outputs) "
+        f"times the Jacobian is at most {_number(upper)} in every activation region that meets the "
+        f"interior of what lies {where}{more}, and at least {_number(lower)} in one of them: so is "
+        f"{'the square of ' * (norm == 'l2')}their Lipschitz constant there.",
+        {"lower": header["lower"], "upper": header["upper"]},
+        net,
+        systems,
+        witness,
+        (System(box, tuple(inside)),),
+    )
+
+
+def _attained(
+    net: ExactNet,
+    norm: str,
+    rows: Sequence[Sequence[Fraction]],
+    witness: Sequence[Fraction],
+    direction: Sequence[Fraction] | None,
+) -> Fraction:
+    """The norm of the Jacobian of the region around a point, in l2 a lower bound of its square."""
+    pattern = net.pattern_at(list(witness))
+    require(not pattern.on_boundary, "the witness does not lie inside a region")
+    table, den = net.affine_map(pattern.bits)
+    product = [
+        [sum((c * table[k][i] for k, c in enumerate(row) if c), Fraction(0)) / den
+         for i in range(net.input_size)]
+        for row in rows
+    ]  # fmt: skip
+    if norm == "linf":
+        return max(sum(map(abs, row), Fraction(0)) for row in product)
+    if norm == "l1":
+        return max(sum(map(abs, column), Fraction(0)) for column in zip(*product, strict=True))
+    if len(rows) == 1:
+        return sum((v * v for v in product[0]), Fraction(0))
+    require(direction is not None and any(direction), "a direction is missing")
+    assert direction is not None
+    image = [sum((a * b for a, b in zip(direction, column, strict=True)), Fraction(0))
+             for column in zip(*product, strict=True)]  # fmt: skip
+    return sum((v * v for v in image), Fraction(0)) / sum(v * v for v in direction)
+
+
 # --------------------------------------------------------------------------------------- properties
 
 
@@ -528,4 +631,4 @@ def _number(value: Fraction | int) -> str:
     return str(value)
 
 
-__all__ = ["KEYS", "Ball", "Box", "Claim", "Row", "Side", "System", "read_claim"]
+__all__ = ["KEYS", "Ball", "Box", "Claim", "Gain", "Row", "Side", "System", "read_claim"]

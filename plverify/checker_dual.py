@@ -14,6 +14,9 @@ all unit inputs. Nothing in it is believed:
    a lower bound of it on the cell that says otherwise. Or the bounds contradict each other, so that
    the cell is empty.
 
+A tree may be about a norm of Jacobians instead. Then ``SLOPES`` bounds gradients on the cell, and a
+leaf ``NORM`` is one where `plverify.checker_gain` finds that norm bounded as claimed.
+
 There is no recursion and no tolerance. Trusted are Python's integers, fractions, json, zlib and
 SHA-256, and `plverify.exact_net`.
 """
@@ -27,11 +30,12 @@ from math import inf
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from plverify.checker_bounds import Bounds, Cell, Rounding
-from plverify.checker_claims import KEYS, Ball, Box, Claim, Row, System, read_claim
+from plverify.checker_claims import KEYS, Ball, Box, Claim, Gain, Row, System, read_claim
+from plverify.checker_gain import Gradients, Ranges
 from plverify.exact_net import ExactNet
 from plverify.proof_reader import MAX_TREE, Body, Rejected, definitions, require
 
-RULE, DUAL, INPUT, UNIT, BOUNDS = range(5)
+RULE, DUAL, INPUT, UNIT, BOUNDS, SLOPES, NORM = range(7)
 MAX_EXPONENT = 1 << 16
 """Largest accepted exponent of a leaf's multipliers, up and down."""
 MAX_SPLIT = 1 << 16
@@ -148,8 +152,12 @@ class _Walk:
         self.bounds = Bounds(net, rounding)
         self.rows: tuple[Row, ...] = ()
         self.ball: Ball | None = None
+        self.gain: Gain | None = None
+        self.gradients: Gradients | None = None
         self.cell: Cell
-        self.waiting: list[Cell] = []  # children that were not read, the next one last
+        self.ranges: list[Ranges] = []  # of gradients on the cell
+        # Children that were not read, the next one last, with what is known of gradients there.
+        self.waiting: list[tuple[Cell, list[Ranges]]] = []
         self.room = MAX_HELD // (2 * net.input_size + 2 * self.bounds.inputs + net.unit_count)
         self.nodes = self.leaves = 0
 
@@ -168,15 +176,23 @@ class _Walk:
 
     def _read(self, systems: Sequence[System]) -> None:
         for system in systems:
-            self.rows, self.ball = system.rows, system.ball
-            self.waiting = [self.bounds.start(system.box, system.ball)]
-            _, errors = self.bounds.with_errors(self.waiting[0])
+            self.rows, self.ball, self.gain = system.rows, system.ball, system.gain
+            root = self.bounds.start(system.box, system.ball)
+            self.waiting = [(root, self._no_ranges())]
+            _, errors = self.bounds.with_errors(root)
             finite = all(error < inf for some in errors.values() for error in some)
             require(finite, "a sum may overflow as executed")
             while self.waiting:
-                self.cell = self.waiting.pop()
+                self.cell, self.ranges = self.waiting.pop()
                 while self._node():
                     pass
+
+    def _no_ranges(self) -> list[Ranges]:
+        if self.gain is None:
+            return []
+        if self.gradients is None:
+            self.gradients = Gradients(self.bounds)
+        return self.gradients.start(self.gain)
 
     def _node(self) -> bool:
         """Read a node; False for a leaf, otherwise `cell` is the first child's."""
@@ -188,6 +204,11 @@ class _Walk:
             self._unit()
         elif code == BOUNDS:
             self._bounds()
+        elif code == SLOPES and self.gain is not None:
+            self._slopes()
+        elif code == NORM and self.gain is not None:
+            self._norm_leaf()
+            return False
         else:
             require(code in (RULE, DUAL), "unknown kind of node")
             self._leaf(code == DUAL)
@@ -231,7 +252,17 @@ class _Walk:
         if seen.empty:
             return
         least = self.bounds.least(self.cell, *self._combination(used), given, errors, around)
+        if least == 0 and not strict and given is not None and self.gradients is not None:
+            strict = self.gain is not None and self.gradients.is_thin(self.cell, given)
         require(least > 0 or (strict and least == 0), "a leaf proves nothing")
+
+    def _norm_leaf(self) -> None:
+        self.leaves += 1
+        assert self.gradients is not None
+        assert self.gain is not None
+        if not self.bounds.is_empty(self.cell):
+            met = self.gradients.is_met(self.gain, self.cell, self.ranges)
+            require(met, "a leaf proves nothing")
 
     def _combination(self, used: list[tuple[int, Row]]) -> tuple[dict[int, Any], Fraction]:
         """The sum of ``m (row - bound)``: gradients of tensors and a constant."""
@@ -280,7 +311,7 @@ class _Walk:
         require(inside, "a split value is not inside its interval")
         above, below = list(box.lo), list(box.hi)
         above[index] = below[index] = value
-        self.waiting.append(self._with(box._replace(lo=tuple(above))))
+        self.waiting.append((self._with(box._replace(lo=tuple(above))), self.ranges))
         self.cell = self._with(box._replace(hi=tuple(below)))
 
     def _with(self, box: Box) -> Cell:
@@ -294,7 +325,7 @@ class _Walk:
         order = [1, 0] if unit.slope is not None else list(range(unit.pieces))
         children = [self.bounds.fix(self.cell, number, piece) for piece in order]
         self.cell = children[0]
-        self.waiting += children[:0:-1]
+        self.waiting += [(child, self.ranges) for child in children[:0:-1]]
 
     def _bounds(self) -> None:
         rule = self.body.var()
@@ -303,6 +334,15 @@ class _Walk:
             return
         better = self.bounds.substitute if rule else self.bounds.propagate
         self.cell = better(self.cell)
+
+    def _slopes(self) -> None:
+        rule = self.body.var()
+        require(rule in (0, 1), "unknown rule for gradients")
+        assert self.gradients is not None
+        assert self.gain is not None
+        if not self.bounds.is_empty(self.cell):
+            tight = rule == 1
+            self.ranges = self.gradients.narrow(self.gain, self.cell, self.ranges, tight)
 
 
 PYTHON = DualTools(walk, evaluate)

@@ -204,6 +204,10 @@ class Network:
         """Number of outputs."""
         return self._sizes[-1]
 
+    def source_sizes(self, node: int) -> list[int]:
+        """Sizes of the tensors that a node reads."""
+        return [self._sizes[source] for source in self.nodes[node].sources]
+
     @cached_property
     def unit_nodes(self) -> tuple[tuple[int, Units | Max], ...]:
         """``(node number, node)`` of every layer, in order."""
@@ -606,7 +610,7 @@ class Network:
     # ----------------------------------------------------------------- filter
 
     @cached_property
-    def _products(self) -> int:
+    def products(self) -> int:
         """Multiplications of one evaluation."""
         return sum(n.terms * n.size for n in self.nodes if isinstance(n, Linear))
 
@@ -624,15 +628,15 @@ class Network:
             part = slice(start, start + step)
             pieces[part], decided = float_filter(self.nodes, self._take, values[part], error[part])
             for i in start + np.flatnonzero(~decided):
-                if self._products > _FIXED_FROM:
+                if self.products > _FIXED_FROM:
                     found, sure = fixed_filter(self.nodes, self._sources, points.data[i])
                     if sure:
                         pieces[i] = found
                         continue
-                    if self._products > _EXACT_LIMIT:
+                    if self.products > _EXACT_LIMIT:
                         raise InputError(
                             "x lies within 1e-20 of a kink, and exact arithmetic on "
-                            f"{self._products:,} products would take hours"
+                            f"{self.products:,} products would take hours"
                         )
                 result = self.exact_net.pattern_at(points.data[i].tolist())
                 pieces[i], boundary[i] = np.array(result.bits, kind), result.on_boundary

@@ -184,6 +184,11 @@ class Conv(OneSource, Linear):
         """The kernels' biases, once per position."""
         return np.repeat(self._table[:, -1], self.places)
 
+    @property
+    def kernels(self) -> FloatArray:
+        """(kernels, channels of a group, K) in float64."""
+        return self._weights(False, None).reshape(self.rows.rows, -1, len(self.taps))
+
     def _columns(self, x: FloatArray) -> FloatArray:
         """(batch, groups, entries, P): what every kernel entry reads at every position."""
         batch, k = len(x), len(self.taps)

@@ -17,7 +17,7 @@ from typing import Any
 from plverify.domain import Bound, Box, Domain
 from plverify.errors import InputError
 from plverify.network import Network
-from plverify.property import Property
+from plverify.property import Disjunct, Property
 from plverify.result import decimal, ratio
 
 MAGIC = b"PLPROOF\x001\n"
@@ -147,6 +147,40 @@ def radius_header(
         "closed": closed,
         "upper": upper,
         "witness": None if witness is None else [ratio(v) for v in witness],
+    }
+
+
+def lipschitz_header(
+    net: Network,
+    norm: str,
+    rows: Sequence[Sequence[Fraction]],
+    domain: Disjunct,
+    ends: tuple[Fraction, Fraction],
+    witness: Sequence[Fraction],
+    direction: Sequence[Fraction] | None,
+) -> dict[str, Any]:
+    """The header of a proof of both ends of a Lipschitz constant, in l2 of its square.
+
+    ``rows`` are combinations of the outputs; the domain's constraints are about inputs only.
+    """
+    constraints = []  # a . x + c > 0
+    for row in domain.constraints:
+        terms = [0] * net.input_size
+        for i, a in row.inputs:
+            terms[i] = -a * row.bound.denominator
+        constraints.append([*terms, row.bound.numerator])
+    return {
+        "claim": "lipschitz",
+        "evidence": "tree",
+        **_identity(net),
+        "norm": norm,
+        "rows": [[[j, ratio(v)] for j, v in enumerate(row) if v] for row in rows],
+        "box": _sides(domain.box),
+        "constraints": [[decimal(v) for v in row] for row in constraints],
+        "lower": ratio(ends[0]),
+        "upper": ratio(ends[1]),
+        "witness": [ratio(v) for v in witness],
+        "direction": None if direction is None else [ratio(v) for v in direction],
     }
 
 

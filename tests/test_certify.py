@@ -110,6 +110,44 @@ def test_the_ball_is_closed_and_wins_are_strict() -> None:
     assert row.robust is False, "a tie does not win strictly"
 
 
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_lipschitz_radii_stand_beside_exact_ones(
+    cli: Any, model: str, data: str, norm: str
+) -> None:
+    net, arrays = pv.load(model), np.load(data)
+    fast = pv.certify(net, arrays["X"], arrays["y"], "0.01", norm, method="lipschitz")
+    slow = pv.certify(net, arrays["X"], arrays["y"], "0.01", norm, radius=True)
+    for row, other in zip(fast.rows, slow.rows, strict=True):
+        assert (row.method, other.method) == ("lipschitz", "exact")
+        assert row.prediction == other.prediction
+        assert row.lower <= other.upper
+        assert row.robust in (other.robust, None)
+        assert (row.lower > 0.01) == (row.robust is True)
+        assert row.robust is not None or (row.status, row.upper) == ("unknown", np.inf)
+    assert fast.certified > 0
+    asked = ("certify", model, "--data", data, "--eps", "0.01", "--norm", norm, "--json")
+    code, text, _ = cli(*asked, "--method", "lipschitz")
+    assert code == int(not fast.complete)
+    assert untimed(json.loads(text)["rows"]) == untimed([r.to_dict() for r in fast.rows])
+
+
+def test_lipschitz_rows_of_ties_and_of_one_class_beyond_reach() -> None:
+    net = Network.from_arrays([[[1.0], [-1.0]]])
+    for x, eps, robust in ((0.0, "0", False), (0.5, "0.5", None), (0.5, "0.49", True)):
+        (row,) = pv.certify(net, [[x]], [0], eps, method="lipschitz").rows
+        assert row.robust is robust
+    constant = Network.from_arrays([[[0.0], [0.0]]], [[1, 0]])
+    (row,) = pv.certify(constant, [[3.0]], [0], 100, method="lipschitz").rows
+    assert (row.robust, row.lower) == (True, np.inf)
+
+
+def test_lipschitz_gives_no_radius_and_no_proofs(model: str, data: str, tmp_path: Path) -> None:
+    arrays = np.load(data)
+    for bad in ({"radius": True}, {"proofs": tmp_path}, {"method": "guess"}):
+        with pytest.raises(pv.InputError, match="method"):
+            pv.certify(model, arrays["X"], None, **({"method": "lipschitz"} | bad))
+
+
 def test_labels_may_be_absent_and_points_exact(model: str) -> None:
     found = pv.certify(model, [[F(1, 3), F(1, 7)]], None, "1/100", radius=True)
     assert found.accuracy == 1

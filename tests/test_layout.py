@@ -95,6 +95,7 @@ RANKS = [
     {"checker_nets"},
     {"checker_claims"},
     {"checker_bounds"},
+    {"checker_gain"},
     {"network", "local", "checker", "checker_dual", "checker_tree", "io", "property", "replay"}
     | {"cuda", "executed", "replay_cache"},
     {"certificate", "proof"},
@@ -121,7 +122,9 @@ STRICT = {
     "checker_nets": {"exact_net"},
     "checker_claims": {"checker_nets", "exact_net", "proof_reader"},
     "checker_bounds": {"checker_claims", "exact_net"},
-    "checker_dual": {"checker_bounds", "checker_claims", "exact_net", "proof_reader"},
+    "checker_gain": {"checker_bounds", "checker_claims"},
+    "checker_dual": {"checker_bounds", "checker_claims", "checker_gain"}
+    | {"exact_net", "proof_reader"},
     "checker": {"checker_dual", "checker_tree", "exact_net", "proof_reader"},
 }
 # Slow or optional: imported inside the function that needs them.

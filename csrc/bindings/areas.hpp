@@ -8,6 +8,7 @@ namespace plv::bindings {
 void bind_regions(pybind11::module_& m);
 void bind_halfspaces(pybind11::module_& m);
 void bind_search(pybind11::module_& m);
+void bind_gain(pybind11::module_& m);
 void bind_attacks(pybind11::module_& m);
 
 }  // namespace plv::bindings

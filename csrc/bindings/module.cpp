@@ -27,5 +27,6 @@ PYBIND11_MODULE(_core, m) {
     plv::bindings::bind_regions(m);
     plv::bindings::bind_halfspaces(m);
     plv::bindings::bind_search(m);
+    plv::bindings::bind_gain(m);
     plv::bindings::bind_attacks(m);
 }

@@ -10,8 +10,8 @@ namespace plv {
 namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;
-constexpr double kTie = 1 + 0x1p-10;  // as in docs/proof_format.md
-constexpr size_t kMostRows = 16;      // that are bounded together, from below and above
+constexpr double kTie = 1 + 0x1p-10, kNear = 0x1p-20;  // as in docs/proof_format.md
+constexpr size_t kMostRows = 16;  // that are bounded together, from below and above
 }  // namespace
 
 Crown::Crown(const BoundNet& net, StopToken& stop)
@@ -117,8 +117,11 @@ void Crown::window_lines(const CellView& cell, int layer) {
             for (int s = 0; s < from.slots; ++s) {
                 const int e = from.entry(j, s);
                 if (e < 0) continue;
-                if (window.low < 0 || zlo[e] + zhi[e] > zlo[window.low] + zhi[window.low])
-                    window.low = e;
+                if (window.low < 0) window.low = e;
+                const double lo = zlo[window.low], hi = zhi[window.low];
+                const double size =
+                    std::fabs(zlo[e]) + std::fabs(zhi[e]) + std::fabs(lo) + std::fabs(hi);
+                if (zlo[e] + zhi[e] - (lo + hi) > kNear * size) window.low = e;
                 if (window.high < 0 || zhi[e] > zhi[window.high]) window.high = e;
             }
             // The chord of what this slot and the others are at most, as in docs/proof_format.md.

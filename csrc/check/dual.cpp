@@ -47,6 +47,8 @@ void DualChecker::tree(const DualSystem& system) {
         require(doubles_.errors_are_finite(), "a sum may overflow as executed");
     }
     fixed_.clear();
+    gain_.reset();
+    if (system.gain) start_gain(*system.gain);
     at_root_ = 0;
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
@@ -57,13 +59,61 @@ void DualChecker::tree(const DualSystem& system) {
             unit();
         } else if (code == 4) {
             bounds();
+        } else if (code == 5 && gain_) {
+            slopes();
         } else {
-            require(code <= 1, "unknown kind of node");
-            leaf(code == 1);
+            require(code <= 1 || (code == 6 && gain_), "unknown kind of node");
+            if (code == 6)
+                norm_leaf();
+            else
+                leaf(code == 1);
             if (branches_.empty()) return;
             next_child();
         }
     }
+}
+
+// --------------------------------------------------------------------------------------- gradients
+
+void DualChecker::start_gain(const GainClaim& claim) {
+    if (!graph_) graph_ = std::make_unique<GainGraph>(net_);
+    using Norm = GainGoal::Norm;
+    GainGoal goal;
+    goal.norm = claim.norm == 0 ? Norm::linf : claim.norm == 1 ? Norm::l1 : Norm::l2;
+    goal.num = claim.num;
+    goal.den = claim.den;
+    const size_t outputs = net_.net.tensor_size(net_.net.nodes.size());
+    for (size_t r = 0; r + outputs <= claim.outputs.size(); r += outputs) {
+        const auto first = claim.outputs.begin() + static_cast<std::ptrdiff_t>(r);
+        const std::vector<Int> row(first, first + static_cast<std::ptrdiff_t>(outputs));
+        goal.rows.push_back(graph_->output_form(row, claim.over));
+    }
+    gain_ = std::make_unique<Gain>(*graph_, std::move(goal), tick_);
+    old_ranges_.clear();
+}
+
+void DualChecker::slopes() {
+    const uint64_t rule = body_.var();
+    require(rule <= 1, "unknown rule for gradients");
+    if (is_empty()) return;
+    if (const uint64_t now = mark();
+        now != 0 && (old_ranges_.empty() || old_ranges_.back().mark != now)) {
+        old_ranges_.push_back({now, gain_->ranges});
+        hold(range_bytes());
+    }
+    gain_->doubles.bound(gain_->goal, cell_, rule == 1, gain_->ranges);
+}
+
+size_t DualChecker::range_bytes() const {
+    return gain_->ranges.size() * graph_->points * 2 * sizeof(double);
+}
+
+void DualChecker::norm_leaf() {
+    ++stats_.leaves;
+    if (is_empty()) return;
+    if (gain_->doubles.is_met(gain_->goal, cell_, gain_->ranges)) return;
+    ++stats_.exact_leaves;
+    require(is_met_exactly(*graph_, gain_->goal, cell_, gain_->ranges), "a leaf proves nothing");
 }
 
 // --------------------------------------------------------------------------------------- leaves
@@ -92,7 +142,8 @@ void DualChecker::leaf(bool dual) {
     const bool bounded = exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given,
                                       doubles_.errors(), around_.value);
     const int sign = bounded ? exact_.value().num.sign() : -1;
-    require(sign > 0 || (sign == 0 && strict), "a leaf proves nothing");
+    const bool thin = sign == 0 && gain_ && dual && is_thin(*graph_, cell_, given_);
+    require(sign > 0 || (sign == 0 && strict) || thin, "a leaf proves nothing");
 }
 
 void DualChecker::read_multipliers(size_t rows, bool dual) {
@@ -169,14 +220,9 @@ void DualChecker::input() {
                 (!hi.finite || value.num * hi.den < hi.num * value.den),
             "a split value is not inside its interval");
     value.round(false);
-    Branch branch{++marks_,
-                  old_bounds_.size(),
-                  old_ends_.size(),
-                  fixed_.size(),
-                  cell_.empty,
-                  true,
-                  static_cast<uint32_t>(index),
-                  0,
+    Branch branch{++marks_,      old_bounds_.size(),           old_ends_.size(),
+                  fixed_.size(), old_ranges_.size(),           cell_.empty,
+                  true,          static_cast<uint32_t>(index), 0,
                   value};
     hold(value.held());
     branches_.push_back(std::move(branch));
@@ -190,8 +236,8 @@ void DualChecker::unit() {
     const auto unit = static_cast<uint32_t>(number);
     require(cell_.pieces[unit] < 0, "a unit has a piece already");
     const bool window = net_.is_window(unit);
-    branches_.push_back({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(), cell_.empty,
-                         false, unit, window ? 1 : 0, DualEnd{}});
+    branches_.push_back({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(),
+                         old_ranges_.size(), cell_.empty, false, unit, window ? 1 : 0, DualEnd{}});
     hold(0);
     fix(unit, window ? 0 : 1);
 }
@@ -244,6 +290,10 @@ void DualChecker::next_child() {
         old_ends_.pop_back();
     }
     for (; fixed_.size() > branch.fixed; fixed_.pop_back()) cell_.pieces[fixed_.back()] = -1;
+    for (; old_ranges_.size() > branch.ranges; old_ranges_.pop_back()) {
+        held_ -= range_bytes();
+        gain_->ranges = std::move(old_ranges_.back().ranges);
+    }
     cell_.empty = branch.empty;
     if (branch.is_input) {
         const Branch last = std::move(branch);

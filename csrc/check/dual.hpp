@@ -4,12 +4,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "check/body.hpp"
 #include "check/dual_doubles.hpp"
 #include "check/dual_exact.hpp"
 #include "check/dual_net.hpp"
+#include "check/gain.hpp"
 
 namespace plv::check {
 
@@ -35,8 +38,8 @@ public:
 private:
     // A node with a child that was not read.
     struct Branch {
-        uint64_t mark;               // its number; 0 is none
-        size_t bounds, ends, fixed;  // lengths to go back to
+        uint64_t mark;                       // its number; 0 is none
+        size_t bounds, ends, fixed, ranges;  // lengths to go back to
         bool empty;
         bool is_input;
         uint32_t index;  // of the input or unit
@@ -55,7 +58,26 @@ private:
         DualEnd end;
     };
 
+    // What a tree about gradients needs besides.
+    struct Gain {
+        Gain(const GainGraph& graph, GainGoal&& wanted, const std::function<void()>& tick)
+            : doubles(graph, tick), goal(std::move(wanted)) {
+            for (size_t r = 0; r < goal.rows.size(); ++r) ranges.emplace_back(graph.points);
+        }
+        GainDoubles doubles;
+        GainGoal goal;
+        std::vector<GainRanges> ranges;  // per row of the goal
+    };
+    struct OldRanges {
+        uint64_t mark;
+        std::vector<GainRanges> ranges;
+    };
+
     void tree(const DualSystem& system);
+    void start_gain(const GainClaim& claim);
+    void slopes();
+    void norm_leaf();
+    size_t range_bytes() const;
     void leaf(bool dual);
     void read_multipliers(size_t rows, bool dual);
     void input();
@@ -91,6 +113,9 @@ private:
     std::vector<OldEnd> old_ends_;
     std::vector<uint64_t> bound_mark_, end_mark_;
     std::vector<uint32_t> fixed_;
+    std::unique_ptr<GainGraph> graph_;  // once it was needed
+    std::unique_ptr<Gain> gain_;        // while a tree is about gradients
+    std::vector<OldRanges> old_ranges_;
     // The bounds that a tree began with, rule after rule; how many of them this tree has had.
     static constexpr size_t kMostFirst = 4;
     size_t at_root_ = 0;
@@ -104,7 +129,7 @@ private:
         uint32_t ball = kNothing;
         std::vector<FirstBounds> steps;
     } first_;
-    size_t held_ = 0;  // bytes of the long numbers that are kept
+    size_t held_ = 0;  // bytes of the long numbers and ranges that are kept
 
     Number number_;
     std::vector<Multiplier> used_, given_;

@@ -265,6 +265,18 @@ DualRow read_row(Body& in, const DualNet& net) {
     return row;
 }
 
+GainClaim read_gain(Body& in, const DualNet& net) {
+    GainClaim out;
+    out.norm = static_cast<uint8_t>(index(in, 3));
+    const uint32_t outputs = net.net.tensor_size(net.net.nodes.size());
+    out.over = positive(in);
+    for (uint64_t rows = in.var(); rows > 0; --rows)
+        for (uint32_t j = 0; j < outputs; ++j) out.outputs.push_back(integer(in));
+    out.num = integer(in);
+    out.den = positive(in);
+    return out;
+}
+
 }  // namespace
 
 DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
@@ -287,6 +299,7 @@ DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
         system.box = index(in, out.boxes.size());
         if (const uint32_t ball = index(in, out.balls.size() + 1); ball > 0) system.ball = ball - 1;
         for (uint64_t m = in.var(); m > 0; --m) system.rows.push_back(read_row(in, net));
+        if (index(in, 2) != 0) system.gain = read_gain(in, net);
     }
     if (!in.at_end()) throw std::invalid_argument("malformed question: the end");
     return out;
@@ -295,7 +308,9 @@ DualQuestion DualQuestion::parse(std::string_view bytes, const DualNet& net) {
 Line default_line(const double* lo, const double* hi, uint32_t n) {
     Line line{0, 0, 0};
     for (uint32_t s = 1; s < n; ++s) {
-        if (lo[s] + hi[s] > lo[line.low] + hi[line.low]) line.low = s;
+        const double size =
+            std::abs(lo[s]) + std::abs(hi[s]) + std::abs(lo[line.low]) + std::abs(hi[line.low]);
+        if (lo[s] + hi[s] - (lo[line.low] + hi[line.low]) > kNear * size) line.low = s;
         if (hi[s] > hi[line.high]) line.high = s;
     }
     line.from = lo[line.high];

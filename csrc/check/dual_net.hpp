@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -96,6 +97,14 @@ struct DualBox {
     std::vector<DualEnd> lo, hi;
 };
 
+// What a tree shows about the gradients on the box: the operator norm, in l2 its square, of rows of
+// combinations of the outputs is at most num / den. Constraints hold strictly.
+struct GainClaim {
+    uint8_t norm = 0;          // 1, 2, or 0 for linf
+    std::vector<Int> outputs;  // by rows, over `over`
+    Int over = 1, num, den = 1;
+};
+
 // phi(x) <= size, < if strict: the sum of |x_i - c_i| over the inputs, or of the squares.
 struct DualBall {
     bool squares = false, strict = false;
@@ -110,6 +119,7 @@ struct DualSystem {
     uint32_t box = 0;
     uint32_t ball = kNothing;
     std::vector<DualRow> rows;
+    std::optional<GainClaim> gain;  // else that there is no solution
 };
 
 struct DualQuestion {
@@ -133,6 +143,9 @@ struct Cell {
 // Of the default slopes. Not 1: networks with small integers have hi = -lo, where the last digits
 // of a bound would decide.
 inline constexpr double kTie = 1 + 0x1p-10;
+// Slots of windows this near count as equal: units with the same weights often have the same
+// bounds.
+inline constexpr double kNear = 0x1p-20;
 
 // The default lines of a free window: below it a slot, above it the chord of the slot that may be
 // the largest, from what it is at least together with the others.

@@ -41,6 +41,7 @@ def certify(
     domain: Box | None = None,
     *,
     radius: bool = False,
+    method: str = "exact",
     timeout: float | None = None,
     workers: int = 1,
     scheduler: str | None = None,
@@ -67,6 +68,10 @@ def certify(
         Where inputs may lie, such as ``Box(0, 1, n)``; it holds all points.
     radius : bool
         Also find how far the nearest other label is, exactly.
+    method : "exact" or "lipschitz"
+        "lipschitz" divides margins by proven Lipschitz constants (`plverify.gain.margins`), found
+        once per network: for networks of any size, in milliseconds a point. What that does not
+        reach is "unknown", with a lower end of the distance in every row.
     timeout : float, optional
         Seconds per point.
     workers : int
@@ -111,7 +116,7 @@ def certify(
     if domain is not None and not isinstance(domain, Box):
         raise InputError(f"domain is a {type(domain).__name__}, expected a Box")
     folder = None if proofs is None else os.path.abspath(proofs)
-    settings = Settings(exact_eps(eps), norm, domain, radius, timeout, folder)
+    settings = Settings(exact_eps(eps), norm, domain, radius, timeout, folder, method)
     data = Data.of(network, X, y)
     tasks = _tasks(network, data, domain, shard)
     paths = {"model": None, "data": None} | (names or {})

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from plverify import proof as proof_files
@@ -17,13 +18,15 @@ from plverify.ball import header, question
 from plverify.certificate import evaluate
 from plverify.domain import Bound, Box
 from plverify.errors import InputError
-from plverify.exact_array import exact_number
+from plverify.exact_array import FloatArray, exact_number
+from plverify.gain.margins import margin_radii, pair_constants, predictions
 from plverify.network import Network
 from plverify.question import decide
 from plverify.radius import Perturbation, minimal_perturbation
 from plverify.result import Result, Status, enclose, jsonable
 from plverify.verdict import Floats
 
+METHODS = ("exact", "lipschitz")
 Number = float | str
 """As tasks have it: a float, or a fraction "p/q"."""
 
@@ -45,6 +48,8 @@ class Settings:
         Seconds per point.
     proofs : str, optional
         The folder that proofs are written to.
+    method : "exact" or "lipschitz"
+        A search per point, or Lipschitz constants of the network, found once.
     """
 
     eps: Fraction
@@ -53,8 +58,13 @@ class Settings:
     radius: bool = False
     timeout: float | None = None
     proofs: str | None = None
+    method: str = "exact"
 
     def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"method is {self.method!r:.30}, expected one of {', '.join(METHODS)}")
+        if self.method == "lipschitz" and (self.radius or self.proofs is not None):
+            raise InputError("method lipschitz gives lower ends only: no exact radius, no proofs")
         if self.eps < 0:
             raise InputError(f"eps is {self.eps}, expected at least 0")
         if self.norm not in NORMS:
@@ -65,7 +75,7 @@ class Settings:
         sides = None
         if self.domain is not None:
             sides = [_short(self.domain.lo), _short(self.domain.hi)]
-        names = ("eps", "norm", "radius", "timeout", "proofs")
+        names = ("eps", "norm", "radius", "timeout", "proofs", "method")
         return {name: jsonable(getattr(self, name)) for name in names} | {"domain": sides}
 
     @staticmethod
@@ -76,7 +86,7 @@ class Settings:
             lo, hi = ([_bound(v) for v in side] * (inputs if len(side) == 1 else 1)
                       for side in domain)  # fmt: skip
             domain = Box.of_exact(lo, hi)
-        rest = {name: entry[name] for name in ("norm", "radius", "timeout", "proofs")}
+        rest = {name: entry[name] for name in ("norm", "radius", "timeout", "proofs", "method")}
         return Settings(Fraction(entry["eps"]), domain=domain, **rest)
 
 
@@ -123,6 +133,8 @@ class PointResult(Result):
     nodes : int
         Searched.
     seconds : float
+    method : str
+        What proved it: "exact" or "lipschitz", as in `Settings`.
     """
 
     index: int
@@ -141,6 +153,7 @@ class PointResult(Result):
     reason: str | None = None
     nodes: int = 0
     seconds: float = 0.0
+    method: str = "exact"
 
     @property
     def correct(self) -> bool:
@@ -169,11 +182,12 @@ class Certifier:
         """
         start = time.perf_counter()
         point = tuple(Fraction(v) for v in x)
-        outputs = evaluate(self.net, point)
-        prediction = outputs.index(max(outputs))
+        prediction = int(predictions(self.net, [point])[0])
         own = prediction if label is None else label
         known: dict[str, Any]
-        if self.settings.radius or prediction != own:
+        if self.settings.method == "lipschitz":
+            known = self._by_constants(point, own, prediction)
+        elif self.settings.radius or prediction != own:
             known = self._radius(point, own)
         else:
             known = self._at_eps(point, own)
@@ -189,6 +203,7 @@ class Certifier:
             proof=name,
             proof_sha256=digest,
             seconds=round(time.perf_counter() - start, 6),
+            method=self.settings.method,
             **known,
         )
 
@@ -198,6 +213,30 @@ class Certifier:
         path = os.path.join(self.settings.proofs, f"point-{index:06d}.proof")
         proof_files.write_atomically(path, data)
         return path
+
+    @cached_property
+    def _constants(self) -> FloatArray:
+        return pair_constants(self.net, self.settings.norm, method="fast")
+
+    def _by_constants(self, x: Point, label: int, prediction: int) -> dict[str, Any]:
+        """What Lipschitz constants on all of R^n say."""
+        known: dict[str, Any] = {"status": Status.COMPLETE.value, "data": None}
+        lower = 0.0
+        if prediction == label:
+            [lower] = margin_radii(self.net, [x], [label], self.settings.norm, self._constants)
+        if prediction != label or (lower == 0 and not self._wins(x, label)):
+            return known | {"robust": False, "lower": 0.0, "upper": 0.0, "witness": x}
+        known |= {"lower": float(lower), "upper": math.inf}
+        # The distance is at least `lower`, and another output is as large there.
+        if lower == math.inf or Fraction(float(lower)) > self.settings.eps:
+            return known | {"robust": True}
+        reason = "the bound from Lipschitz constants does not reach eps"
+        return known | {"robust": None, "status": Status.UNKNOWN.value, "reason": reason}
+
+    def _wins(self, x: Point, label: int) -> bool:
+        """Whether the label's output is strictly the largest at a point."""
+        outputs = evaluate(self.net, x)
+        return sum(v >= outputs[label] for v in outputs) == 1
 
     def _radius(self, x: Point, label: int) -> dict[str, Any]:
         """The whole radius, and what that says at eps."""

@@ -34,6 +34,7 @@ ASKED = {
     "norm": "norm",
     "domain": "domain",
     "radius": "choice of --radius",
+    "method": "method",
     "shard": "shard",
 }
 """What two runs that share a file agree on, and what it is called."""

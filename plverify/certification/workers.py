@@ -85,7 +85,7 @@ def beside(
                     if failed == ATTEMPTS:
                         raise InputError(f"the workers end: {error}")
                     if lost is not None:
-                        yield _crashed(lost)
+                        yield _crashed(lost, settings)
     finally:
         for process in busy:
             process.kill()
@@ -97,10 +97,12 @@ def _hand_over(process: Process, task: Task | None) -> None:
         process.write({"index": task[0], "x": list(task[1]), "label": task[2]})
 
 
-def _crashed(task: Task) -> PointResult:
+def _crashed(task: Task, settings: Settings) -> PointResult:
     """The row of a point whose worker ended."""
     label = -1 if task[2] is None else task[2]
-    return PointResult(task[0], label, -1, None, "crashed", 0.0, float("inf"))
+    return PointResult(
+        task[0], label, -1, None, "crashed", 0.0, float("inf"), method=settings.method
+    )
 
 
 def main() -> None:

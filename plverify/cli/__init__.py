@@ -32,6 +32,7 @@ COMMANDS = (
     "regions",
     "verify",
     "maximize",
+    "lipschitz",
     "certify",
     "merge",
     "report",

@@ -44,6 +44,14 @@ def certify(
     radius: Annotated[
         bool, Option("--radius", help="Also find the exact distance to the nearest other label.")
     ] = False,
+    method: Annotated[
+        str,
+        Option(
+            help="exact: a search per point; lipschitz: margins over proven constants, for nets "
+            "of any size, in milliseconds a point.",
+            metavar="METHOD",
+        ),
+    ] = "exact",
     first: Annotated[
         int | None, Option(help="Only the first N points.", metavar="N", min=1)
     ] = None,
@@ -114,6 +122,7 @@ def certify(
             norm,
             domain,
             radius=radius,
+            method=method,
             timeout=timeout,
             workers=workers or cores(),
             scheduler=scheduler,
