@@ -16,14 +16,8 @@ constexpr int kFewInputs = 16, kMostOfPrograms = 150;
 constexpr int kFewOpen = 10;        // with so few open units they are split, not the box
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
-constexpr double kWorthCutting = 0.8;               // of a box: more is not left where it is cut
-constexpr double kLeastCut = 0.1;                   // of a side
-constexpr int kGridBits = 6;                        // of a side, where it is cut
 constexpr int kAttackEvery = 8, kSampleEvery = 32;  // nodes
 constexpr double kNearly = 1e-9;                    // of the terms of a goal
-
-// a < b
-bool less(const Rational& a, const Rational& b) { return a.num * b.den < b.num * a.den; }
 
 }  // namespace
 
@@ -114,9 +108,11 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     const Pick pick = pick_unit(node, nullptr);
     if (pick.layer >= 0 && !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&
         pick.open > kFewOpen && node.halvings < kMostHalvings) {
-        if (pick.open <= kRatherFewOpen && program_pays(node, text)) return Answer::refuted;
-        const Answer done = cut(node, out);
-        return done == Answer::unknown ? halve(std::move(node), out) : done;
+        std::vector<Cut> cuts;
+        if (pick.open <= kRatherFewOpen && program_pays(node, text, &cuts)) return Answer::refuted;
+        if (cuts.empty()) cut_by_goals(node, cuts);
+        if (!cuts.empty()) return cut(std::move(node), cuts, out);
+        return halve(std::move(node), out);
     }
     node.units = true;
     if (refute_by_program(node, text)) return Answer::refuted;
@@ -138,10 +134,12 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
 bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     const CellView cell = node.cell(ball_);
     crown_.below(depth_, forms_, cell, below_);
+    below_size_.resize(below_.size());
+    for (size_t g = 0; g < below_.size(); ++g) below_size_[g] = crown_.size(g);
     size_t best = 0;
     for (size_t g = 0; g < below_.size(); ++g) {
         const double rounding = ball_ == nullptr ? kRounding : kBallRounding;
-        if (below_[g].least > 0.0 && below_[g].least > rounding * crown_.size(g)) {
+        if (below_[g].least > 0.0 && below_[g].least > rounding * below_size_[g]) {
             ++counts_.leaves;
             if (below_[g].ball > 0.0)
                 put_rule_leaf(text, static_cast<int>(g), static_cast<int>(below_.size()),
@@ -190,78 +188,6 @@ int CaseSearch::best_side(const Node& node) const {
         if (width > 0.0 && score > best) best = score, at = k;
     }
     return at;
-}
-
-// Whether a value splits a side, of the exact box as well.
-bool CaseSearch::inside(const Node& node, int side, double value) const {
-    if (!(value > node.lo[side] && value < node.hi[side])) return false;
-    const Rational exact = box_.value(side, value);
-    const uint32_t input = box_.free[side];
-    return less(*problem_.spec().lo[input], exact) && less(exact, *problem_.spec().hi[input]);
-}
-
-// Cuts off where a goal's linear bound is positive, if that leaves much less of the box: splits of
-// which one half is refuted already. `unknown` if it does not pay.
-CaseSearch::Answer CaseSearch::cut(Node& node, Outcome& out) {
-    if (ball_ != nullptr) return Answer::unknown;
-    struct Cut {
-        int side, goal;
-        bool above;  // what is cut off
-        double at;
-    };
-    std::vector<Cut> cuts;
-    double left = 1.0;
-    for (int k = 0; k < dim_; ++k) {
-        const double lo = node.lo[k], hi = node.hi[k], width = hi - lo;
-        if (!(width > 0.0)) continue;
-        const double grid = std::ldexp(1.0, std::ilogb(width) - kGridBits);
-        Cut top{k, -1, true, hi}, bottom{k, -1, false, lo};
-        for (size_t g = 0; g < below_.size(); ++g) {
-            const double s = below_[g].slope[k], rounding = kRounding * crown_.size(g);
-            const double reach = (rounding - below_[g].least) / std::fabs(s);
-            if (s > 0.0 && lo + reach < top.at - grid)
-                top.at = (std::floor((lo + reach) / grid) + 1) * grid,
-                top.goal = static_cast<int>(g);
-            if (s < 0.0 && hi - reach > bottom.at + grid)
-                bottom.at = (std::ceil((hi - reach) / grid) - 1) * grid,
-                bottom.goal = static_cast<int>(g);
-        }
-        if (top.at <= bottom.at) {
-            // Nothing is left between them.
-            if (!inside(node, k, top.at)) continue;
-            put_input_split(out.text, box_.free[k], box_.value(k, top.at));
-            put_rule_leaf(out.text, bottom.goal);
-            put_rule_leaf(out.text, top.goal);
-            counts_.leaves += 2;
-            return Answer::refuted;
-        }
-        for (const Cut& one : {top, bottom})
-            if (one.goal >= 0 && inside(node, k, one.at) &&
-                (one.above ? hi - one.at : one.at - lo) > kLeastCut * width)
-                cuts.push_back(one);
-        if (top.goal >= 0 || bottom.goal >= 0) left *= (top.at - bottom.at) / width;
-    }
-    if (cuts.empty() || left > kWorthCutting) return Answer::unknown;
-    std::string behind;
-    for (const Cut& one : cuts) {
-        put_input_split(out.text, box_.free[one.side], box_.value(one.side, one.at));
-        std::string leaf;
-        put_rule_leaf(leaf, one.goal);
-        if (one.above) {
-            behind.insert(0, leaf);
-            node.hi[one.side] = one.at;
-            node.cut_hi[one.side] = 1;
-        } else {
-            out.text += leaf;
-            node.lo[one.side] = one.at;
-            node.cut_lo[one.side] = 1;
-        }
-        ++counts_.leaves;
-    }
-    node.place = 0;
-    out.children.push_back(std::move(node));
-    out.leaves.emplace_back(1, std::move(behind));
-    return Answer::split;
 }
 
 CaseSearch::Answer CaseSearch::halve(Node&& node, Outcome& out) {

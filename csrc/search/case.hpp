@@ -54,21 +54,33 @@ private:
         LinearBound bound;
         std::vector<Multiplier> multipliers;
     };
+    // A part of a side that is refuted, by a leaf.
+    struct Cut {
+        int side;
+        bool above;  // what is cut off
+        double at;
+        double left;  // share of the side
+        std::string leaf;
+    };
     struct Pick {
         int layer = -1, unit = -1;
         int open = 0;
     };
 
     Answer visit_one(Node&& node, Outcome& out);
-    Answer cut(Node& node, Outcome& out);
+    // cut.cpp
     bool inside(const Node& node, int side, double value) const;
+    Cut cut_at(const Node& node, int side, bool above, double value) const;
+    void cut_by_goals(const Node& node, std::vector<Cut>& cuts) const;
+    void cut_by_program(const Node& node, std::vector<Cut>& cuts);
+    Answer cut(Node&& node, std::vector<Cut>& cuts, Outcome& out);
     Answer halve(Node&& node, Outcome& out);
     Answer split_unit(Node&& node, const Pick& pick, Outcome& out);
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
     bool affine_refuted(Node& node, std::string& text);
-    bool program_pays(Node& node, std::string& text);
+    bool program_pays(Node& node, std::string& text, std::vector<Cut>* cuts = nullptr);
     std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);
     void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
     void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
@@ -87,7 +99,9 @@ private:
     bool contradicts(ProgramRow&& row, const CellView& cell);
     bool out_of_reach(ProgramRow&& row, const CellView& cell);
     void below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row);
-    LinearForm form_of(size_t goal) const;
+    double weigh_rows(std::vector<double>& weight);
+    void write_program(const Node& node, const std::vector<double>& weight,
+                       std::string& text) const;
     Pick pick_unit(Node& node, const double* point);
     int best_side(const Node& node) const;
     bool try_point(const double* s);
@@ -122,7 +136,8 @@ private:
 
     std::optional<Contraction> contraction_;
     std::vector<LinearForm> forms_;
-    std::vector<LinearBound> below_;
+    std::vector<LinearBound> below_;  // by default lines
+    std::vector<double> below_size_;  // of their terms
     std::vector<double> point_;
     // Of each goal's bound: what the lines of open units cost it.
     std::vector<std::vector<Multiplier>> used_;

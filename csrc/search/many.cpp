@@ -148,13 +148,16 @@ bool CaseSearch::affine_refuted(Node& node, std::string& text) {
 }
 
 // Programs converge where ascents crawl; they are tried the less often the more of them failed.
-bool CaseSearch::program_pays(Node& node, std::string& text) {
+// Where they do not refute a cell they may at least cut it.
+bool CaseSearch::program_pays(Node& node, std::string& text, std::vector<Cut>* cuts) {
     if (ball_ != nullptr || dim_ > kMostOfProgram || skip_++ < wait_) return false;
     skip_ = 0;
     used_.resize(forms_.size());
     crown_.set_lines(node.cell(ball_));
     const bool refuted = refute_by_program(node, text);
-    wait_ = refuted ? wait_ / 2 : std::min(2 * wait_ + 1, kMostWait);
+    if (!refuted && !lost_ && cuts != nullptr) cut_by_program(node, *cuts);
+    const bool paid = refuted || (cuts != nullptr && !cuts->empty());
+    wait_ = paid ? wait_ / 2 : std::min(2 * wait_ + 1, kMostWait);
     return refuted;
 }
 

@@ -189,25 +189,45 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
     }
     if (!refuted) return false;
 
-    std::vector<double> weight(rows_.size(), 0.0);  // of the rows as functions
-    std::vector<std::pair<int, double>> goals;
-    for (size_t g = 0; g < forms_.size(); ++g) goals.emplace_back(static_cast<int>(g), 0.0);
+    std::vector<double> weight;
     if (in_ball_) {
+        weight.assign(rows_.size(), 0.0);
         for (size_t p = 0; p < nearest_.tight().size(); ++p)
             weight[static_cast<size_t>(nearest_.tight()[p])] = nearest_.multipliers()[p];
-        // Of d . d / 2, or of the sum of |d|.
+    } else {
+        weigh_rows(weight);
+        weight.back() += rows_.back().scale;
+    }
+    ++counts_.leaves;
+    write_program(node, weight, text);
+    return true;
+}
+
+// The multipliers of the rows, as functions, where the simplex method ended; their sum.
+double CaseSearch::weigh_rows(std::vector<double>& weight) {
+    std::vector<int> used;
+    std::vector<double> y;
+    simplex_.multipliers(used, y);
+    weight.assign(rows_.size(), 0.0);
+    double sum = 0.0;
+    for (size_t j = 0; j < used.size(); ++j) {
+        if (used[j] < 2 * dim_) continue;
+        const auto r = static_cast<size_t>(used[j] - 2 * dim_);
+        weight[r] += y[j] * rows_[r].scale;
+        sum += y[j];
+    }
+    return sum;
+}
+
+// A leaf by the rows of a program.
+void CaseSearch::write_program(const Node& node, const std::vector<double>& weight,
+                               std::string& text) const {
+    std::vector<std::pair<int, double>> goals;
+    for (size_t g = 0; g < forms_.size(); ++g) goals.emplace_back(static_cast<int>(g), 0.0);
+    // Of d . d / 2, or of the sum of |d|.
+    if (in_ball_)
         goals.emplace_back(static_cast<int>(forms_.size()),
                            ball_->norm == LocalBall::Norm::l2 ? 0.5 : 1.0);
-    } else {
-        std::vector<int> used;
-        std::vector<double> y;
-        simplex_.multipliers(used, y);
-        weight.back() = rows_.back().scale;
-        for (size_t j = 0; j < used.size(); ++j)
-            if (used[j] >= 2 * dim_)
-                weight[static_cast<size_t>(used[j] - 2 * dim_)] +=
-                    y[j] * rows_[static_cast<size_t>(used[j] - 2 * dim_)].scale;
-    }
     std::vector<Listed> listed;
     for (size_t r = 0; r < rows_.size(); ++r) {
         const double w = weight[r];
@@ -227,9 +247,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
             listed.push_back({box_.number(net_, fixed.layer, fixed.unit, 0), w, false});
         }
     }
-    ++counts_.leaves;
     put_leaf(text, goals, std::move(listed));
-    return true;
 }
 
 }  // namespace plv
