@@ -234,11 +234,15 @@ void Ascent::window_lines(Sheet& sheet, const Layer& layer, int j, int first, in
         if (s != high) second = std::max(second, zhi[e]);
     }
     if (leads) {
-        // Of a slot that is constant, too, the checker needs no multiplier.
-        const int e = layer.entry(j, low);
-        if (piece < 0 && !(zlo[e] < zhi[e])) std::fill_n(&sheet.fixed[at], last - first, 1);
+        // Of a slot that is constant, too, the checker needs no multiplier; of one that is 0
+        // nothing.
+        const double at_least = piece < 0 ? zlo[layer.entry(j, low)] : 0.0;
+        const bool still = piece < 0 && !(at_least < zhi[layer.entry(j, low)]);
+        if (still) std::fill_n(&sheet.fixed[at], last - first, 1);
+        const double factor = still && at_least == 0.0 ? 0.0 : 1.0;
         for (int s = 0; s < layer.slots; ++s)
-            for (auto* one : {&sheet.under, &sheet.over}) put(*one, slot(s), s == low);
+            for (auto* one : {&sheet.under, &sheet.over})
+                put(*one, slot(s), s == low ? factor : 0.0);
         return;
     }
     const double least = zlo[layer.entry(j, low)], most = std::max(least, second);
@@ -302,17 +306,17 @@ void Ascent::prepare() {
             const size_t slots = units * static_cast<size_t>(layer.slots);
             for (auto* one : {&sheet.under, &sheet.over, &sheet.slot_lo, &sheet.slot_hi})
                 copy(*one, slots);
-            for (int j = 0; j < layer.units; ++j) {
-                sheet.live.push_back(j);
-                if (any(&sheet.open[static_cast<size_t>(j) * kLanes])) sheet.moving.push_back(j);
+            for (size_t s = 0; s < slots; ++s) {
+                const size_t j = s / static_cast<size_t>(layer.slots);
+                const bool open = any(&sheet.open[j * kLanes]);
+                if (sheet.entries[s] < 0 || !(open || any(&sheet.under[s * kLanes]))) continue;
+                sheet.marks[static_cast<size_t>(sheet.entries[s])] = 1;
+                if (!sheet.live.empty() && sheet.live.back() == static_cast<int>(j)) continue;
+                sheet.live.push_back(static_cast<int>(j));
+                if (open) sheet.moving.push_back(static_cast<int>(j));
             }
             kernels_.lift_windows(view_of(sheet, layer), sheet.moving.data(),
                                   static_cast<int>(sheet.moving.size()));
-            for (size_t s = 0; s < slots; ++s)
-                if (sheet.entries[s] >= 0 &&
-                    (any(&sheet.under[s * kLanes]) || any(&sheet.over[s * kLanes]) ||
-                     any(&sheet.open[s / static_cast<size_t>(layer.slots) * kLanes])))
-                    sheet.marks[static_cast<size_t>(sheet.entries[s])] = 1;
         } else {
             for (auto* one :
                  {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift, &sheet.open})

@@ -39,8 +39,8 @@ public:
     // Puts the children of a node on the first lanes; one unit of each is fixed besides.
     void load_children(const CellView& cell, const std::vector<FixedUnit>& path,
                        const std::vector<FixedUnit>& more, const Climb& from);
-    // At most so many steps, fewer where all loaded lanes are refuted. Without `wants_losses` neither
-    // losses nor points are known then. Throws Stopped.
+    // At most so many steps, fewer where all loaded lanes are refuted. Without `wants_losses`
+    // neither losses nor points are known then. Throws Stopped.
     void climb(int steps, bool wants_losses = true);
     // The best bound of a lane.
     double least(int lane) const { return least_[static_cast<size_t>(lane)]; }
