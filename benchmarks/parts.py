@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 TITLE = "# Results\n"
-PARTS = ("regions", "proofs", "verification", "attacks")
+PARTS = ("regions", "proofs", "verification", "attacks", "lipschitz")
 """In the order of the file."""
 
 

@@ -49,7 +49,11 @@ int Crown::known(double lo, double hi) {
 bool Crown::is_open(const CellView& cell, int layer, int unit) const {
     const Layer& from = net_.net.layers[layer];
     if (cell.pieces[net_.unit(layer, unit)] >= 0) return false;
-    if (from.is_max()) return true;
+    if (from.is_max()) {
+        int slots = 0;
+        for (int s = 0; s < from.slots; ++s) slots += from.entry(unit, s) >= 0;
+        return slots > 1;
+    }
     const size_t row = net_.row(layer, unit);
     return !from.one_piece[unit] && known(cell.bounds.lo[row], cell.bounds.hi[row]) < 0;
 }

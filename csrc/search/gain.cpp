@@ -17,7 +17,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;   // floating point decides by more than this share
 constexpr double kRoom = 1e-10;  // between the incumbent and bounds of an eigenvalue
 constexpr int kLanes = 64;
-constexpr int kSamples = 8, kRounds = 24;  // of so many points each
+constexpr int kSamples = 8, kRounds = 24;  // of so many points each, for one row
 constexpr size_t kMostWaiting = 3000;
 constexpr size_t kMostSides = 8;  // that a climbing step changes at once
 
@@ -71,7 +71,10 @@ GainResult GainSearch::run() {
 
 void GainSearch::sample() {
     std::uniform_real_distribution<double> uniform(0.0, 1.0);
-    for (int round = 0; round < kSamples + kRounds && !stop_.poll(); ++round) {
+    // Each row costs a pass of its own.
+    const int share = objective_.rows() > 1 ? 4 : 1;
+    const int samples = kSamples / share, rounds = kRounds / share;
+    for (int round = 0; round < samples + rounds && !stop_.poll(); ++round) {
         for (int p = 0; p < kLanes; ++p) {
             const bool corner = p % 2 == 1;
             for (size_t k = 0; k < dim_; ++k) {
@@ -80,7 +83,7 @@ void GainSearch::sample() {
                 if (round == 0 && p == 0) t = 0.5;
                 points_.at(static_cast<int>(k), p) = box_.lo[k] + t * (box_.hi[k] - box_.lo[k]);
             }
-            if (round < kSamples || best_at_.empty()) continue;
+            if (round < samples || best_at_.empty()) continue;
             // Some sides of the best point are changed.
             std::vector<double> s = best_at_;
             for (size_t n = 1 + random_() % kMostSides; n > 0; --n) {
