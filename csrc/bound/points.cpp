@@ -90,7 +90,7 @@ void Points::evaluate() {
     }
 }
 
-void Points::differentiate(const AlignedVector<double>& weights) {
+void Points::differentiate(const AlignedVector<double>& weights, double leak) {
     const auto lanes = static_cast<size_t>(lanes_);
     input_.assign(static_cast<size_t>(net_.dim) * lanes, 0.0);
     for (size_t l = 0; l < g_.size(); ++l)
@@ -101,9 +101,15 @@ void Points::differentiate(const AlignedVector<double>& weights) {
         if (l < net_.depth) {
             const Layer& layer = net_.net.layers[l];
             h_.assign(static_cast<size_t>(form.rows) * lanes, 0.0);
-            if (!layer.is_max())
-                kernels_.rectify(z_[l].data(), g_[l].data(), slope_[l].data(), layer.units,
-                                 h_.data(), lanes_);
+            if (!layer.is_max()) {
+                const double* slope = slope_[l].data();
+                if (leak > 0.0) {
+                    leaky_.assign(slope_[l].begin(), slope_[l].end());
+                    for (double& v : leaky_) v = std::max(v, leak);
+                    slope = leaky_.data();
+                }
+                kernels_.rectify(z_[l].data(), g_[l].data(), slope, layer.units, h_.data(), lanes_);
+            }
             for (int i = 0; i < layer.units && layer.is_max(); ++i) {
                 const double* g = &g_[l][static_cast<size_t>(i) * lanes];
                 const double* out = &a_[l][static_cast<size_t>(i) * lanes];

@@ -31,8 +31,9 @@ public:
     const double* outputs(int lane) const { return z_.back().data() + lane; }  // step: lanes()
 
     // The gradients in the input of linear functions of the outputs, whose coefficients of lane l
-    // are at weights[output * lanes() + l]; to gradient(k, lane).
-    void differentiate(const AlignedVector<double>& weights);
+    // are at weights[output * lanes() + l]; to gradient(k, lane). With a leak inactive units pass
+    // on that much at least: a way off a plateau.
+    void differentiate(const AlignedVector<double>& weights, double leak = 0.0);
     double gradient(int k, int lane) const {
         return input_[static_cast<size_t>(k * lanes_ + lane)];
     }
@@ -45,7 +46,8 @@ private:
     const BoundKernels& kernels_;
     int lanes_ = 0;
     AlignedVector<double> s_, input_;
-    std::vector<std::vector<double>> slope_;    // of units of two pieces
+    std::vector<std::vector<double>> slope_;  // of units of two pieces
+    std::vector<double> leaky_;
     std::vector<AlignedVector<double>> z_, a_;  // of layers
     std::vector<AlignedVector<double>> g_;      // gradients in activations
     AlignedVector<double> h_;

@@ -10,7 +10,9 @@ constexpr double kWork = 4e6;  // products per step, more or less
 constexpr int kMostPoints = 64;
 constexpr int kRounds = 4;  // of points of which the best are starts
 constexpr int kSteps = 50, kFewSteps = 10;
-constexpr double kNearly = 1e-9;                        // of the terms of a goal
+constexpr double kNearly = 1e-9;  // of the terms of a goal
+constexpr double kLeak =
+    0.1;  // slope of inactive units where the goal does not depend on the input
 constexpr double kFirstStep = 0.25, kLastStep = 0.002;  // of a side
 }  // namespace
 
@@ -124,17 +126,27 @@ std::optional<Witness> Attack::descend(const double* lo, const double* hi, int c
                 weights_[static_cast<size_t>(k * lanes + p)] += c;
         }
         if (step == steps) return std::nullopt;
-        points_.differentiate(weights_);
         const double size =
             kFirstStep * std::pow(kLastStep / kFirstStep, step / std::max(1.0, steps - 1.0));
-        for (int k = 0; k < dim; ++k)
-            for (int p = 0; p < count; ++p) {
-                double slope = points_.gradient(k, p);
-                if (goals[p] >= 0) slope += problem_.goals()[goals[p]].slope[k];
-                double& s = points_.at(k, p);
-                if (slope != 0.0) s -= std::copysign(size * (hi[k] - lo[k]), slope);
-                s = std::clamp(s, lo[k], hi[k]);
-            }
+        std::vector<uint8_t> flat(static_cast<size_t>(count), 1);
+        const auto move = [&](bool on_flat) {
+            for (int k = 0; k < dim; ++k)
+                for (int p = 0; p < count; ++p) {
+                    if (on_flat && !flat[p]) continue;
+                    double slope = points_.gradient(k, p);
+                    if (goals[p] >= 0) slope += problem_.goals()[goals[p]].slope[k];
+                    if (slope == 0.0) continue;
+                    if (!on_flat) flat[p] = 0;
+                    double& s = points_.at(k, p);
+                    s = std::clamp(s - std::copysign(size * (hi[k] - lo[k]), slope), lo[k], hi[k]);
+                }
+        };
+        points_.differentiate(weights_);
+        move(false);
+        if (std::find(flat.begin(), flat.end(), 1) != flat.end()) {
+            points_.differentiate(weights_, kLeak);
+            move(true);
+        }
         pull(count);
     }
 }

@@ -10,9 +10,9 @@ namespace plv {
 namespace {
 constexpr int kFirstSteps = 60, kSteps = 10, kProbeSteps = 3;  // of ascents
 constexpr size_t kProbed = 8;                                  // units whose split is tried
-constexpr size_t kAlways = 2;    // of them, even where enough is known of their splits:
-constexpr int kEnough = 4;       // times that they were tried
-constexpr int kAttackEvery = 8;  // visits
+constexpr size_t kAlways = 2;  // of them, even where enough is known of their splits:
+constexpr int kEnough = 4;     // times that they were tried
+constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points everywhere
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
@@ -104,7 +104,9 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
     if (!left.empty() && attacks_on_ && ++attacks_ % kAttackEvery == 0) {
         const Left& one = left.front();
         const Node& node = nodes[one.node];
-        witness_ = attack_.nearby(node.lo.data(), node.hi.data(), one.point.data());
+        witness_ = attacks_ % kAttackAgain == 0
+                       ? attack_.everywhere(node.lo.data(), node.hi.data())
+                       : attack_.nearby(node.lo.data(), node.hi.data(), one.point.data());
         if (witness_) {
             out[one.node].answer = Answer::violated;
             return false;
@@ -327,6 +329,9 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         child.score = half.least;
         out.children.push_back(std::move(child));
     }
+    // The half that is closest to a violation comes first.
+    std::stable_sort(out.children.begin(), out.children.end(),
+                     [](const Node& a, const Node& b) { return a.score > b.score; });
 }
 
 void CaseSearch::write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
