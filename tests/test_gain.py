@@ -92,8 +92,8 @@ def test_degenerate_graphs_against_all_regions(seed: int) -> None:
             assert agrees(found, truth), (norm, output, truth, found)
             assert len(rows) == net.output_size or output is not None
             # Unbounded polytopes are searched by listing all regions, without a proof. The slow
-            # checker sees one proof in three.
-            if found.proof is not None and norm == NORMS[seed % 3]:
+            # checker sees one proof in three, if it is small.
+            if found.proof is not None and norm == NORMS[seed % 3] and found.nodes < 200:
                 assert pv.check(found.proof, net, python=True), (norm, output)
 
 
