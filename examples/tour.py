@@ -23,6 +23,18 @@ print(f"its region has {len(region.units)} facets; there f(x) = J x + c with J {
 kink = pv.boundary_distance(net, x, "linf")
 print(f"the nearest facet is {kink.lower:.4g} away, the kink of unit {kink.unit}")
 
+# The order cone: the steps that keep the label on top if that affine map held everywhere. It does
+# not, so every step says what the network does where it ends.
+cone = pv.order_cone(net, x, domain=pixels)
+edge = cone.boundary_distance("linf")
+where = "inside" if edge.move.same_region else "outside"
+holds = "still on top" if edge.move.on_top else "not on top any more"
+print(f"under this map another label is {edge.distance[1]:.4g} away: {where} the region, {holds}")
+still = pv.null_space_move(net, x, x)
+ends = float(still.region_step), float(still.label_step)
+print(f"{pv.null_space(net, x).dim} directions change no output there; along one of them")
+print(f"the region ends at step {ends[0]:.4g}, and the label changes at step {ends[1]:.4g}")
+
 # Far beyond that region, the nearest image with another label: exactly how far, with a proof.
 found = pv.minimal_perturbation(net, x, "linf", pixels, proof=True)
 print(f"another label is {found.lower!r} to {found.upper!r} away: a {found.adversarial_label}")

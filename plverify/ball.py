@@ -20,6 +20,7 @@ from plverify.attacks.base import Aim, Point, aims
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
 from plverify.exact_array import ExactArray, exact_number
+from plverify.exact_net import common_denominator
 from plverify.property import Ball, Disjunct, Property
 from plverify.question import decide
 from plverify.result import enclose
@@ -94,7 +95,7 @@ def _cases(aim: Aim) -> list[tuple[Constraint, ...]]:
     own = _own(aim)
     others = [j for j in range(aim.net.output_size) if j != own]
     pairs = [(own, j) if aim.targeted else (j, own) for j in others]
-    beats = [_row({}, {k: 1, j: -1}, 0) for j, k in pairs]
+    beats = [Constraint((), tuple(sorted(((k, 1), (j, -1)))), Fraction(0)) for j, k in pairs]
     return [tuple(beats)] if aim.targeted else [(row,) for row in beats]
 
 
@@ -105,10 +106,19 @@ def _cube(aim: Aim, radius: Fraction) -> Box | None:
         if above is None:
             return aim.domain
         radius = above
-    lo: list[Bound] = [max(a, v - radius) for a, v in zip(aim.domain.lo, aim.x, strict=True)]
-    hi: list[Bound] = [min(b, v + radius) for b, v in zip(aim.domain.hi, aim.x, strict=True)]
-    if any(a > b for a, b in zip(lo, hi, strict=True)):
-        return None
+    # In integers over one denominator; Fractions would take three times as long.
+    (*middle, size), den = common_denominator([*aim.x, radius])
+    lo, hi = list(aim.domain.lo), list(aim.domain.hi)
+    for i, v in enumerate(middle):
+        a, b = lo[i], hi[i]
+        if not isinstance(a, Fraction) or a.numerator * den < (v - size) * a.denominator:
+            lo[i] = Fraction(v - size, den)
+        elif a.numerator * den > (v + size) * a.denominator:
+            return None
+        if not isinstance(b, Fraction) or (v + size) * b.denominator < b.numerator * den:
+            hi[i] = Fraction(v + size, den)
+        elif (v - size) * b.denominator > b.numerator * den:
+            return None
     return Box.of_exact(lo, hi)
 
 

@@ -118,6 +118,33 @@ def check_executed(
     return Verdict(False, verdict.claim, reason, verdict.stats)
 
 
+def check_body(body: bytes, net: Network, property: Property) -> Verdict:
+    """Whether the body of a proof shows, by the compiled checker, that nothing violates a property.
+
+    As `check` of a proof of "unsat" in a file, without writing and reading one.
+    """
+    boxes: dict[int, Box] = {}
+    balls: dict[int, Ball] = {}
+    systems = []
+    for case in property.disjuncts:  # they share boxes and balls
+        if id(case.box) not in boxes:
+            ends = (case.box.lo, case.box.hi)
+            sides = [tuple(None if isinstance(v, float) else v for v in end) for end in ends]
+            boxes[id(case.box)] = Box(*sides)
+        near = case.ball
+        if near is not None and id(near) not in balls:
+            balls[id(near)] = Ball(near.norm == "l2", near.center, near.size)
+        rows = tuple(
+            Row(row.inputs, row.outputs, row.bound, row.strict) for row in case.constraints
+        )
+        systems.append(System(boxes[id(case.box)], rows, None if near is None else balls[id(near)]))
+    pieces = iter((body,))
+    accepted, reason, counts = _check.check_dual(
+        net.checked, question_bytes(systems), lambda: next(pieces, b"")
+    )
+    return Verdict(accepted, "no input violates the property", reason, counts)
+
+
 def evaluate(net: Network, point: Sequence[Fraction]) -> list[Fraction]:
     """The exact outputs at an exact point, by the compiled checker.
 

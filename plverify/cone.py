@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from math import inf
+from math import inf, isqrt, lcm, nextafter
 from operator import mul
 from typing import Any
 
@@ -25,12 +25,14 @@ from plverify.local import region_rows
 from plverify.nearest import Row as Rising
 from plverify.nearest import nearest, size_of
 from plverify.network import Network, load
-from plverify.programs import Optimum, Program, Row, Vector, integer_row, maximize, solve
+from plverify.programs import Optimum, Program, Row, Vector, all_hold, integer_row, maximize, solve
 from plverify.rank import rank_of
 from plverify.result import Result, enclose, rounded
 from plverify.sensitivity import Move, check_domain, check_label, label_of, move, vector
 
 NORMS = ("l1", "l2", "linf")
+_PLACES = 128
+"""Binary places of dual norms in l2."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class ConeMove(Result):
     Attributes
     ----------
     status : str
-        "optimal": the value is in [`lower`, `upper`], mostly the same number. "unbounded": `ray`
+        "optimal": `lower` and `upper` are the value (of an l2 radius, which may be irrational: no
+        double lies strictly between them). "bounded": the value is between them. "unbounded": `ray`
         can be followed for ever, starting at `move` or any other step of the cone. "infeasible":
         there is no such step, proven. "inconsistent": the rows cannot be as tight as asked.
         "unknown": the ends hold, but nothing else is known.
@@ -49,7 +52,9 @@ class ConeMove(Result):
     move : Move or None
         A step that attains one of the ends, exactly in the polyhedron.
     multipliers : tuple of Fraction, or None
-        At least 0, one per row of the program: what proves the other end.
+        What proves the other end, or that there is no step: a number, at least 0, per row of
+        `OrderCone.exact_A`, then per row of `OrderCone.region_rows`, then per side of the domain
+        where a method says so. None where the exact simplex method had to decide.
     ray : tuple of Fraction, or None
     distance : pair of float, or None
         Of distances and radii: doubles about the value, proven.
@@ -112,17 +117,26 @@ class OrderCone:
 
     def contains(self, v: Any) -> bool:
         """Whether a step is in the closed cone, exactly."""
-        return _inside(self._rows, vector(self.net, v, "v"))
+        return all_hold(self._rows, vector(self.net, v, "v"))
 
     def move(self, v: Any) -> Move:
         """A step with what is proven about where it ends."""
         return move(self.net, self.x, v, label=self.label, domain=self.domain)
 
+    @property
+    def region_rows(self) -> tuple[Row, ...]:
+        """Rows ``(entries, b)`` that steps into the region satisfy: ``sum entries[j] v_j <= b``.
+
+        In integers; none unless `within_region`.
+        """
+        return tuple(({j: -v for j, v in enumerate(a) if v}, -b) for a, b in self._region_rising)
+
     # ------------------------------------------------------------------- linear programs
 
     def feasible_move(self) -> ConeMove:
         """Some step of the cone in the domain (and region), or a proof that there is none."""
-        return self._answer(maximize(self._program, [Fraction(0)] * self.net.input_size))
+        zero = [Fraction(0)] * self.net.input_size
+        return self._answer(maximize(self._program, zero, self._at_rest))
 
     def extreme_move(self, direction: Any) -> ConeMove:
         """The step that goes farthest in a direction, in the domain (and region).
@@ -148,6 +162,9 @@ class OrderCone:
     def chebyshev_center(self, norm: str = "l2") -> ConeMove:
         """The middle of the largest ball in the cone, the domain (and region): its radius.
 
+        The multipliers are of rows ``a . v + ||a||_* r <= b``; those of the domain's finite sides
+        come last, coordinate by coordinate, the upper side first.
+
         Parameters
         ----------
         norm : "l1", "l2" or "linf"
@@ -160,23 +177,36 @@ class OrderCone:
         """
         _check_norm(norm)
         goal = [Fraction(0)] * self.net.input_size + [Fraction(1)]
-        inner = maximize(self._balls(norm, True), goal)
-        outer = inner if norm != "l2" else maximize(self._balls(norm, False), goal)
+        rest = self._at_rest
+        start = None if rest is None else (*rest, Fraction(0))
+        program, scales = self._balls(norm, True)
+        inner = outer = maximize(program, goal, start)
+        if norm == "l2":
+            program, scales = self._balls(norm, False)
+            outer = maximize(program, goal, start)
         found = self._answer(inner)
-        if inner.status == "unbounded" or inner.point is None:
+        if inner.status in ("unbounded", "infeasible"):
             return found
-        lower, upper = inner.lower, max(inner.lower, outer.upper)
-        ends = (_double(lower, 0), _double(upper, 1))
-        status = "optimal" if isinstance(upper, Fraction) else "unknown"
-        return ConeMove(status, lower, upper, found.move, found.multipliers, None, ends)
+        upper = max(inner.lower, outer.upper)
+        y = outer.multipliers
+        return ConeMove(
+            self._status(inner.lower, upper, found.move),
+            inner.lower,
+            upper,
+            found.move,
+            None if y is None else tuple(map(mul, y, scales)),
+            None,
+            (_double(inner.lower, 0), _double(upper, 1)),
+        )
 
     # ---------------------------------------------------------------------- nearest steps
 
     def boundary_distance(self, norm: str = "l2") -> ConeMove:
         """The shortest step to the cone's boundary, within the domain (and region).
 
-        Where one region's map is all there is, this is the radius. Its multipliers are those of
-        the row that is reached, then of the region.
+        Where one region's map is all there is, this is the radius. In l2 without a domain the step
+        is ``a y`` for the row ``a`` that is reached and its multiplier, the only one of a row of
+        the cone that is not 0, less ``R' z`` for rows of the region.
 
         Parameters
         ----------
@@ -195,29 +225,33 @@ class OrderCone:
         _check_norm(norm)
         if any(v < 0 for v in self.exact_b):
             raise InputError(f"output {self.label} is not the largest at x: no boundary is around")
+        # Without domain and region a row is b / ||a||_* away: the nearest ones come first.
+        rows = [self._dense(entries) for entries, _ in self._rows]
+        alone = [_row_distance(norm, row, b) for row, (_, b) in zip(rows, self._rows, strict=True)]
         best: ConeMove | None = None
         lower: Bound = inf
-        status = "infeasible"
-        for entries, b in self._rows:
-            rows = [(self._dense(entries), b), *self._region_rising]
-            found = self._nearest(norm, rows, (Fraction(0),) * self.net.input_size)
+        for k in sorted(range(len(rows)), key=alone.__getitem__):
+            if best is not None and alone[k] >= best.upper:
+                break
+            wanted = [(rows[k], self._rows[k][1]), *self._region_rising]
+            found = self._nearest(norm, wanted, (Fraction(0),) * self.net.input_size, k)
             lower = min(lower, found.lower)
-            if found.status != "infeasible":
-                status = "optimal" if status != "unknown" and found.move else "unknown"
-            if found.move is not None and (best is None or found.upper < best.upper):
+            if found.status != "infeasible" and (best is None or found.upper < best.upper):
                 best = found
         if best is None:
-            return ConeMove(status, lower, inf)
+            return ConeMove("infeasible", inf, inf)
         square = norm == "l2"
         ends = (_double(lower, 0, square), _double(best.upper, 1, square))
+        status = self._status(lower, best.upper, best.move)
         return ConeMove(status, lower, best.upper, best.move, best.multipliers, None, ends)
 
     def nearest_move(self, v0: Any = None, norm: str = "l2") -> ConeMove:
         """The step of the cone nearest to ``v0`` (default 0), in the domain (and region).
 
-        In l2 a quadratic program; the KKT conditions are checked exactly: multipliers ``y >= 0``,
-        ``v = v0 - A' y`` but for coordinates at an end of the domain, tight rows where ``y > 0``.
-        For another label than that of ``x`` it is the least step to it under the affine map.
+        In l2 a quadratic program. Where it is "optimal" the KKT conditions hold exactly: the
+        multipliers are at least 0, rows with a positive one are tight, and ``v = v0 - A' y`` (less
+        ``R' z`` for rows of the region) but for coordinates at an end of the domain. For another
+        label than that of ``x`` it is the least step to it under the affine map.
 
         Parameters
         ----------
@@ -290,6 +324,14 @@ class OrderCone:
     # ------------------------------------------------------------------------- internals
 
     @cached_property
+    def _scales(self) -> list[int]:
+        """What the rows are multiplied by to be in integers."""
+        return [
+            lcm(b.denominator, *(a.denominator for a in row))
+            for row, b in zip(self.exact_A, self.exact_b, strict=True)
+        ]
+
+    @cached_property
     def _rows(self) -> list[Row]:
         return [
             integer_row(dict(enumerate(row)), b)
@@ -322,8 +364,7 @@ class OrderCone:
 
     @cached_property
     def _program(self) -> Program:
-        region = [({j: -v for j, v in enumerate(a) if v}, -b) for a, b in self._region_rising]
-        return Program((*self._rows, *region), *self._sides)
+        return Program((*self._rows, *self.region_rows), *self._sides)
 
     @property
     def _at_rest(self) -> Vector | None:
@@ -335,18 +376,33 @@ class OrderCone:
         n = self.net.input_size
         step = None if found.point is None else self.move(found.point[:n])
         ray = None if found.ray is None else found.ray[:n]
-        return ConeMove(found.status, found.lower, found.upper, step, found.multipliers, ray)
+        y = None if found.multipliers is None else self._unscaled(found.multipliers)
+        return ConeMove(found.status, found.lower, found.upper, step, y, ray)
 
-    def _balls(self, norm: str, within: bool) -> Program:
-        """Middles and radii of balls: rows ``a . v + ||a||_* r <= b``.
+    def _unscaled(self, y: Sequence[Fraction]) -> Vector:
+        """Multipliers of `exact_A` from those of its rows in integers."""
+        own = len(self._scales)
+        return (*map(mul, y[:own], self._scales), *y[own:])
+
+    def _status(self, lower: Bound, upper: Bound, move: Move | None) -> str:
+        if move is None or isinstance(upper, float):
+            return "unknown"
+        near = lower == upper or nextafter(_double(lower, 0), inf) >= _double(upper, 1)
+        return "optimal" if near else "bounded"
+
+    def _balls(self, norm: str, within: bool) -> tuple[Program, list[int]]:
+        """Middles and radii of balls: rows ``a . v + ||a||_* r <= b``, and what they are scaled by.
 
         Dual norms that are irrational are rounded up, so that balls are within; else down.
         """
         n = self.net.input_size
         rows: list[Row] = []
-        for entries, b in self._program.rows:
+        scales = []
+        factors = self._scales + [1] * len(self._region_rising)
+        for (entries, b), factor in zip(self._program.rows, factors, strict=True):
             size = _dual_size(norm, list(entries.values()), within)
             rows.append(integer_row({**dict(_fractions(entries)), n: size}, Fraction(b)))
+            scales.append(factor * size.denominator)
         lo, hi = self._sides
         for j, (low, high) in enumerate(zip(lo, hi, strict=True)):
             for end, sign in ((high, 1), (low, -1)):
@@ -354,47 +410,40 @@ class OrderCone:
                     rows.append(
                         integer_row({j: Fraction(sign), n: Fraction(1)}, Fraction(sign) * end)
                     )
-        free = (-inf,) * n, (inf,) * n
-        return Program(tuple(rows), (*free[0], Fraction(0)), (*free[1], inf))
+                    scales.append(end.denominator)
+        return Program(tuple(rows), (*lo, Fraction(0)), (*hi, inf)), scales
 
-    def _nearest(self, norm: str, rows: Sequence[Rising], start: Vector) -> ConeMove:
-        """The nearest step to ``start`` with all rows, in the domain."""
-        n = self.net.input_size
+    def _nearest(
+        self, norm: str, rows: Sequence[Rising], start: Vector, reached: int | None = None
+    ) -> ConeMove:
+        """The nearest step to ``start`` with all rows, in the domain.
+
+        The rows are those of the cone, or only the one that is to be `reached`, then the region's.
+        """
         lo, hi = self._sides
-        low: list[Bound] = []
-        high: list[Bound] = []
-        shifted: list[Rising] = []
         nums, den = common_denominator(start)
-        for a, b in rows:
-            shifted.append(([v * den for v in a], b * den - sum(map(mul, a, nums))))
-        for j in range(n):
-            ends = [lo[j] - start[j], hi[j] - start[j]]
-            # A side that the start is beyond is a row like any other.
-            for k, sign in ((0, 1), (1, -1)):
-                end = ends[k]
-                if isinstance(end, Fraction) and sign * end > 0:
-                    unit = [0] * n
-                    unit[j] = sign * end.denominator
-                    shifted.append((unit, sign * end.numerator))
-                    ends[k] = -inf * sign
-            low.append(ends[0])
-            high.append(ends[1])
-        found = nearest(norm, shifted, low, high)
-        status = "optimal" if found.status == "bounded" else found.status
+        moved = [([v * den for v in a], b * den - sum(map(mul, a, nums))) for a, b in rows]
+        low = [v - s for v, s in zip(lo, start, strict=True)]
+        high = [v - s for v, s in zip(hi, start, strict=True)]
+        found = nearest(norm, moved, low, high)
         step = None
         if found.point is not None:
             step = self.move([a + b for a, b in zip(start, found.point, strict=True)])
         square = norm == "l2"
-        ends_found = (_double(found.lower, 0, square), _double(found.upper, 1, square))
-        return ConeMove(status, found.lower, found.upper, step, found.multipliers, None, ends_found)
+        between = (_double(found.lower, 0, square), _double(found.upper, 1, square))
+        y = [m * den for m in found.multipliers]
+        if reached is not None:
+            none = [Fraction(0)] * len(self._rows)
+            none[reached] = y[0]
+            y[:1] = none
+        told = self._unscaled(y)
+        return ConeMove(found.status, found.lower, found.upper, step, told, None, between)
 
     def _inner_move(self, c: Sequence[Fraction]) -> ConeMove:
         rows = [self._dense(entries) for entries, _ in self._rows]
         wanted = [
-            b - slack * _multiple(row, b, exact, exact_b)
-            for (_, b), slack, row, exact, exact_b in zip(
-                self._rows, c, rows, self.exact_A, self.exact_b, strict=True
-            )
+            b - slack * scale
+            for (_, b), slack, scale in zip(self._rows, c, self._scales, strict=True)
         ]
         part = rank_of(rows).rows
         nums, den = common_denominator([wanted[i] for i in part])
@@ -474,19 +523,6 @@ def order_cone(
     )
 
 
-def _inside(rows: Sequence[Row], v: Sequence[Fraction]) -> bool:
-    nums, den = common_denominator(v)
-    return all(sum(a * nums[j] for j, a in entries.items()) <= b * den for entries, b in rows)
-
-
-def _multiple(row: Sequence[int], b: int, exact: Sequence[Fraction], exact_b: Fraction) -> Fraction:
-    """What a row was multiplied by to be one in integers."""
-    for a, v in zip((*row, b), (*exact, exact_b), strict=True):
-        if v:
-            return a / v
-    return Fraction(1)
-
-
 def _fractions(entries: dict[int, int]) -> list[tuple[int, Fraction]]:
     return [(j, Fraction(a)) for j, a in entries.items()]
 
@@ -497,10 +533,18 @@ def _dual_size(norm: str, row: Sequence[int], up: bool) -> Fraction:
         return Fraction(max(map(abs, row), default=0))
     if norm == "linf":
         return Fraction(sum(map(abs, row)))
-    square = sum(a * a for a in row)
-    shift = max(0, square.bit_length() // 2 - 60)
-    ends = enclose(Fraction(square, 1 << (2 * shift)), root=True)
-    return Fraction(ends[1] if up else ends[0]) * (1 << shift)
+    root = isqrt(sum(a * a for a in row) << 2 * _PLACES)
+    exact = root * root == sum(a * a for a in row) << 2 * _PLACES
+    return Fraction(root + (up and not exact), 1 << _PLACES)
+
+
+def _row_distance(norm: str, row: Sequence[int], b: int) -> Bound:
+    """How far ``row . v >= b >= 0`` is from 0; in l2 the square."""
+    if not any(row):
+        return inf if b else Fraction(0)
+    if norm == "l2":
+        return Fraction(b * b, sum(a * a for a in row))
+    return Fraction(b) / _dual_size(norm, row, True)
 
 
 def _double(value: Bound, side: int, root: bool = False) -> float:

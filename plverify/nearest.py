@@ -25,7 +25,8 @@ import numpy as np
 import plverify._core as _core
 from plverify.domain import Bound
 from plverify.exact_net import common_denominator
-from plverify.programs import Program, Vector, maximize, solve
+from plverify.programs import WORK, Program, Vector, feasible_near, maximize, solve, work
+from plverify.result import rounded
 
 Row = tuple[Sequence[int], int]
 """``(a, b)`` of ``a . d >= b``, in integers."""
@@ -44,8 +45,8 @@ class NearestPoint:
     Attributes
     ----------
     status : str
-        "optimal": the point is the nearest, exactly. "bounded": it is not farther than `upper`, and
-        none is nearer than `lower`. "infeasible": the polyhedron is empty in the box, proven.
+        "optimal": the point is the nearest, exactly. "bounded": its distance is `upper`, and none
+        is nearer than `lower`. "infeasible": the polyhedron is empty in the box, proven.
         "unknown": no point was found.
     point : tuple of Fraction, or None
         In the polyhedron and the box, exactly.
@@ -80,26 +81,37 @@ def nearest(
     norm : "l1", "l2" or "linf"
     rows : sequence of (a, b)
     lo, hi : sequences of Fraction or infinite float
-        ``lo <= 0 <= hi``.
+        ``lo <= hi``.
 
     >>> found = nearest("l2", [((1, 1), 2)], (-inf, -inf), (Fraction(1, 2), inf))
     >>> found.status, found.point, found.lower, found.multipliers
     ('optimal', (Fraction(1, 2), Fraction(3, 2)), Fraction(5, 2), (Fraction(3, 2),))
     """
-    best = NearestPoint("unknown", None, Fraction(0), inf, (Fraction(0),) * len(rows))
-    if all(b <= 0 for _, b in rows):
+    none = (Fraction(0),) * len(rows)
+    if _around_zero(lo, hi) and all(b <= 0 for _, b in rows):
         zero = (Fraction(0),) * len(lo)
-        return NearestPoint("optimal", zero, Fraction(0), Fraction(0), best.multipliers)
-    found = _by_highs(norm, rows, lo, hi)
-    if found is not None and found.status in ("optimal", "infeasible"):
-        return found
-    best = found or best
-    raw = _by_engine(norm, rows, lo, hi)
-    if raw is not None:
-        found = _proven(norm, rows, lo, hi, *raw)
-        if found.status == "optimal" or (found.point and found.upper <= best.upper):
-            return found
-    return _by_any_point(rows, lo, hi, best, norm) if best.point is None else best
+        return NearestPoint("optimal", zero, Fraction(0), Fraction(0), none)
+    best = NearestPoint("unknown", None, Fraction(0), inf, none)
+    for search in (_by_highs, _by_engine):
+        best = _better(best, search(norm, rows, lo, hi))
+        if best.status in ("optimal", "infeasible"):
+            return best
+    return best if best.point else _better(best, _by_any_point(norm, rows, lo, hi))
+
+
+def _around_zero(lo: Sequence[Bound], hi: Sequence[Bound]) -> bool:
+    return all(a <= 0 <= b for a, b in zip(lo, hi, strict=True))
+
+
+def _better(one: NearestPoint, other: NearestPoint | None) -> NearestPoint:
+    """What is known from both."""
+    if other is None or other.status == "infeasible":
+        return other or one
+    low = max(one, other, key=lambda found: found.lower)
+    high = min(one, other, key=lambda found: found.upper)
+    known = "unknown" if high.point is None else "bounded"
+    status = "optimal" if low.lower == high.upper else known
+    return NearestPoint(status, high.point, low.lower, high.upper, low.multipliers)
 
 
 def _proven(
@@ -107,14 +119,16 @@ def _proven(
     rows: Sequence[Row],
     lo: Sequence[Bound],
     hi: Sequence[Bound],
+    guess: Sequence[float],
     places: Sequence[int],
-    y: Sequence[float],
+    y: Vector,
 ) -> NearestPoint:
-    """What can be proven from a guess of places and multipliers."""
+    """What can be proven from a guess of the point, of places and multipliers."""
     active = [k for k, m in enumerate(y) if m > 0]
-    exact = _multipliers(norm, [rows[k] for k in active], lo, hi, places)
-    guessed = tuple(Fraction(max(v, 0.0)) for v in y)
-    proposed = [guessed]
+    part = [rows[k] for k in active]
+    short = work([a for a, _ in part]) <= WORK
+    exact = _multipliers(norm, part, lo, hi, places) if short else None
+    proposed = [y]
     if exact is not None and min(exact, default=Fraction(0)) >= 0:
         whole = [Fraction(0)] * len(rows)
         for k, v in zip(active, exact, strict=True):
@@ -124,10 +138,17 @@ def _proven(
         ((lower_bound(norm, rows, lo, hi, m), m) for m in proposed), key=lambda pair: pair[0]
     )
     zero = [Fraction(0)] * len(lo)
-    point = place_point(norm, [rows[k] for k in active], zero, lo, hi, places)
+    point = place_point(norm, part, zero, lo, hi, places) if short else None
     if point is None or not _holds(point, rows, lo, hi):
+        point = feasible_near(_program(rows, lo, hi), guess)
+    if point is None:
         return NearestPoint("unknown", None, max(lower, Fraction(0)), inf, multipliers)
     return _known(norm, rows, lo, hi, point, multipliers)
+
+
+def _program(rows: Sequence[Row], lo: Sequence[Bound], hi: Sequence[Bound]) -> Program:
+    table = tuple(({j: -v for j, v in enumerate(a) if v}, -b) for a, b in rows)
+    return Program(table, tuple(lo), tuple(hi))
 
 
 def _holds(
@@ -198,7 +219,7 @@ def _moves(norm: str, rows: Sequence[Row], places: Sequence[int]) -> list[dict[i
     """What is unknown of a point: steps along which free coordinates move."""
     free = [j for j, place in enumerate(places) if place == FREE]
     if norm == "l2":
-        return [{j: a[j] for j in free} for a, _ in rows]
+        return [{j: a[j] for j in free if a[j]} for a, _ in rows]
     moves = [{j: 1} for j in free]
     if norm == "linf":
         away = {PLUS: 1, MINUS: -1}
@@ -262,24 +283,25 @@ def lower_bound(
             assert isinstance(d, Fraction)
             total += d * d / 2 - w * d
             continue
-        end = high if w > 0 else low
-        if abs(w) > 1:
-            if isinstance(end, float):
-                return -inf
-            total += (1 - abs(w)) * abs(end)
+        # Of ``|d| - w d`` at the ends, or at 0 between them.
+        side = high if w > 0 else low
+        if abs(w) > 1 and isinstance(side, float):
+            return -inf
+        ends = (low, high, max(low, min(Fraction(0), high)))
+        total += min(abs(d) - w * d for d in ends if isinstance(d, Fraction))
     return 2 * total if norm == "l2" else total
 
 
 def _least_radius(weights: Sequence[Fraction], lo: Sequence[Bound], hi: Sequence[Bound]) -> Bound:
-    """The minimum over ``r >= 0`` of ``r - sum |w_j| min(r, room_j)``, which is convex in r."""
+    """The minimum of ``r - sum |w_j| min(r, room_j)``, which is convex, over balls with a point."""
     rooms: list[tuple[Any, Fraction]] = [
-        (abs(high if w > 0 else low), abs(w))
-        for w, low, high in zip(weights, lo, hi, strict=True)
-        if w
+        (high if w > 0 else -low, abs(w)) for w, low, high in zip(weights, lo, hi, strict=True) if w
     ]
     rooms.sort()
+    at = Fraction(max((*lo, *(-v for v in hi), Fraction(0))))
+    value = at - sum((w * min(room, at) for room, w in rooms), Fraction(0))
+    rooms = [(room, w) for room, w in rooms if room > at]
     slope = 1 - sum((w for _, w in rooms), Fraction(0))
-    value, at = Fraction(0), Fraction(0)
     for room, w in rooms:
         if slope >= 0:
             return value
@@ -296,32 +318,39 @@ def _least_radius(weights: Sequence[Fraction], lo: Sequence[Bound], hi: Sequence
 
 def _by_engine(
     norm: str, rows: Sequence[Row], lo: Sequence[Bound], hi: Sequence[Bound]
-) -> tuple[list[int], list[float]] | None:
-    """Places and multipliers by the engine's dual method."""
+) -> NearestPoint | None:
+    """By the engine's dual method; None in l1 and linf if 0 is outside the box."""
+    if norm != "l2" and not _around_zero(lo, hi):
+        return None
     scale = [max(map(abs, a)) or 1 for a, _ in rows]
-    table = [[float(Fraction(v, s)) for v in a] for (a, _), s in zip(rows, scale, strict=True)]
-    ends = [float(Fraction(b, s)) for (_, b), s in zip(rows, scale, strict=True)]
-    low, high = (np.array([float(v) for v in side]) for side in (lo, hi))
+    table = [[v / s for v in a] for (a, _), s in zip(rows, scale, strict=True)]
+    ends = [rounded(Fraction(b, s)) for (_, b), s in zip(rows, scale, strict=True)]
+    low, high = (
+        np.array([rounded(v) if isinstance(v, Fraction) else v for v in side]) for side in (lo, hi)
+    )
     found = _core.nearest(np.array(table).reshape(len(rows), len(lo)), ends, low, high, norm)
     if found is None:
         return None
-    _, y, places = found
-    return places.tolist(), [v / float(s) for v, s in zip(y.tolist(), scale, strict=True)]
+    guess, sizes, places = found
+    y = tuple(max(Fraction(v), Fraction(0)) / s for v, s in zip(sizes.tolist(), scale, strict=True))
+    return _proven(norm, rows, lo, hi, guess.tolist(), places.tolist(), y)
 
 
 def _by_highs(
     norm: str, rows: Sequence[Row], lo: Sequence[Bound], hi: Sequence[Bound]
 ) -> NearestPoint | None:
-    """By a linear program; None in l2, and where it would be too large to be solved exactly."""
+    """By a linear program; None in l2, and where the engine's dual method is faster."""
     n, one = len(lo), Fraction(1)
-    if norm == "l2" or (norm == "linf" and n > _MOST_INPUTS):
+    if norm == "l2" or (norm == "linf" and n > _MOST_INPUTS and _around_zero(lo, hi)):
         return None
     zero = Fraction(0)
     table = [({j: -v for j, v in enumerate(a) if v}, -b) for a, b in rows]
     if norm == "l1":  # d = p - q
         for entries, _ in table:
             entries.update({n + j: -v for j, v in entries.items()})
-        program = Program(tuple(table), (zero,) * (2 * n), (*hi, *(-v for v in lo)))
+        parts = [(*lo, *(-v for v in hi)), (*hi, *(-v for v in lo))]
+        ends = [tuple(max(zero, v) for v in side) for side in parts]
+        program = Program(tuple(table), *ends)
         found = maximize(program, [-one] * (2 * n))
     else:  # |d| <= r
         table += [({j: sign, n: -1}, 0) for j in range(n) for sign in (1, -1)]
@@ -339,17 +368,14 @@ def _by_highs(
 
 
 def _by_any_point(
-    rows: Sequence[Row], lo: Sequence[Bound], hi: Sequence[Bound], best: NearestPoint, norm: str
-) -> NearestPoint:
+    norm: str, rows: Sequence[Row], lo: Sequence[Bound], hi: Sequence[Bound]
+) -> NearestPoint | None:
     """Where nothing is near enough to be proven: whether there is a point at all."""
-    table = tuple(({j: -v for j, v in enumerate(a) if v}, -b) for a, b in rows)
-    found = maximize(Program(table, tuple(lo), tuple(hi)), [Fraction(0)] * len(lo))
+    found = maximize(_program(rows, lo, hi), [Fraction(0)] * len(lo))
+    none = (Fraction(0),) * len(rows)
     if found.status == "infeasible":
-        y = (found.multipliers or best.multipliers)[: len(rows)]
-        return NearestPoint("infeasible", None, inf, inf, y)
-    if found.point is None:
-        return best
-    return _known(norm, rows, lo, hi, found.point, best.multipliers)
+        return NearestPoint("infeasible", None, inf, inf, (found.multipliers or none)[: len(rows)])
+    return None if found.point is None else _known(norm, rows, lo, hi, found.point, none)
 
 
 def _known(

@@ -250,6 +250,8 @@ def var_bytes(value: int) -> bytes:
     >>> var_bytes(300)
     b'\\xac\\x02'
     """
+    if value < 128:
+        return bytes((value,))
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

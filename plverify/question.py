@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import plverify._core as _core
-from plverify.certificate import check
+from plverify.certificate import check, check_body
 from plverify.domain import Bound, Domain
 from plverify.errors import InputError
 from plverify.exact_net import pack_ints
@@ -114,8 +114,8 @@ def decide(
         False leaves out the search for violations by gradients: for a caller that has a nearest
         violation already and asks for nearer ones.
     claim : (Network, dict), optional
-        What an "unsat" is to prove, if not just that: the header of a proof, and the network that
-        it is about.
+        What the file is to prove, if not just "unsat": the header of a proof, and the network that
+        it is about. Without a file it is the body alone that is checked.
 
     Returns
     -------
@@ -144,7 +144,8 @@ def decide(
         data = property_bytes(asked)
         return _core.verify(net.core, data, True, threads, seconds, progress, attack)
 
-    if any(beyond_doubles(case.box) for case in spec.disjuncts):
+    boxes = {id(case.box): case.box for case in spec.disjuncts}  # disjuncts share them
+    if any(map(beyond_doubles, boxes.values())):
         answer = _one_by_one(net, spec, limit, progress, search)
     else:
         answer = search(spec, limit)
@@ -152,7 +153,9 @@ def decide(
     answer["stats"]["search_seconds"] = searched - start
     if answer["status"] == "unsat":
         # The search proposes in floating point; the checker, which shares no code with it, decides.
-        if claim is None:
+        if not want_proof:
+            verdict = check_body(answer["proof"], net, spec)
+        elif claim is None:
             answer["file"] = encode(unsat_header(net, spec), answer["proof"])
             verdict = check(answer["file"], net, spec)
         else:
@@ -260,14 +263,24 @@ def property_bytes(spec: Property) -> bytes:
 def _bound_bytes(value: Bound) -> bytes:
     if not isinstance(value, Fraction):
         return b"\x01"
-    return b"\x00" + pack_ints((value.numerator, value.denominator))
+    return b"\x00" + _ratio_bytes(value)
+
+
+def _ratio_bytes(value: Fraction) -> bytes:
+    """``INTS(2)`` of numerator and denominator, as `pack_ints` in half the time."""
+    num, den = value.numerator, value.denominator
+    words = max(num.bit_length(), den.bit_length()) // 64 + 1
+    if words > 255:
+        return pack_ints((num, den))  # raises
+    ends = [v.to_bytes(8 * words, "little", signed=True) for v in (num, den)]
+    return bytes((words,)) + ends[0] + ends[1]
 
 
 def _ball_bytes(ball: Ball | None) -> bytes:
     if ball is None:
         return b"\x00"
     numbers = (*ball.center, ball.size)
-    packed = [pack_ints((v.numerator, v.denominator)) for v in numbers]
+    packed = [_ratio_bytes(v) for v in numbers]
     return struct.pack("<B", 1 + BALL_NORMS.index(ball.norm)) + b"".join(packed)
 
 

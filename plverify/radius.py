@@ -23,7 +23,7 @@ import numpy as np
 
 from plverify import proof as proof_files
 from plverify.attacks.base import Aim, Point, aims, strict_point
-from plverify.attacks.walk import walk
+from plverify.attacks.walk import RESTARTS, walk
 from plverify.ball import header, question
 from plverify.domain import Bound, Box
 from plverify.network import Network, load
@@ -33,6 +33,10 @@ from plverify.verdict import Floats, keep_proof
 
 _SHARE = 0.6
 """Of the time allowed, what the question about the incumbent may take; the rest is for less."""
+_QUICK = 1.0
+"""Seconds of a search after which more walks come first: a search whose incumbent is not the
+nearest is in vain."""
+_MORE_WALKS = 500
 _SLOW = 0.999
 """A violation that is not closer than by this factor was not shortened."""
 _HALVINGS = 8
@@ -173,7 +177,7 @@ def minimal_perturbation(
     network = net if isinstance(net, Network) else load(net)
     check_limits(threads, timeout)
     [aim] = aims(network, x, label, norm, target, domain)
-    search = _Search(aim, start, timeout, threads, progress)
+    search = _Search(aim, start, timeout, threads, bool(proof), progress)
     return search.result(search.run(), proof)
 
 
@@ -186,9 +190,11 @@ class _Search:
         start: float,
         timeout: float | None,
         threads: int,
+        keep: bool,
         progress: Progress | None,
     ) -> None:
         self.aim, self.threads, self.progress = aim, threads, progress
+        self.keep = keep  # proofs
         self.start, self.timeout = start, timeout
         self.square = aim.norm == "l2"  # then the ends are squares
         self.lower: Bound = Fraction(0)
@@ -264,10 +270,10 @@ class _Search:
         self.upper, self.witness = distance, point
         return True
 
-    def _descend(self, start: Point | None = None) -> None:
+    def _descend(self, start: Point | None = None, restarts: int = RESTARTS) -> None:
         """Walk to a local minimum of the distance, from a point of ``S`` or by an attack."""
         starts = None if start is None else np.array([[rounded(v) for v in start]])
-        [found] = walk([self.aim], starts=starts, timeout=self._left())
+        [found] = walk([self.aim], starts=starts, restarts=restarts, timeout=self._left())
         if found is not None:
             self._take(found.point)
 
@@ -281,12 +287,12 @@ class _Search:
         answer = decide(
             self.aim.net,
             question(self.aim, radius, closed=True),
-            want_proof=True,
+            want_proof=self.keep,
             threads=self.threads,
             timeout=seconds,
             progress=self.progress,
             attack=self.witness is None,
-            claim=(self.aim.net, self._header(radius, closed=True)),
+            claim=(self.aim.net, self._header(radius, closed=True)) if self.keep else None,
         )
         self.rounds += 1
         self.nodes += answer["nodes"]
@@ -295,8 +301,10 @@ class _Search:
         status = Status(answer["status"])
         self.reason = answer.get("reason", self.reason)
         if status is Status.UNSAT:
-            self.lower, self.closed, self.body = radius, True, bytes(answer["proof"])
-            self.file, self.stated = bytes(answer["file"]), (radius, True, self.upper)
+            self.lower, self.closed = radius, True
+            if self.keep:
+                self.body, self.file = bytes(answer["proof"]), bytes(answer["file"])
+                self.stated = (radius, True, self.upper)
         elif status is Status.SAT:
             numerators, den = answer["witness"]
             point = tuple(Fraction(v, den) for v in numerators)
@@ -314,16 +322,23 @@ class _Search:
         Where walks do not shorten what the search finds (an input outside the domain, say), the
         radius in the middle is asked about next.
         """
-        slow = False
+        slow = walked = False
         while not self._met():
             left, before = self._left(), self._double(self.upper, up=True)
             radius = self._below()
             if slow:
                 middle = self._end((self._double(self.lower) + before) / 2)
                 radius = middle if self.lower < middle < self.upper else radius
-            status = self._ask(radius, None if left is None else _SHARE * left)
+            limit = math.inf if left is None else _SHARE * left
+            quick = not walked and limit > _QUICK
+            limit = _QUICK if quick else limit
+            status = self._ask(radius, None if math.isinf(limit) else limit)
             if status is Status.INTERRUPTED:
                 return status
+            if not walked and (quick or status is Status.SAT) and status is not Status.UNSAT:
+                walked = True
+                self._timed("attack", self._descend, None, _MORE_WALKS)
+                continue
             if status not in (Status.SAT, Status.UNSAT):
                 self._raise_lower()
                 return self._ended()

@@ -16,7 +16,7 @@ from operator import mul
 from typing import Any
 
 import numpy as np
-from flint import nmod_mat
+from flint import fmpz_mat, nmod_mat
 
 from plverify.exact_array import FloatArray
 from plverify.exact_net import common_denominator
@@ -66,29 +66,30 @@ def rank_of(table: Sequence[Sequence[int]]) -> Rank:
         rows = _pivots([[row[j] for row in table] for j in columns], prime)
         if len(rows) == min(len(table), len(table[0])):
             return Rank(tuple(rows), tuple(columns), {}, prime)
-        square = [[table[i][j] for i in rows] for j in columns]
-        found: dict[int, Vector] = {}
-        for i in range(len(table)):
-            if i not in rows:
-                weights = solve(square, [table[i][j] for j in columns])
-                if weights is None or not _combines(table, rows, i, weights):
-                    break
-                found[i] = tuple(weights)
-        else:
+        rest = [i for i in range(len(table)) if i not in rows]
+        found = _combinations(table, rows, columns, rest)
+        if found is not None:
             return Rank(tuple(rows), tuple(columns), found, prime)
     raise RuntimeError("the rank is less modulo three primes than over the integers")
 
 
-def _combines(
-    table: Sequence[Sequence[int]], rows: Sequence[int], i: int, weights: Sequence[Fraction]
-) -> bool:
-    """Whether row ``i`` is the combination, in every column."""
-    nums, den = common_denominator(weights)
-    total = [0] * len(table[i])
-    for row, w in zip(rows, nums, strict=True):
-        if w:
-            total = [t + w * v for t, v in zip(total, table[row], strict=True)]
-    return all(t == den * v for t, v in zip(total, table[i], strict=True))
+def _combinations(
+    table: Sequence[Sequence[int]], rows: Sequence[int], columns: Sequence[int], rest: Sequence[int]
+) -> dict[int, Vector] | None:
+    """The rows ``rest`` as combinations of ``rows``, verified in every column; None if not so."""
+    if not rows:
+        return None if any(map(any, table)) else dict.fromkeys(rest, ())
+    square = fmpz_mat([[table[i][j] for i in rows] for j in columns])
+    found: Any = square.solve(fmpz_mat([[table[i][j] for i in rest] for j in columns]))
+    numerators, den = found.numer_denom()
+    weights = numerators.transpose()
+    if weights * fmpz_mat([table[i] for i in rows]) != fmpz_mat([table[i] for i in rest]) * den:
+        return None
+    scale = int(den)
+    return {
+        i: tuple(Fraction(int(v), scale) for v in row)
+        for i, row in zip(rest, weights.tolist(), strict=True)
+    }
 
 
 def _pivots(table: Sequence[Sequence[int]], prime: int) -> list[int]:

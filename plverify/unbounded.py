@@ -39,7 +39,10 @@ _DUAL, _UNIT = 1, 3
 
 def beyond_doubles(box: Box) -> bool:
     """Whether the engine's search does not take a box."""
-    return any(isinstance(v, float) or abs(v) >= LARGEST for v in box.lo + box.hi)
+    return any(
+        isinstance(v, float) or not -LARGEST * v.denominator < v.numerator < LARGEST * v.denominator
+        for v in {*box.lo, *box.hi}
+    )
 
 
 class GivenUp(Exception):

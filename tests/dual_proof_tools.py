@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,13 +29,23 @@ from math import lcm
 from operator import mul
 from typing import Any, NamedTuple
 
+from flint import fmpq, fmpq_mat
 from oracle_graph import Graph, sources
 from proof_tools import big, pack, var
 
-Affine = tuple[Fraction, ...]
-"""Coefficients of the inputs, then the constant."""
+Affine = Sequence[Any]
+"""Coefficients of the inputs, then the constant: `Fraction` or, which is quicker, `fmpq`."""
 Records = list[tuple[Any, ...]]
 ZERO, ONE = Fraction(0), Fraction(1)
+
+
+def quick(value: Any) -> fmpq:
+    """A rational for arithmetic."""
+    return value if isinstance(value, fmpq) else fmpq(value.numerator, value.denominator)
+
+
+def plain(value: fmpq) -> Fraction:
+    return Fraction(int(value.p), int(value.q))
 
 
 class Row(NamedTuple):
@@ -220,28 +230,28 @@ class Optimum(NamedTuple):
 
 
 def minimise(
-    matrix: Sequence[Sequence[Fraction]], right: Sequence[Fraction], costs: Sequence[Any]
+    matrix: Sequence[Sequence[Any]], right: Sequence[Any], costs: Sequence[Any]
 ) -> Optimum | str:
     """Minimise, one level of costs after the other, where ``matrix y = right`` and ``y >= 0``.
 
-    The simplex algorithm in fractions, with Bland's rule; "infeasible" or "unbounded" (in the first
-    level that is) if there is no optimum.
+    The simplex algorithm in exact rationals, with Bland's rule; "infeasible" or "unbounded" (in the
+    first level that is) if there is no optimum.
     """
     size, count = len(right), len(costs[0])
-    signs = [-ONE if v < 0 else ONE for v in right]
+    zero, one = fmpq(0), fmpq(1)
+    signs = [-1 if v < 0 else 1 for v in right]
     table = [
-        [*(s * v for v in line), *(ONE * (r == k) for k in range(size)), s * v]
+        [*(quick(s * v) for v in line), *(fmpq(r == k) for k in range(size)), quick(s * v)]
         for r, (line, v, s) in enumerate(zip(matrix, right, signs, strict=True))
     ]
     basis = list(range(count, count + size))
     # What is infeasible comes first; artificial variables (count and on) never come back.
-    levels = [[ZERO] * count + [ONE] * size + [ZERO]]
-    levels += [[*map(Fraction, cost), *[ZERO] * size, ZERO] for cost in costs]
+    levels = [[zero] * count + [one] * size + [zero]]
+    levels += [[*map(quick, cost), *[zero] * size, zero] for cost in costs]
     for line in table:
         levels[0] = [a - b for a, b in zip(levels[0], line, strict=True)]
     while True:
-        order = [tuple(level[k] for level in levels) for k in range(count)]
-        entering = next((k for k, c in enumerate(order) if c < (ZERO,) * len(levels)), None)
+        entering = next((k for k in range(count) if _falls(levels, k)), None)
         if entering is None:
             break
         # An artificial variable at zero leaves even where its coefficient is negative.
@@ -260,19 +270,25 @@ def minimise(
         r = stuck[0] if stuck else min(ratios)[2]
         pivot = table[r][entering]
         table[r] = [v / pivot for v in table[r]]
+        moved = [(k, v) for k, v in enumerate(table[r]) if v]
         for line in (*table[:r], *table[r + 1 :], *levels):
             factor = line[entering]
             if factor:
-                for k, v in enumerate(table[r]):
+                for k, v in moved:
                     line[k] -= factor * v
         basis[r] = entering
     if levels[0][-1]:
         return "infeasible"
     out = [ZERO] * (count + size)
     for k, line in zip(basis, table, strict=True):
-        out[k] = line[-1]
-    prices = [-s * v for s, v in zip(signs, levels[-1][count:-1], strict=True)]
-    return Optimum([-level[-1] for level in levels[1:]], out[:count], prices)
+        out[k] = plain(line[-1])
+    prices = [-s * plain(v) for s, v in zip(signs, levels[-1][count:-1], strict=True)]
+    return Optimum([-plain(level[-1]) for level in levels[1:]], out[:count], prices)
+
+
+def _falls(levels: list[list[fmpq]], k: int) -> bool:
+    """Whether the first level that a variable changes becomes less with it."""
+    return next((level[k] < 0 for level in levels if level[k]), False)
 
 
 def farkas(rows: Sequence[Affine], strict: Sequence[bool]) -> list[Fraction] | None:
@@ -291,9 +307,8 @@ def farkas(rows: Sequence[Affine], strict: Sequence[bool]) -> list[Fraction] | N
     constant, gain = found.values
     if constant > 0 or (constant == 0 and gain == 0):
         return None
-    for k in range(size):
-        total = sum((y * row[k] for y, row in zip(found.variables, rows, strict=True)), ZERO)
-        assert total == (constant if k == size - 1 else 0)
+    total = combine(size, zip(found.variables, rows, strict=True))
+    assert total == (*[0] * (size - 1), quick(constant))
     return found.variables
 
 
@@ -312,11 +327,14 @@ def highest(rows: Sequence[Affine], goal: Affine) -> tuple[Fraction, list[Fracti
     if isinstance(found, str):
         raise OverflowError
     point = [-v for v in found.prices]
-    for row in rows:
-        assert sum((a * x for a, x in zip(row, point, strict=False)), row[-1]) >= 0
-    value = sum((a * x for a, x in zip(goal, point, strict=False)), goal[-1])
-    assert value == found.values[0] + goal[-1]
+    assert all(_at(row, point) >= 0 for row in rows)
+    value = plain(_at(goal, point))
+    assert value == found.values[0] + plain(quick(goal[-1]))
     return value, point
+
+
+def _at(row: Affine, point: Sequence[Any]) -> fmpq:
+    return sum(map(mul, map(quick, row), map(quick, point)), quick(row[-1]))
 
 
 # ------------------------------------------------------------------------------- nearest points
@@ -334,7 +352,7 @@ def nearest(rows: Sequence[Affine], ball: Ball) -> Nearest | None:
     """The nearest point to the center where all rows are >= 0, exactly; None if there is none.
 
     For "l1" a linear program; for "l2" all sets of tight rows are tried: the conditions of Karush,
-    Kuhn and Tucker suffice.
+    Kuhn and Tucker suffice, and there is a nearest point where there is a point at all.
     """
     n = len(ball.center)
     if ball.norm == "l1":
@@ -352,51 +370,47 @@ def nearest(rows: Sequence[Affine], ball: Ball) -> Nearest | None:
         least = minimise(matrix, [-v for v in goal[:-1]], [[row[-1] for row in more]])
         assert not isinstance(least, str)
         return Nearest(-found[0], found[1][:n], least.variables[: len(rows)])
-    values = [sum((a * c for a, c in zip(row, ball.center, strict=False)), row[-1]) for row in rows]
+    if farkas(rows, [False] * len(rows)) is not None:
+        return None
+    table = [[quick(v) for v in row] for row in rows]
+    center = [quick(v) for v in ball.center]
+    values = [_at(row, center) for row in table]
+    gram = [[sum(map(mul, f[:-1], g[:-1]), fmpq(0)) for g in table] for f in table]
     for count in range(n + 1):
         for tight in combinations(range(len(rows)), count):
-            gram = [
-                [sum((a * b for a, b in zip(rows[j][:-1], rows[k][:-1], strict=True)), ZERO)
-                 for k in tight] for j in tight
-            ]  # fmt: skip
-            steps = solve(gram, [-values[j] for j in tight])
-            if steps is None or min(steps, default=ZERO) < 0:
+            matrix = [[gram[j][k] for k in tight] for j in tight]
+            steps = _solve(matrix, [-values[j] for j in tight])
+            if steps is None or min(steps, default=0) < 0:
                 continue
-            point = [
-                c + sum((s * rows[j][i] for s, j in zip(steps, tight, strict=True)), ZERO)
-                for i, c in enumerate(ball.center)
-            ]
-            if all(sum(map(mul, row, point), row[-1]) >= 0 for row in rows):
+            point = list(center)
+            for s, j in zip(steps, tight, strict=True):
+                point = [v + s * a for v, a in zip(point, table[j], strict=False)]
+            if all(_at(row, point) >= 0 for row in table):
                 prices = [ZERO] * len(rows)
                 for s, j in zip(steps, tight, strict=True):
-                    prices[j] = 2 * s
-                return Nearest(ball.measure(point), point, prices)
-    return None
+                    prices[j] = 2 * plain(s)
+                found = [plain(v) for v in point]
+                return Nearest(ball.measure(found), found, prices)
+    raise AssertionError("no nearest point, but a point")
 
 
-def solve(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction] | None:
-    """The solution of a square system, by Gauss and Jordan; None if it has not just one."""
-    table = [[*line, v] for line, v in zip(matrix, right, strict=True)]
-    for k in range(len(table)):
-        pivot = next((r for r in range(k, len(table)) if table[r][k]), None)
-        if pivot is None:
-            return None
-        table[k], table[pivot] = table[pivot], table[k]
-        table[k] = [v / table[k][k] for v in table[k]]
-        for r, line in enumerate(table):
-            if r != k and line[k]:
-                table[r] = [a - line[k] * b for a, b in zip(line, table[k], strict=True)]
-    return [line[-1] for line in table]
+def _solve(matrix: list[list[fmpq]], right: list[fmpq]) -> list[fmpq] | None:
+    """The solution of a square system; None if it has not just one."""
+    try:
+        return list(fmpq_mat(matrix).solve(fmpq_mat([[v] for v in right])).entries())
+    except ZeroDivisionError:
+        return None
 
 
 # ------------------------------------------------------------------------------------- full splits
 
 
-def combine(size: int, terms: Sequence[tuple[Any, Affine]], bias: Any = 0) -> Affine:
-    out = [ZERO] * size
-    for c, row in terms:
-        out = [a + c * b for a, b in zip(out, row, strict=True)]
-    out[-1] += Fraction(bias)
+def combine(size: int, terms: Iterable[tuple[Any, Affine]], bias: Any = 0) -> Affine:
+    out = [fmpq(0)] * size
+    for factor, row in terms:
+        c = quick(factor)
+        out = [a + c * quick(b) for a, b in zip(out, row, strict=True)]
+    out[-1] += quick(bias)
     return tuple(out)
 
 
@@ -420,7 +434,7 @@ class Full:
         self.net, self.system, self.size = net, system, net.inputs + 1
         self.numbers = numbering(net)
         self.records: Records = []
-        self.inputs = [tuple(Fraction(i == j) for j in range(self.size)) for i in range(net.inputs)]
+        self.inputs = [tuple(fmpq(i == j) for j in range(self.size)) for i in range(net.inputs)]
         self.sides = []
         for i, (lo, hi) in enumerate(system.box):
             unit = self.inputs[i]

@@ -41,6 +41,7 @@ from typing import Any, NamedTuple
 
 from dual_cases import NAMES, aim_at, at_most, cube, graphs, network, small_random
 from dual_proof_tools import (
+    Ball,
     DualProof,
     Records,
     Row,
@@ -58,7 +59,7 @@ from dual_proof_tools import (
 from oracle_graph import Graph
 from oracle_nd import NdDomain, _leaves, _start
 from proof_tools import Proof, pack, unpack
-from proof_truth import Malformed, better_than_maximum, closest, is_true, systems_of
+from proof_truth import Closest, Malformed, better_than_maximum, closest, is_true, systems_of
 from tiling_mutations import FALSE_PROOFS
 from tree_cases import BREAKING, mutate_breaking
 from tree_proof_tools import TreeProof, prove_tree
@@ -179,6 +180,41 @@ def _engine_unsat(rng: random.Random, graph: Graph, net: Network) -> Case | None
     spec = pv.Property.from_json(json.dumps(entry))
     found = pv.verify(net, spec, proof=True, float32=False)
     return _engine_case("unsat", graph, net, found.proof)
+
+
+def _around(rng: random.Random, graph: Graph, least: Fraction) -> System | None:
+    """A threshold that is passed, but not as close to a center as a ball: by so much of it."""
+    box = _box(rng, graph)
+    top = maximum(graph, box, {}, {0: 1})[0]
+    low = -maximum(graph, box, {}, {0: -1})[0]
+    row = at_most(low + (top - low) * Fraction(rng.randint(1, 8), 8), False)
+    center = [rng.choice((lo, hi, (lo + hi) / 2, lo - Fraction(1, 3))) for lo, hi in box]
+    norm = rng.choice(("l1", "l2"))
+    walk = Closest(graph, System(box, [row]), center, norm)
+    walk.run()
+    if walk.best is None or not walk.best[0]:
+        return None
+    return System(box, [row], Ball(norm, center, walk.best[0] * (1 - least)))
+
+
+def _unsat_in_a_ball(rng: random.Random, graph: Graph, net: Network) -> Case | None:
+    system = _around(rng, graph, rng.choice((ULP, ULP, Fraction(1, 3))))
+    if system is None:
+        return None
+    records = full(graph, [system])
+    assert records is not None
+    return Case("unsat", graph, net, unsat(graph, net.digest, [system], records))
+
+
+def _engine_in_a_ball(rng: random.Random, graph: Graph, net: Network) -> Case | None:
+    """Also "sat", where the ball is as large as the distance, or larger."""
+    share = rng.choice((ULP, Fraction(1, 100), Fraction(1, 3), -Fraction(1, 3)))
+    system = _around(rng, graph, share)
+    if system is None:
+        return None
+    spec = pv.Property.from_json(json.dumps(property_json(graph, [system])))
+    found = pv.verify(net, spec, proof=True, float32=False, timeout=10)
+    return _engine_case(str(found.status), graph, net, found.proof)
 
 
 def _halved_unsat(rng: random.Random, graph: Graph, net: Network) -> Case | None:
@@ -319,6 +355,8 @@ _MAKERS: dict[str, Callable[[random.Random, Graph, Network], Case | None]] = {
     "unsat, sharp": _sharp_unsat,
     "unsat by the engine": _engine_unsat,
     "unsat by halving": _halved_unsat,
+    "unsat in a ball": _unsat_in_a_ball,
+    "in a ball by the engine": _engine_in_a_ball,
     "sat": _engine_sat,
     "maximum": _engine_maximum,
     "dead units": _dead_units,

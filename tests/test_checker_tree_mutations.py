@@ -96,6 +96,6 @@ def test_flipped_bytes_are_judged_alike(block: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(4))
 def test_many_flipped_bytes_are_judged_alike(block: int) -> None:
-    fuzz(range(3000 + 20 * block, 3020 + 20 * block), 100)
+    fuzz(range(3000 + 10 * block, 3010 + 10 * block), 100)

@@ -175,7 +175,7 @@ def along(row: Sequence[Any], matrix: Any, shift: Sequence[Any]) -> tuple[Fracti
 
 @pytest.mark.parametrize("dim", [3, 4, 5, 6, 7])
 def test_sheared_cylinders_over_the_plane(dim: int) -> None:
-    for seed in range(200, {3: 230, 4: 220, 5: 212, 6: 206, 7: 204}[dim]):
+    for seed in range(200, {3: 212, 4: 208, 5: 204, 6: 203, 7: 202}[dim]):
         case, rng = random_graph(seed), Random(seed)
         base, wanted = domain_of(case), oracle_regions(case)
         matrix = shear(rng, dim)
@@ -240,7 +240,7 @@ def test_products() -> None:
         one, two = random_graph(seed), random_graph(seed + 1000)
         left, right = oracle_regions(one), oracle_regions(two)
         count = len(right.regions)
-        if len(left.regions) * count > 120:
+        if len(left.regions) * count > 50:
             continue
         net, domain = product(one, two)
         found = oracle_regions_nd(net, domain)
@@ -268,7 +268,7 @@ def dyadic_net(rng: Random, widths: Sequence[int]) -> Graph:
     return chain(weights, [some(b, 1500) for b in widths[1:]])
 
 
-@pytest.mark.parametrize("widths", [(3, 6, 5, 1), (3, 4, 4, 4, 2), (4, 6, 3, 1), (5, 6, 2, 1)])
+@pytest.mark.parametrize("widths", [(3, 6, 4, 1), (3, 4, 3, 3, 2), (4, 5, 3, 1), (5, 5, 2, 1)])
 def test_generic_nets_and_their_plane_sections(widths: tuple[int, ...]) -> None:
     rng, dim = Random(sum(widths)), widths[0]
     net = dyadic_net(rng, widths)

@@ -1,5 +1,6 @@
 """Linear programs and nearest points with proven ends: against scipy, and with bad guesses."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import inf
 
@@ -10,7 +11,7 @@ from scipy.optimize import linprog, nnls
 import plverify.nearest as nearest_module
 import plverify.programs as programs
 from plverify.nearest import lower_bound, nearest, size_of
-from plverify.programs import Program, integer_row, maximize, product
+from plverify.programs import Program, all_hold, integer_row, maximize
 
 NORMS = ("l1", "l2", "linf")
 
@@ -49,7 +50,7 @@ def check(program, c, found, done):
         assert float(found.upper) == pytest.approx(-done.fun, abs=1e-7)
     if found.status == "unbounded":
         assert sum(a * v for a, v in zip(c, found.ray, strict=True)) > 0
-        assert all(product((row, 0), found.ray) <= 0 for row, _ in program.rows)
+        assert all_hold([(row, 0) for row, _ in program.rows], found.ray)
         for r, low, high in zip(found.ray, program.lo, program.hi, strict=True):
             assert not (r > 0 and high < inf)
             assert not (r < 0 and low > -inf)
@@ -98,7 +99,7 @@ def test_a_bad_guess_costs_no_correctness(integers, monkeypatch):
         found = guess(program, c)
         basic = sorted((v + 1) % program.size for v in found.basic)
         wrong = [-v for v in found.multipliers]
-        return programs._Guess(found.optimal, basic, found.tight, found.ends, wrong)
+        return replace(found, basic=basic, multipliers=wrong)
 
     monkeypatch.setattr(programs, "_highs", bad)
     rng = np.random.default_rng(14)
@@ -113,7 +114,7 @@ def test_a_bad_guess_costs_no_correctness(integers, monkeypatch):
 
 
 def test_ends_hold_where_nothing_is_exact(monkeypatch):
-    monkeypatch.setattr(programs, "_MOST", -1)  # no rational systems
+    monkeypatch.setattr(programs, "WORK", -1)  # no rational systems
     monkeypatch.setattr(programs, "_EXACT", 0)  # no exact simplex method
     rng = np.random.default_rng(15)
     tight = 0
@@ -121,10 +122,28 @@ def test_ends_hold_where_nothing_is_exact(monkeypatch):
         program, c, done = random_program(rng)
         found = maximize(program, c)
         if done.status == 0:
-            assert found.status == "unknown"
+            assert found.status in ("optimal", "bounded", "unknown")
             assert found.upper >= -done.fun - 1e-9
-            tight += float(found.upper) <= -done.fun + 1e-6
+            assert found.lower <= -done.fun + 1e-9
+            assert found.point is None or program.contains(found.point)
+            assert found.upper <= program.bound(c, found.multipliers)
+            tight += float(found.upper) <= -done.fun + 1e-6 and found.lower >= -done.fun - 1e-6
     assert tight > 30
+
+
+def test_a_point_near_a_guess_is_feasible():
+    rng = np.random.default_rng(16)
+    moved = 0
+    for _ in range(60):
+        program, _, done = random_program(rng)
+        if done.status == 0:
+            guess = (done.x + 1e-6 * rng.standard_normal(program.size)).tolist()
+            point = programs.feasible_near(program, guess)
+            if point is not None:
+                moved += 1
+                assert program.contains(point)
+                assert np.allclose(np.array(point, float), guess, atol=1e-3)
+    assert moved > 30
 
 
 def test_a_point_that_misses_a_row_is_moved_inside():

@@ -96,6 +96,46 @@ def test_small_networks_agree_with_exact_programs_over_all_patterns(
     assert met + far >= 20
 
 
+def widened(graph: Graph, times: int) -> Graph:
+    """The same function of sums of so many inputs each."""
+
+    def later(sources: Any) -> Any:
+        return tuple(s + 1 for s in sources) if isinstance(sources, tuple) else sources + 1
+
+    rows = [(tuple((i * times + k, F(1)) for k in range(times)), F(0)) for i in range(graph.inputs)]
+    rest = [(kind, later(sources), *more) for kind, sources, *more in graph.nodes]
+    return Graph(graph.inputs * times, (("linear", (0,), tuple(rows)), *rest))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_many_inputs_agree_with_few(norm: str) -> None:
+    """Searches of more than sixteen inputs split units and windows, and bound them by ascent."""
+    rng = random.Random(f"wide {norm}")
+    times = 18
+    drawn = [graph for graph in map(small_random, range(200)) if graph is not None]
+    pooled = [g for g in drawn if g.sizes[-1] >= 2 and any(n[0] == "max" for n in g.nodes)]
+    met = 0
+    for graph in rng.sample(pooled, 8):
+        net = network(widened(graph, times))
+        x = [F(rng.randint(-8, 8), 8) for _ in range(graph.inputs)]
+        low = [v - F(rng.randint(0, 8), 4) for v in x]
+        high = [v + F(rng.randint(0, 8), 4) for v in x]
+        outputs = network(graph).exact(x)
+        label = outputs.index(max(outputs))
+        truth = closest(graph, x, label, False, list(zip(low, high, strict=True)), norm)
+        center, bottom, top = ([v / times for v in s for _ in range(times)] for s in (x, low, high))
+        domain = pv.Box(bottom, top)
+        found = pv.minimal_perturbation(net, center, norm, domain, timeout=20, proof=True)
+        consistent(found, net, center, domain)
+        # The step of an input is shared out evenly, but in l1, where it does not matter.
+        share = {"linf": F(1, times), "l1": F(1), "l2": F(1, times)}[norm]
+        distance = math.inf if truth is None else truth[0] * share
+        assert (0 if found.lower_exact is None else found.lower_exact) <= distance
+        assert distance <= (math.inf if found.upper_exact is None else found.upper_exact)
+        met += found.exact or (truth is None and found.lower == math.inf)
+    assert met >= 7
+
+
 def big_m(
     layers: list[tuple[Any, Any]], x: Any, label: int, norm: str, radius: float, box: Any
 ) -> float:

@@ -317,8 +317,8 @@ def test_every_region_has_its_pattern_and_its_map(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_more_cases_hold_together() -> None:
-    for seed in range(1000, 2000):
+def test_more_cases_hold_together() -> None:
+    for seed in range(1000, 1300):
         net, domain = to_reference(random_degenerate_net(seed))
         found = enumerate_regions(net, domain)
         check_regions(net, domain, found)

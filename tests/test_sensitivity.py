@@ -422,22 +422,85 @@ def test_projections_satisfy_the_kkt_conditions(integers):
                 continue
             assert found.status == "optimal"
             assert found.lower == found.upper
-            # Rows in integers are multiples of those of A; the signs of multipliers are the same.
-            step = [a - b for a, b in zip(v0, found.move.v, strict=True)]
-            y = found.multipliers
-            assert all(m >= 0 for m in y)
-            scaled = [rows_of(a, b) for a, b in zip(cone.exact_A, cone.exact_b, strict=True)]
-            assert step == [
-                sum(m * row[j] for m, (row, _) in zip(y, scaled, strict=True)) for j in range(4)
-            ]
-            for m, (row, b) in zip(y, scaled, strict=True):
-                assert m * (b - dot(row, found.move.v)) == 0
+            kkt(cone, v0, found)
 
 
-def rows_of(a, b):
-    """The row in integers without a common factor but that of its denominators."""
-    scale = np.lcm.reduce([v.denominator for v in (*a, b)], dtype=object)
-    return [v * int(scale) for v in a], b * int(scale)
+def kkt(cone, v0, found):
+    """The conditions of Karush, Kuhn and Tucker of a projection without bounds, exactly."""
+    rows = [*zip(cone.exact_A, cone.exact_b, strict=True), *dense(cone)]
+    assert len(rows) == len(found.multipliers)
+    step = [a - b for a, b in zip(v0, found.move.v, strict=True)]
+    for j, moved in enumerate(step):
+        total = sum(m * row[j] for m, (row, _) in zip(found.multipliers, rows, strict=True))
+        assert moved == total
+    for m, (row, b) in zip(found.multipliers, rows, strict=True):
+        assert m >= 0
+        assert dot(row, found.move.v) <= b
+        assert m * (b - dot(row, found.move.v)) == 0
+
+
+def dense(cone):
+    """The rows of the region."""
+    n = cone.net.input_size
+    return [([entries.get(j, 0) for j in range(n)], b) for entries, b in cone.region_rows]
+
+
+@pytest.mark.parametrize("integers", [False, True])
+def test_projections_and_distances_in_the_region_satisfy_the_kkt_conditions(integers):
+    rng = np.random.default_rng(16)
+    reached = pulled = 0
+    for _ in range(15):
+        net, x = random_net(rng, (4, 5, 4), integers), rng.integers(-4, 5, 4) / 4
+        cone = pv.order_cone(net, x, within_region=True)
+        v0 = fractions(rng.integers(-8, 9, 4) / 3)
+        found = cone.nearest_move(v0)
+        assert found.status == "optimal"
+        kkt(cone, v0, found)
+        near = cone.boundary_distance()
+        if near.status == "infeasible":
+            continue
+        reached += 1
+        own, region = near.multipliers[:3], near.multipliers[3:]
+        assert sum(m != 0 for m in own) <= 1
+        pulled += any(region)
+        for j, v in enumerate(near.move.v):
+            up = sum(m * row[j] for m, row in zip(own, cone.exact_A, strict=True))
+            assert v == up - sum(
+                m * row[j] for m, (row, _) in zip(region, dense(cone), strict=True)
+            )
+    assert reached > 5
+    assert pulled > 0
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_multipliers_of_centres_and_extreme_moves_prove_the_upper_ends(norm):
+    rng = np.random.default_rng(17)
+    for within in (False, True):
+        net, x = random_net(rng, (3, 5, 4)), rng.uniform(-1, 1, 3)
+        cone = pv.order_cone(net, x, domain=pv.Box(-1, 1, 3), within_region=within)
+        rows = [*zip(cone.exact_A, cone.exact_b, strict=True), *dense(cone)]
+        goal = fractions(rng.integers(-3, 4, 3))
+        far = cone.extreme_move(goal)
+        rest, value = list(goal), Fraction(0)
+        for m, (row, b) in zip(far.multipliers, rows, strict=True):
+            rest, value = [r - m * a for r, a in zip(rest, row, strict=True)], value + m * b
+        value += sum(abs(r) - r * v for r, v in zip(rest, cone.x, strict=True))
+        assert value == far.upper == far.lower
+        ball = cone.chebyshev_center(norm)
+        for j, v in enumerate(cone.x):
+            for sign in (1, -1):
+                rows.append(([sign * (i == j) for i in range(3)], 1 - sign * v))
+        assert len(rows) == len(ball.multipliers)
+        assert min(ball.multipliers) >= 0
+        total = [sum(m * a[j] for m, (a, _) in zip(ball.multipliers, rows, strict=True))
+                 for j in range(3)]  # fmt: skip
+        assert total == [0, 0, 0]
+        size = {"l1": np.inf, "l2": 2, "linf": 1}[norm]
+        of_radius = sum(float(m) * np.linalg.norm(np.array(a, float), size)
+                        for m, (a, _) in zip(ball.multipliers, rows, strict=True))  # fmt: skip
+        assert of_radius == pytest.approx(1)
+        assert sum(m * b for m, (_, b) in zip(ball.multipliers, rows, strict=True)) == ball.upper
+        assert ball.status == "optimal"
 
 
 def test_projections_agree_with_cvxpy():
@@ -581,3 +644,71 @@ def test_results_are_plain_numbers():
     assert entry["lower"] == entry["upper"] == "2"
     assert entry["move"]["label_holds"] is True
     assert pv.null_space(net, [0, 0]).to_dict()["rank"] == 2
+
+
+def test_deep_networks_have_numbers_beyond_doubles():
+    rng = np.random.default_rng(18)
+    sizes = [3, *[4] * 22, 3]
+    net = pv.Network.from_arrays(
+        [rng.standard_normal((b, a)) + np.eye(b, a) for a, b in pairwise(sizes)],
+        [abs(rng.standard_normal(b)) for b in sizes[1:]],
+    )
+    x = rng.standard_normal(3)
+    for within in (False, True):
+        cone = pv.order_cone(net, x, domain=pv.Box(-3, 3, 3), within_region=within)
+        assert max(v.denominator for row in cone.exact_A for v in row) > 1 << 1024
+        found = [cone.extreme_move([1, 2, 3]), cone.chebyshev_center("linf")]
+        found += [cone.nearest_move([1, 2, 3], norm) for norm in NORMS]
+        found += [cone.boundary_distance(norm) for norm in NORMS]
+        assert {at.status for at in found} <= {"optimal", "infeasible"}
+        assert found[0].status == "optimal"
+    assert pv.null_space(net, x).rank <= 3
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_starts_outside_the_domain(norm):
+    rng = np.random.default_rng(19)
+    for _ in range(8):
+        net, x = random_net(rng, (3, 5, 3)), fractions(rng.integers(-4, 5, 3) / 4)
+        box = pv.Box(-1, 1, 3)
+        cone = pv.order_cone(net, x, domain=box)
+        v0 = fractions(rng.integers(-9, 10, 3))
+        found = cone.nearest_move(v0, norm)
+        assert found.status == "optimal"
+        gap = np.array([float(a - b) for a, b in zip(found.move.v, v0, strict=True)])
+        size = {"l1": 1, "l2": 2, "linf": np.inf}[norm]
+        assert np.linalg.norm(gap, size) == pytest.approx(found.distance[1])
+        # No other step of the cone in the domain is nearer.
+        for point in rng.uniform(-1, 1, (400, 3)):
+            step = point - np.array(x, float)
+            if (cone.A @ step <= cone.b).all():
+                away = np.linalg.norm(step - np.array(v0, float), size)
+                assert away >= found.distance[0] - 1e-9
+
+
+def test_many_rows_end_in_proven_ends():
+    rng = np.random.default_rng(20)
+    net, x = random_net(rng, (120, 150, 6)), rng.uniform(0, 1, 120)
+    cone = pv.order_cone(net, x, domain=pv.Box(0, 1, 120), within_region=True)
+    found = [
+        cone.extreme_move(rng.standard_normal(120)),
+        cone.chebyshev_center(),
+        cone.boundary_distance(),
+        cone.nearest_move(rng.uniform(-2, 2, 120)),
+    ]
+    for at in found:
+        assert at.status in ("optimal", "bounded")
+        assert at.lower <= at.upper <= at.lower * (1 + Fraction(1, 10**6))
+        assert at.move.same_region
+        assert at.move.in_domain
+        assert cone.contains(at.move.v)
+    space = pv.null_space(net, x)
+    assert space.rank == 6
+
+
+def test_the_rank_of_a_tall_table():
+    rng = np.random.default_rng(21)
+    table = rng.integers(-(2**20), 2**20, (80, 12)) @ rng.integers(-(2**20), 2**20, (12, 90))
+    found = rank_of(table.tolist())
+    assert found.rank == 12
+    assert len(found.combinations) == 68

@@ -14,7 +14,7 @@ constexpr float kUnset = -2e30F;
 constexpr double kFirstRate = 0.9, kSecondRate = 0.999;  // as in Adam
 constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0,
                  kDecay = 0.97;
-constexpr double kLater = -4.0;  // exponent of the slots that do not begin with the largest share
+constexpr double kLater = 0.02;  // share of the slots that do not begin with the largest one
 constexpr double kMean = 0.1;    // weight of the newest value in means
 }  // namespace
 
@@ -30,16 +30,22 @@ Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& st
         const size_t units = static_cast<size_t>(from.units) * kLanes,
                      rows = static_cast<size_t>(net.layers[l].rows) * kLanes;
         most = std::max(most, from.units);
-        for (auto* one : {&sheet.g, &sheet.a}) one->assign(units, 0.0);
-        for (auto* one : {&sheet.h, &sheet.z}) one->assign(rows, 0.0);
+        for (auto* one : {&sheet.g, &sheet.a, &sheet.mean_a}) one->assign(units, 0.0);
+        for (auto* one : {&sheet.h, &sheet.z, &sheet.mean_z}) one->assign(rows, 0.0);
+        sheet.marks.assign(static_cast<size_t>(net.layers[l].rows), 0);
         if (from.is_max()) {
-            sheet.windows.resize(units);
-            for (auto* one : {&sheet.share, &sheet.exponent})
+            for (auto* one :
+                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi})
+                one->assign(units, 0.0);
+            for (auto* one : {&sheet.under, &sheet.over, &sheet.slot_lo, &sheet.slot_hi})
                 one->assign(units * static_cast<size_t>(from.slots), 0.0);
+            sheet.fixed.assign(units, 0);
+            for (int j = 0; j < from.units; ++j)
+                for (int s = 0; s < from.slots; ++s) sheet.entries.push_back(from.entry(j, s));
             continue;
         }
         for (auto* one : {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift,
-                          &sheet.open, &sheet.first, &sheet.second, &sheet.mean_z, &sheet.mean_a})
+                          &sheet.open, &sheet.first, &sheet.second})
             one->assign(units, 0.0);
     }
     all_.resize(static_cast<size_t>(most));
@@ -81,8 +87,36 @@ int Ascent::rows_of(const Layer& layer, const FixedUnit& fixed) {
 
 void Ascent::load(int lane, const CellView& cell, const std::vector<FixedUnit>& path,
                   const Climb& from) {
+    begin(lane, cell, from);
+    for (const FixedUnit& fixed : path) add_splits(lane, fixed);
+    lines_of(lane, lane + 1, cell, from);
+}
+
+void Ascent::load_children(const CellView& cell, const std::vector<FixedUnit>& path,
+                           const std::vector<FixedUnit>& more, const Climb& from) {
+    const int count = static_cast<int>(more.size());
+    for (int lane = 0; lane < count; ++lane) {
+        begin(lane, cell, from);
+        for (const FixedUnit& fixed : path) add_splits(lane, fixed);
+        add_splits(lane, more[static_cast<size_t>(lane)]);
+    }
+    lines_of(0, count, cell, from);
+    for (int lane = 0; lane < count; ++lane) {
+        const FixedUnit& fixed = more[static_cast<size_t>(lane)];
+        const Layer& layer = net_.net.layers[fixed.layer];
+        Sheet& sheet = sheets_[fixed.layer];
+        if (layer.is_max())
+            window_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, nullptr, nullptr,
+                         nullptr, nullptr);
+        else
+            unit_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, 0.0, 0.0, kUnset);
+    }
+}
+
+void Ascent::begin(int lane, const CellView& cell, const Climb& from) {
     const auto at = static_cast<size_t>(lane);
-    if (lane == 0) splits_.clear();
+    if (lane == 0)
+        for (Sheet& sheet : sheets_) sheet.splits.clear();
     loaded_ = lane + 1;
     prepared_ = false;
     ball_ = cell.ball;
@@ -96,183 +130,215 @@ void Ascent::load(int lane, const CellView& cell, const std::vector<FixedUnit>& 
     exponent_[at].resize(goals_.size(), 0.0);
     for (auto* one : {&goal_first_, &goal_second_}) (*one)[at].assign(goals_.size(), 0.0);
     weight_[at].resize(goals_.size());
-    int rows = 0;
-    for (const FixedUnit& fixed : path) {
-        const Layer& layer = net_.net.layers[fixed.layer];
-        if (!layer.is_max()) {
-            splits_.push_back(
-                {fixed.layer, -1, fixed.unit, fixed.piece ? 1.0 : -1.0, lane, rows++});
-            continue;
-        }
-        for (int s = 0; s < layer.slots; ++s) {
-            const int row = layer.entry(fixed.unit, s);
-            if (row < 0 || s == fixed.piece) continue;
-            const int top = layer.entry(fixed.unit, fixed.piece);
-            splits_.push_back({fixed.layer, top, row, 1.0, lane, rows++});
-        }
-    }
-    split_[at] = from.splits;
-    split_[at].resize(static_cast<size_t>(rows), 0.0);
-    for (auto* one : {&split_first_, &split_second_})
-        (*one)[at].assign(static_cast<size_t>(rows), 0.0);
-    lines_of(lane, cell, from);
+    split_[at].clear();
+    for (auto* one : {&split_first_, &split_second_}) (*one)[at].clear();
+    start_ = &from;
 }
 
-void Ascent::lines_of(int lane, const CellView& cell, const Climb& from) {
-    for (int l = 0; l < net_.depth; ++l) {
-        const Layer& layer = net_.net.layers[l];
-        Sheet& sheet = sheets_[l];
-        const double *zlo = &cell.bounds.lo[net_.row(l, 0)], *zhi = &cell.bounds.hi[net_.row(l, 0)];
-        const size_t first = net_.unit(l, 0);
-        const int8_t* pieces = cell.pieces + first;
-        for (int j = 0; j < layer.units; ++j) {
-            const size_t at = static_cast<size_t>(j * kLanes + lane);
-            if (layer.is_max()) {
-                window_of(lane, l, j, pieces[j], zlo, zhi, from);
-                continue;
-            }
-            const double s = layer.one_piece[j] ? 1.0 : layer.slope[j];
-            int piece = layer.one_piece[j] ? 1 : pieces[j];
-            if (piece < 0) piece = Crown::known(zlo[j], zhi[j]);
-            sheet.under_lift[at] = sheet.over_lift[at] = sheet.open[at] = 0.0;
-            if (piece >= 0) {
-                sheet.under[at] = sheet.over[at] = piece ? 1.0 : s;
-                continue;
-            }
-            const double lo = std::min(zlo[j], 0.0), hi = std::max(zhi[j], 0.0);
-            const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
-            const float set = from.slopes.empty() ? kUnset : from.slopes[first + j];
-            const double line = set > kUnset
-                                    ? std::clamp<double>(set, std::min(s, 1.0), std::max(s, 1.0))
-                                : hi > -lo ? 1.0
-                                           : s;
-            auto &moves = s > 1.0 ? sheet.over : sheet.under,
-                 &stays = s > 1.0 ? sheet.under : sheet.over;
-            moves[at] = line;
-            stays[at] = chord;
-            (s > 1.0 ? sheet.under_lift : sheet.over_lift)[at] = hi - chord * hi;
-            sheet.open[at] = 1.0;
-        }
-    }
-}
-
-// Above an open window lies the chord of the slot that may be the largest, over the largest that
-// the others may be; below it any mean of the slots.
-void Ascent::window_of(int lane, int l, int j, int piece, const double* zlo, const double* zhi,
-                       const Climb& from) {
-    const Layer& layer = net_.net.layers[l];
-    Sheet& sheet = sheets_[l];
-    Window& window = sheet.windows[static_cast<size_t>(j * kLanes + lane)];
-    window = {-1, true, piece < 0, 1.0, 0.0};
-    if (piece >= 0) {
-        window.row = layer.entry(j, piece);
+// The rows of a fixed unit, with the multipliers that they had.
+void Ascent::add_splits(int lane, const FixedUnit& fixed) {
+    const auto at = static_cast<size_t>(lane);
+    const Layer& layer = net_.net.layers[fixed.layer];
+    const auto add = [&](int sign_row, int row, double sign) {
+        const size_t place = split_[at].size();
+        sheets_[fixed.layer].splits.push_back({sign_row, row, sign, lane, static_cast<int>(place)});
+        split_[at].push_back(place < start_->splits.size() ? start_->splits[place] : 0.0);
+        split_first_[at].push_back(0.0);
+        split_second_[at].push_back(0.0);
+    };
+    if (!layer.is_max()) {
+        add(-1, fixed.unit, fixed.piece ? 1.0 : -1.0);
         return;
     }
-    int low = -1, high = -1;
-    double others = -kInfinity;
-    for (int s = 0; s < layer.slots; ++s) {
-        const int e = layer.entry(j, s);
-        if (e < 0) continue;
-        if (low < 0 || zlo[e] > zlo[low]) low = e;
-        if (high < 0 || zhi[e] > zhi[high]) high = e;
-    }
-    for (int s = 0; s < layer.slots; ++s) {
-        const int e = layer.entry(j, s);
-        if (e < 0) continue;
-        if (e != low && zhi[e] > zlo[low]) window.leads = false;
-        if (e != high) others = std::max(others, zhi[e]);
-    }
-    window.row = window.leads ? low : high;
-    if (window.leads) return;
-    window.slope = (zhi[high] - others) / (zhi[high] - zlo[high]);
-    window.lift = others - window.slope * zlo[high];
-    for (int s = 0; s < layer.slots; ++s) {
-        const int e = layer.entry(j, s);
-        const size_t at = static_cast<size_t>((s * layer.units + j) * kLanes + lane);
-        const size_t own = window_base(l) + static_cast<size_t>(s * layer.units + j);
-        sheet.exponent[at] = e < 0 || zhi[e] <= zlo[low] ? -kInfinity
-                             : !from.shares.empty()      ? from.shares[own]
-                             : e == low                  ? 0.0
-                                                         : kLater;
-    }
+    const int top = layer.entry(fixed.unit, fixed.piece);
+    for (int s = 0; s < layer.slots; ++s)
+        if (const int row = layer.entry(fixed.unit, s); row >= 0 && s != fixed.piece)
+            add(top, row, 1.0);
 }
 
-// The shares of an open window's slots in the line below it.
-void Ascent::share_out() {
+void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& from) {
+    const float *shares = from.shares.data(), *levels = from.levels.data();
     for (int l = 0; l < net_.depth; ++l) {
         const Layer& layer = net_.net.layers[l];
-        Sheet& sheet = sheets_[l];
-        for (int j = 0; layer.is_max() && j < layer.units; ++j)
-            for (int i = 0; i < loaded_; ++i) {
-                const Window& window = sheet.windows[static_cast<size_t>(j * kLanes + i)];
-                if (!window.open || window.leads) continue;
-                const auto at = [&](int s) {
-                    return static_cast<size_t>((s * layer.units + j) * kLanes + i);
-                };
-                double top = -kInfinity, sum = 0.0;
-                for (int s = 0; s < layer.slots; ++s) top = std::max(top, sheet.exponent[at(s)]);
-                for (int s = 0; s < layer.slots; ++s)
-                    sum += sheet.share[at(s)] = std::exp(sheet.exponent[at(s)] - top);
-                for (int s = 0; s < layer.slots; ++s) sheet.share[at(s)] /= sum;
+        const double *zlo = &cell.bounds.lo[net_.row(l, 0)], *zhi = &cell.bounds.hi[net_.row(l, 0)];
+        const size_t flat = net_.unit(l, 0);
+        const int8_t* pieces = cell.pieces + flat;
+        for (int j = 0; j < layer.units; ++j) {
+            if (layer.is_max()) {
+                const bool set = !from.shares.empty();
+                window_lines(sheets_[l], layer, j, first, last, pieces[j], zlo, zhi,
+                             set ? shares : nullptr, set ? levels : nullptr);
+                if (set) shares += layer.slots, ++levels;
+                continue;
             }
+            int piece = layer.one_piece[j] ? 1 : pieces[j];
+            if (piece < 0) piece = Crown::known(zlo[j], zhi[j]);
+            unit_lines(sheets_[l], layer, j, first, last, piece, zlo[j], zhi[j],
+                       from.slopes.empty() ? kUnset : from.slopes[flat + j]);
+        }
     }
 }
 
-size_t Ascent::window_base(int layer) const {
-    size_t base = 0;
-    for (int l = 0; l < layer; ++l)
-        base += static_cast<size_t>(net_.net.layers[l].slots) *
-                static_cast<size_t>(net_.net.layers[l].units);
-    return base;
+void Ascent::unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
+                        double zlo, double zhi, float set) {
+    const size_t at = static_cast<size_t>(j * kLanes + first);
+    const auto put = [&](AlignedVector<double>& to, double v) {
+        std::fill_n(&to[at], last - first, v);
+    };
+    const double s = layer.one_piece[j] ? 1.0 : layer.slope[j];
+    for (auto* one : {&sheet.under_lift, &sheet.over_lift, &sheet.open}) put(*one, 0.0);
+    if (piece >= 0) {
+        put(sheet.under, piece ? 1.0 : s);
+        put(sheet.over, piece ? 1.0 : s);
+        return;
+    }
+    const double lo = std::min(zlo, 0.0), hi = std::max(zhi, 0.0);
+    const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
+    const double line = set > kUnset ? std::clamp<double>(set, std::min(s, 1.0), std::max(s, 1.0))
+                        : hi > -lo   ? 1.0
+                                     : s;
+    put(s > 1.0 ? sheet.over : sheet.under, line);
+    put(s > 1.0 ? sheet.under : sheet.over, chord);
+    put(s > 1.0 ? sheet.under_lift : sheet.over_lift, hi - chord * hi);
+    put(sheet.open, 1.0);
+}
+
+// Below an open window lies any mean of its slots. Above it lies the sum of a level and of chords
+// over it (kernels.hpp): from the largest lower bound, where all slots count, to the second largest
+// upper bound, where one does.
+void Ascent::window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
+                          const double* zlo, const double* zhi, const float* shares,
+                          const float* level) {
+    const size_t at = static_cast<size_t>(j * kLanes + first);
+    const auto slot = [&](int s) {
+        return static_cast<size_t>((j * layer.slots + s) * kLanes + first);
+    };
+    const auto put = [&](AlignedVector<double>& to, size_t where, double v) {
+        std::fill_n(&to[where], last - first, v);
+    };
+    std::fill_n(&sheet.fixed[at], last - first, piece >= 0);
+    for (auto* one : {&sheet.over_lift, &sheet.open}) put(*one, at, 0.0);
+    int low = piece, high = -1;
+    double second = -kInfinity;
+    for (int s = 0; s < layer.slots && piece < 0; ++s) {
+        const int e = layer.entry(j, s);
+        if (e < 0) continue;
+        if (low < 0 || zlo[e] > zlo[layer.entry(j, low)]) low = s;
+        if (high < 0 || zhi[e] > zhi[layer.entry(j, high)]) high = s;
+    }
+    bool leads = true;
+    for (int s = 0; s < layer.slots && piece < 0; ++s) {
+        const int e = layer.entry(j, s);
+        if (e < 0) continue;
+        if (s != low && zhi[e] > zlo[layer.entry(j, low)]) leads = false;
+        if (s != high) second = std::max(second, zhi[e]);
+    }
+    if (leads) {
+        // Of a slot that is constant, too, the checker needs no multiplier; of one that is 0
+        // nothing.
+        const double at_least = piece < 0 ? zlo[layer.entry(j, low)] : 0.0;
+        const bool still = piece < 0 && !(at_least < zhi[layer.entry(j, low)]);
+        if (still) std::fill_n(&sheet.fixed[at], last - first, 1);
+        const double factor = still && at_least == 0.0 ? 0.0 : 1.0;
+        for (int s = 0; s < layer.slots; ++s)
+            for (auto* one : {&sheet.under, &sheet.over})
+                put(*one, slot(s), s == low ? factor : 0.0);
+        return;
+    }
+    const double least = zlo[layer.entry(j, low)], most = std::max(least, second);
+    put(sheet.open, at, 1.0);
+    put(sheet.level_lo, at, least);
+    put(sheet.level_hi, at, most);
+    put(sheet.level, at, level ? std::clamp<double>(*level, least, most) : most);
+    double sum = 0.0;
+    const auto share_of = [&](int s) {
+        const int e = layer.entry(j, s);
+        if (e < 0 || zhi[e] <= least) return 0.0;
+        return shares ? std::max<double>(shares[s], 1e-9) : s == low ? 1.0 : kLater;
+    };
+    for (int s = 0; s < layer.slots; ++s) sum += share_of(s);
+    for (int s = 0; s < layer.slots; ++s) {
+        const int e = layer.entry(j, s);
+        put(sheet.under, slot(s), share_of(s) / sum);
+        put(sheet.slot_lo, slot(s), e < 0 ? 0.0 : zlo[e]);
+        put(sheet.slot_hi, slot(s), e < 0 ? 0.0 : zhi[e]);
+    }
+}
+
+WindowView Ascent::view_of(Sheet& sheet, const Layer& layer) {
+    return {sheet.under.data(),
+            sheet.over.data(),
+            sheet.over_lift.data(),
+            sheet.level.data(),
+            sheet.slot_lo.data(),
+            sheet.slot_hi.data(),
+            sheet.level_lo.data(),
+            sheet.level_hi.data(),
+            sheet.open.data(),
+            sheet.entries.data(),
+            layer.slots};
 }
 
 // Lanes that are not loaded are copies of the first; what counts on some lane.
 void Ascent::prepare() {
     prepared_ = true;
-    share_out();
+    const auto any = [](const double* v) {
+        double sum = 0.0;
+        for (int i = 0; i < kLanes; ++i) sum += std::fabs(v[i]);
+        return sum != 0.0;
+    };
     for (int l = 0; l < net_.depth; ++l) {
         const Layer& layer = net_.net.layers[l];
         Sheet& sheet = sheets_[l];
+        const auto units = static_cast<size_t>(layer.units);
+        const auto copy = [&](AlignedVector<double>& one, size_t count) {
+            for (size_t at = 0; at < count * kLanes && loaded_ < kLanes; at += kLanes)
+                std::fill_n(&one[at + static_cast<size_t>(loaded_)], kLanes - loaded_, one[at]);
+        };
         sheet.live.clear();
         sheet.rows.clear();
         sheet.moving.clear();
-        for (int j = 0; j < layer.units; ++j) {
-            const size_t at = static_cast<size_t>(j) * kLanes;
-            if (layer.is_max()) {
-                std::fill_n(&sheet.windows[at + loaded_], kLanes - loaded_, sheet.windows[at]);
-                sheet.live.push_back(j);
-                bool open = false;
-                for (int i = 0; i < loaded_; ++i) {
-                    sheet.rows.push_back(sheet.windows[at + i].row);
-                    open |= sheet.windows[at + i].open && !sheet.windows[at + i].leads;
-                }
-                for (int s = 0; s < layer.slots && open; ++s)
-                    if (layer.entry(j, s) >= 0) sheet.rows.push_back(layer.entry(j, s));
-                continue;
+        std::fill(sheet.marks.begin(), sheet.marks.end(), 0);
+        if (layer.is_max()) {
+            for (auto* one :
+                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi})
+                copy(*one, units);
+            const size_t slots = units * static_cast<size_t>(layer.slots);
+            for (auto* one : {&sheet.under, &sheet.over, &sheet.slot_lo, &sheet.slot_hi})
+                copy(*one, slots);
+            for (size_t s = 0; s < slots; ++s) {
+                const size_t j = s / static_cast<size_t>(layer.slots);
+                const bool open = any(&sheet.open[j * kLanes]);
+                if (sheet.entries[s] < 0 || !(open || any(&sheet.under[s * kLanes]))) continue;
+                sheet.marks[static_cast<size_t>(sheet.entries[s])] = 1;
+                if (!sheet.live.empty() && sheet.live.back() == static_cast<int>(j)) continue;
+                sheet.live.push_back(static_cast<int>(j));
+                if (open) sheet.moving.push_back(static_cast<int>(j));
             }
-            bool live = false, open = false;
+            kernels_.lift_windows(view_of(sheet, layer), sheet.moving.data(),
+                                  static_cast<int>(sheet.moving.size()));
+        } else {
             for (auto* one :
                  {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift, &sheet.open})
-                std::fill_n(&(*one)[at + loaded_], kLanes - loaded_, (*one)[at]);
-            for (int i = 0; i < loaded_; ++i) {
-                live |= sheet.under[at + i] != 0.0 || sheet.over[at + i] != 0.0;
-                open |= sheet.open[at + i] != 0.0;
+                copy(*one, units);
+            for (int j = 0; j < layer.units; ++j) {
+                const size_t at = static_cast<size_t>(j) * kLanes;
+                const bool open = any(&sheet.open[at]);
+                if (!open && !any(&sheet.under[at]) && !any(&sheet.over[at])) continue;
+                sheet.live.push_back(j);
+                sheet.marks[static_cast<size_t>(j)] = 1;
+                if (!open) continue;
+                sheet.moving.push_back(j);
+                std::fill_n(&sheet.first[at], kLanes, 0.0);
+                std::fill_n(&sheet.second[at], kLanes, 0.0);
             }
-            if (live || open) sheet.live.push_back(j);
-            if (!open) continue;
-            sheet.moving.push_back(j);
-            std::fill_n(&sheet.first[at], kLanes, 0.0);
-            std::fill_n(&sheet.second[at], kLanes, 0.0);
         }
-        if (!layer.is_max()) sheet.rows = sheet.live;
-    }
-    for (const Split& split : splits_) {
-        sheets_[split.layer].rows.push_back(split.row);
-        if (split.sign_row >= 0) sheets_[split.layer].rows.push_back(split.sign_row);
-    }
-    for (Sheet& sheet : sheets_) {
-        std::sort(sheet.rows.begin(), sheet.rows.end());
-        sheet.rows.erase(std::unique(sheet.rows.begin(), sheet.rows.end()), sheet.rows.end());
+        for (const Split& split : sheet.splits) {
+            sheet.marks[static_cast<size_t>(split.row)] = 1;
+            if (split.sign_row >= 0) sheet.marks[static_cast<size_t>(split.sign_row)] = 1;
+        }
+        for (size_t r = 0; r < sheet.marks.size(); ++r)
+            if (sheet.marks[r]) sheet.rows.push_back(static_cast<int>(r));
     }
     for (int k = 0; k < net_.dim; ++k)
         for (auto* one : {&lo_, &hi_})
@@ -362,9 +428,7 @@ void Ascent::backward() {
     for (int l = net_.depth - 1; l >= 0; --l) {
         Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
-        const bool split = std::any_of(splits_.begin(), splits_.end(),
-                                       [&](const Split& s) { return s.layer == l; });
-        if (!sheet.touched && !split) continue;
+        if (!sheet.touched && sheet.splits.empty()) continue;
         touch(l);
         for (const int r : sheet.rows)
             std::fill_n(&sheet.h[static_cast<size_t>(r) * kLanes], kLanes, 0.0);
@@ -374,25 +438,11 @@ void Ascent::backward() {
             kernels_.relax_each(lines, sheet.live.data(), static_cast<int>(sheet.live.size()),
                                 sheet.g.data(), sheet.h.data(), constant_);
         } else {
-            for (const int j : sheet.live)
-                for (int i = 0; i < loaded_; ++i) {
-                    const Window& window = sheet.windows[static_cast<size_t>(j) * kLanes + i];
-                    const double g = sheet.g[static_cast<size_t>(j) * kLanes + i];
-                    if (g <= 0.0 || window.leads) {
-                        sheet.h[static_cast<size_t>(window.row) * kLanes + i] += g * window.slope;
-                        constant_[i] += g * window.lift;
-                        continue;
-                    }
-                    for (int s = 0; s < layer.slots; ++s)
-                        if (const int e = layer.entry(j, s); e >= 0)
-                            sheet.h[static_cast<size_t>(e) * kLanes + i] +=
-                                g *
-                                sheet
-                                    .share[static_cast<size_t>((s * layer.units + j) * kLanes + i)];
-                }
+            kernels_.relax_windows(view_of(sheet, layer), sheet.live.data(),
+                                   static_cast<int>(sheet.live.size()), sheet.g.data(),
+                                   sheet.h.data(), constant_);
         }
-        for (const Split& s : splits_) {
-            if (s.layer != l) continue;
+        for (const Split& s : sheet.splits) {
             const double v = split_[s.lane][s.at];
             sheet.h[static_cast<size_t>(s.row) * kLanes + s.lane] +=
                 s.sign_row >= 0 ? v : -s.sign * v;
@@ -400,10 +450,15 @@ void Ascent::backward() {
         }
         push(l, true);
     }
+    const bool squares = ball_ != nullptr && ball_->norm == LocalBall::Norm::l2;
     if (ball_ == nullptr)
         kernels_.least_each(input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
                             point_.data());
-    for (int i = 0; ball_ != nullptr && i < loaded_; ++i) {
+    else if (squares)
+        kernels_.least_in_ball({ball_->weight.data(), ball_->center.data(), ball_->size},
+                               input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
+                               point_.data(), ball_multiplier_);
+    for (int i = 0; ball_ != nullptr && !squares && i < loaded_; ++i) {
         const BallLeast found =
             least_over(*ball_, &input_[i], kLanes, &lo_[i], &hi_[i], kLanes, &point_[i], kLanes);
         constant_[i] += found.value;
@@ -439,10 +494,9 @@ double Ascent::size(int lane) const {
         for (const int u : sheet.live) {
             const size_t at = static_cast<size_t>(u) * kLanes + lane;
             const double g = sheet.g[at];
-            if (!net_.net.layers[l].is_max())
+            const bool lifted = g <= 0.0 || !net_.net.layers[l].is_max();
+            if (lifted)
                 sum += std::fabs(g * (g > 0.0 ? sheet.under_lift[at] : sheet.over_lift[at]));
-            else
-                sum += std::fabs(g * sheet.windows[at].lift);
         }
     }
     return sum;
@@ -463,35 +517,29 @@ void Ascent::forward() {
                           sheet.g.data(), sheet.z.data(), sheet.a.data());
             continue;
         }
-        for (const int j : sheet.live)
-            for (int i = 0; i < loaded_; ++i) {
-                const size_t at = static_cast<size_t>(j) * kLanes + i;
-                const Window& window = sheet.windows[at];
-                double& a = sheet.a[at];
-                a = window.lift +
-                    window.slope * sheet.z[static_cast<size_t>(window.row) * kLanes + i];
-                if (sheet.g[at] <= 0.0 || window.leads) continue;
-                a = 0.0;
-                for (int s = 0; s < layer.slots; ++s)
-                    if (const int e = layer.entry(j, s); e >= 0)
-                        a += sheet.z[static_cast<size_t>(e) * kLanes + i] *
-                             sheet.share[static_cast<size_t>((s * layer.units + j) * kLanes + i)];
-            }
+        kernels_.bend_windows(view_of(sheet, layer), sheet.live.data(),
+                              static_cast<int>(sheet.live.size()), sheet.g.data(), sheet.z.data(),
+                              sheet.a.data());
     }
     push(net_.depth, false);
 }
 
 void Ascent::average(int step) {
     const double w = std::max(1.0 / (step + 1), kMean);
+    const auto move = [&](AlignedVector<double>& mean, const AlignedVector<double>& to, int at) {
+        for (size_t i = static_cast<size_t>(at) * kLanes, end = i + kLanes; i < end; ++i)
+            mean[i] += w * (to[i] - mean[i]);
+    };
     for (int l = 0; l < net_.depth; ++l) {
         Sheet& sheet = sheets_[l];
-        if (!sheet.touched || net_.net.layers[l].is_max()) continue;
-        for (const int u : sheet.moving)
-            for (int i = 0; i < kLanes; ++i) {
-                const size_t at = static_cast<size_t>(u) * kLanes + i;
-                sheet.mean_z[at] += w * (sheet.z[at] - sheet.mean_z[at]);
-                sheet.mean_a[at] += w * (sheet.a[at] - sheet.mean_a[at]);
-            }
+        const Layer& layer = net_.net.layers[l];
+        if (!sheet.touched) continue;
+        for (const int u : sheet.moving) {
+            move(sheet.mean_a, sheet.a, u);
+            if (!layer.is_max()) move(sheet.mean_z, sheet.z, u);
+            for (int s = 0; s < layer.slots; ++s)
+                if (const int e = layer.entry(u, s); e >= 0) move(sheet.mean_z, sheet.z, e);
+        }
     }
 }
 
@@ -509,34 +557,38 @@ void Ascent::advance(int step) {
         Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
         if (!sheet.touched) continue;
-        if (layer.is_max()) {
-            advance_shares(l, rate);
-            continue;
-        }
         if (step == 0)
             for (const int u : sheet.live)
                 for (int i = 0; i < kLanes; ++i)
                     scale_[l][i] = std::max(
                         scale_[l][i], std::fabs(sheet.g[static_cast<size_t>(u) * kLanes + i]));
+        if (layer.is_max()) {
+            kernels_.climb_windows(view_of(sheet, layer), sheet.moving.data(),
+                                   static_cast<int>(sheet.moving.size()), sheet.g.data(),
+                                   sheet.z.data(), sheet.a.data(), kShareStep * rate);
+            continue;
+        }
         const ClimbView view{sheet.under.data(), sheet.over.data(),  sheet.open.data(),
                              sheet.g.data(),     sheet.z.data(),     layer.slope.data(),
                              sheet.first.data(), sheet.second.data()};
         kernels_.climb(view, sheet.moving.data(), static_cast<int>(sheet.moving.size()),
                        {kFirstRate, kSecondRate, kSlopeStep * rate * first, second});
     }
-    for (const Split& s : splits_) {
-        const Sheet& sheet = sheets_[s.layer];
+    for (int l = 0; l < net_.depth; ++l) {
+        const Sheet& sheet = sheets_[l];
         if (!sheet.touched) continue;
-        double slope = -s.sign * sheet.z[static_cast<size_t>(s.row) * kLanes + s.lane];
-        if (s.sign_row >= 0)
-            slope = sheet.z[static_cast<size_t>(s.row) * kLanes + s.lane] -
-                    sheet.z[static_cast<size_t>(s.sign_row) * kLanes + s.lane];
-        double& v = split_[s.lane][s.at];
-        double scale = scale_[s.layer][s.lane];
-        if (!(scale > 0.0)) scale = 1.0;
-        v += kSplitStep * scale *
-             moved(slope, split_first_[s.lane][s.at], split_second_[s.lane][s.at]);
-        v = std::max(v, 0.0);
+        for (const Split& s : sheet.splits) {
+            double slope = -s.sign * sheet.z[static_cast<size_t>(s.row) * kLanes + s.lane];
+            if (s.sign_row >= 0)
+                slope = sheet.z[static_cast<size_t>(s.row) * kLanes + s.lane] -
+                        sheet.z[static_cast<size_t>(s.sign_row) * kLanes + s.lane];
+            double& v = split_[s.lane][s.at];
+            double scale = scale_[l][s.lane];
+            if (!(scale > 0.0)) scale = 1.0;
+            v += kSplitStep * scale *
+                 moved(slope, split_first_[s.lane][s.at], split_second_[s.lane][s.at]);
+            v = std::max(v, 0.0);
+        }
     }
     if (goals_.size() < 2) return;
     for (int i = 0; i < loaded_; ++i) {
@@ -561,39 +613,16 @@ void Ascent::advance(int step) {
     }
 }
 
-// Shares grow where slots are above the mean: exponentiated gradients, relative to the spread.
-void Ascent::advance_shares(int l, double rate) {
-    Sheet& sheet = sheets_[l];
-    const Layer& layer = net_.net.layers[l];
-    for (const int j : sheet.live)
-        for (int i = 0; i < loaded_; ++i) {
-            const size_t unit = static_cast<size_t>(j) * kLanes + i;
-            const Window& window = sheet.windows[unit];
-            if (!window.open || window.leads || sheet.g[unit] <= 0.0) continue;
-            double spread = 0.0;
-            for (int s = 0; s < layer.slots; ++s)
-                if (const int e = layer.entry(j, s); e >= 0)
-                    spread = std::max(
-                        spread,
-                        std::fabs(sheet.z[static_cast<size_t>(e) * kLanes + i] - sheet.a[unit]));
-            for (int s = 0; s < layer.slots && spread > 0.0; ++s)
-                if (const int e = layer.entry(j, s); e >= 0)
-                    sheet.exponent[static_cast<size_t>((s * layer.units + j) * kLanes + i)] +=
-                        kShareStep * rate *
-                        (sheet.z[static_cast<size_t>(e) * kLanes + i] - sheet.a[unit]) / spread;
-        }
-    share_out();
-}
-
-void Ascent::climb(int steps) {
+void Ascent::climb(int steps, bool wants_losses) {
     if (!prepared_) prepare();
     for (int step = 0;; ++step) {
         backward();
         bool done = true;
         for (int i = 0; i < loaded_; ++i) done &= refuted_[i] != 0;
         if (done || steps == 0) return;
+        if (step == steps && !wants_losses) return;
         forward();
-        average(step);
+        if (wants_losses) average(step);
         if (step == steps) return;
         advance(step);
     }
@@ -621,16 +650,12 @@ void Ascent::show(int lane) {
                         {l, u, 0, g * (g > 0.0 ? sheet.under[at] : sheet.over[at]), g, false});
                 continue;
             }
-            const Window& window = sheet.windows[at];
-            if (!window.open) continue;
+            if (sheet.fixed[at]) continue;
             for (int s = 0; s < layer.slots; ++s) {
-                const int e = layer.entry(u, s);
-                if (e < 0) continue;
-                const double part =
-                    g <= 0.0 || window.leads
-                        ? (e == window.row ? window.slope : 0.0)
-                        : sheet.share[static_cast<size_t>((s * layer.units + u) * kLanes + lane)];
-                if (part != 0.0) out.open.push_back({l, u, s, g * part, g, true});
+                const size_t own = static_cast<size_t>((u * layer.slots + s) * kLanes + lane);
+                const double part = g > 0.0 ? sheet.under[own] : sheet.over[own];
+                if (layer.entry(u, s) >= 0 && part != 0.0)
+                    out.open.push_back({l, u, s, g * part, g, true});
             }
         }
     }
@@ -641,10 +666,16 @@ void Ascent::store(int lane, Climb& to) const {
     to.splits = split_[lane];
     to.goals = exponent_[lane];
     to.shares.clear();
+    to.levels.clear();
     for (int l = 0; l < net_.depth; ++l) {
         const Sheet& sheet = sheets_[l];
-        for (size_t at = static_cast<size_t>(lane); at < sheet.exponent.size(); at += kLanes)
-            to.shares.push_back(static_cast<float>(sheet.exponent[at]));
+        if (net_.net.layers[l].is_max()) {
+            for (size_t at = static_cast<size_t>(lane); at < sheet.under.size(); at += kLanes)
+                to.shares.push_back(static_cast<float>(sheet.under[at]));
+            for (size_t at = static_cast<size_t>(lane); at < sheet.level.size(); at += kLanes)
+                to.levels.push_back(static_cast<float>(sheet.level[at]));
+            continue;
+        }
         for (const int u : sheet.moving) {
             const size_t at = static_cast<size_t>(u) * kLanes + lane;
             if (sheet.open[at] != 0.0)
@@ -674,15 +705,23 @@ void Ascent::losses(int lane, std::vector<Loss>& out) const {
                 const bool chord = (g < 0.0) == (s < 1.0);
                 loss.loss = chord ? first + second : z > 0.0 ? first : second;
             } else {
-                const Window& window = sheet.windows[at];
-                if (!window.open) continue;
-                double value = -kInfinity;
-                for (int s = 0; s < layer.slots; ++s)
-                    if (const int e = layer.entry(u, s); e >= 0)
-                        value = std::max(value, sheet.z[static_cast<size_t>(e) * kLanes + lane]);
-                loss.loss = std::fabs(g * (sheet.a[at] - value));
+                if (sheet.fixed[at]) continue;
+                const double a = sheet.mean_a[at];
+                double most = -kInfinity, sum = 0.0;
+                int pieces = 0;
+                for (int s = 0; s < layer.slots; ++s) {
+                    const int e = layer.entry(u, s);
+                    if (e < 0) continue;
+                    const double z = sheet.mean_z[static_cast<size_t>(e) * kLanes + lane];
+                    most = std::max(most, z);
+                    // Slots that are never the largest have no piece.
+                    const size_t own = static_cast<size_t>((u * layer.slots + s) * kLanes + lane);
+                    if (sheet.under[own] > 0.0) sum += std::fabs(a - z), ++pieces;
+                }
+                loss.loss = std::fabs(g) * (g < 0.0 ? sum / pieces : std::fabs(most - a));
+                if (sheet.open[at] == 0.0) loss.loss = -1.0;
             }
-            if (!sheet.touched) loss.loss = 0.0;
+            if (!sheet.touched && loss.loss > 0.0) loss.loss = 0.0;
             out.push_back(loss);
         }
     }

@@ -23,7 +23,8 @@ struct FixedUnit {
 // Where an ascent begins and ends.
 struct Climb {
     std::vector<float> slopes;   // of all units: of the line that is free to move; < -1e30: not set
-    std::vector<float> shares;   // exponents of the shares of windows' slots
+    std::vector<float> shares;   // of windows' slots in the lines below, unit after unit
+    std::vector<float> levels;   // of the lines above windows
     std::vector<double> splits;  // of the rows of fixed units, in order (see rows_of)
     std::vector<double> goals;   // exponents of their weights
 };
@@ -35,8 +36,12 @@ public:
     // Puts a node on a lane; lanes are loaded in order, from 0.
     void load(int lane, const CellView& cell, const std::vector<FixedUnit>& path,
               const Climb& from);
-    // At most so many steps, fewer where all loaded lanes are refuted. Throws Stopped.
-    void climb(int steps);
+    // Puts the children of a node on the first lanes; one unit of each is fixed besides.
+    void load_children(const CellView& cell, const std::vector<FixedUnit>& path,
+                       const std::vector<FixedUnit>& more, const Climb& from);
+    // At most so many steps, fewer where all loaded lanes are refuted. Without `wants_losses`
+    // neither losses nor points are known then. Throws Stopped.
+    void climb(int steps, bool wants_losses = true);
     // The best bound of a lane.
     double least(int lane) const { return least_[static_cast<size_t>(lane)]; }
     // Whether it is surely positive, and then the multipliers that show it: of open units and of
@@ -54,7 +59,7 @@ public:
     // What the relaxation of open units costs beyond their pieces, at the mean of the points where
     // bounds were least. The layers in order.
     struct Loss {
-        double loss;
+        double loss;  // negative: bounds tell the piece, a slot that is always the largest
         int layer, unit;
     };
     void losses(int lane, std::vector<Loss>& out) const;
@@ -65,22 +70,21 @@ public:
 private:
     static constexpr int kLanes = kLane;
     struct Split {
-        int layer, sign_row, row;  // adds multiplier * (z_sign_row - z_row), or +-z_row
+        int sign_row, row;  // adds multiplier * (z_sign_row - z_row), or +-z_row
         double sign;
         int lane, at;  // place among the rows of its lane
     };
-    struct Window {
-        int row;
-        bool leads, open;
-        double slope, lift;  // of the line above it, or of its piece
-    };
+    struct Sheet;
 
-    void lines_of(int lane, const CellView& cell, const Climb& from);
-    void window_of(int lane, int l, int j, int piece, const double* zlo, const double* zhi,
-                   const Climb& from);
-    void share_out();
-    size_t window_base(int layer) const;
-    void advance_shares(int l, double rate);
+    void begin(int lane, const CellView& cell, const Climb& from);
+    void add_splits(int lane, const FixedUnit& fixed);
+    void lines_of(int first, int last, const CellView& cell, const Climb& from);
+    void unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
+                    double lo, double hi, float set);
+    void window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
+                      const double* zlo, const double* zhi, const float* shares,
+                      const float* level);
+    static WindowView view_of(Sheet& sheet, const Layer& layer);
     void prepare();
     void backward();
     void forward();
@@ -96,16 +100,21 @@ private:
     StopToken& stop_;
     const BoundKernels& kernels_;
     int loaded_ = 0;
+    const Climb* start_ = nullptr;  // of the lane that is being loaded
     bool prepared_ = false;
 
     struct Sheet {
         AlignedVector<double> under, over, under_lift, over_lift, open;
         AlignedVector<double> g, h, z, a, first, second;
         AlignedVector<double> mean_z, mean_a;
-        std::vector<Window> windows;
-        AlignedVector<double> share, exponent;  // of windows' slots, slot after slot
-        std::vector<int> live, rows;            // units and pre-activations that count on some lane
-        std::vector<int> moving;                // units that are open on some lane
+        // Of windows: lines by slots, slot after slot of a unit.
+        AlignedVector<double> slot_lo, slot_hi, level, level_lo, level_hi;
+        std::vector<uint8_t> fixed;  // per unit and lane
+        std::vector<int> entries;    // of slots
+        std::vector<uint8_t> marks;
+        std::vector<Split> splits;
+        std::vector<int> live, rows;  // units and pre-activations that count on some lane
+        std::vector<int> moving;      // units that are open on some lane
         bool touched = false;
     };
     std::vector<Sheet> sheets_;  // one per hidden layer
@@ -114,11 +123,10 @@ private:
     AlignedVector<double> lo_, hi_, input_, point_;
     std::vector<double> goal_scale_;
     const LocalBall* ball_ = nullptr;
-    double ball_multiplier_[kLanes] = {};
+    alignas(64) double ball_multiplier_[kLanes] = {};
     std::vector<std::vector<double>> weight_, exponent_, goal_first_, goal_second_;  // of lanes
-    std::vector<Split> splits_;
-    std::vector<std::vector<double>> split_, split_first_, split_second_;  // of lanes
-    std::vector<AlignedVector<double>> scale_;                             // of layers: of g
+    std::vector<std::vector<double>> split_, split_first_, split_second_;            // of lanes
+    std::vector<AlignedVector<double>> scale_;  // of layers: of g
     alignas(64) double constant_[kLanes];
     std::vector<double> least_;
     std::vector<uint8_t> refuted_;

@@ -257,6 +257,50 @@ void Crown::push(int layer) {
     }
 }
 
+bool Crown::intervals(const CellView& cell) {
+    std::vector<std::vector<double>> lo(static_cast<size_t>(net_.depth)), hi(lo.size());
+    for (int l = 0; l < net_.depth; ++l) {
+        const BoundLayer& form = net_.layers[l];
+        const Layer& from = net_.net.layers[l];
+        double *zlo = &cell.bounds.lo[net_.row(l, 0)], *zhi = &cell.bounds.hi[net_.row(l, 0)];
+        for (int r = 0; r < form.rows; ++r) {
+            double least = form.bias[r], most = least;
+            const auto add = [&](const LinearMap& map, const double* a, const double* b) {
+                map.each(r, [&](int k, double w) {
+                    least += w > 0.0 ? w * a[k] : w * b[k];
+                    most += w > 0.0 ? w * b[k] : w * a[k];
+                });
+            };
+            if (!form.input.empty()) add(form.input, cell.lo, cell.hi);
+            for (const BoundLayer::Block& block : form.blocks)
+                add(block.map, lo[block.source].data(), hi[block.source].data());
+            zlo[r] = std::max(zlo[r], least);
+            zhi[r] = std::min(zhi[r], most);
+            const double gap = kSure * std::max({1e-3, std::fabs(zlo[r]), std::fabs(zhi[r])});
+            if (zlo[r] > zhi[r] + gap) return false;
+            if (zlo[r] > zhi[r]) zlo[r] = zhi[r] = (zlo[r] + zhi[r]) / 2;
+        }
+        lo[l].resize(static_cast<size_t>(from.units));
+        hi[l].resize(lo[l].size());
+        for (int j = 0; j < from.units; ++j) {
+            double &least = lo[l][j], &most = hi[l][j];
+            if (from.is_max()) {
+                least = most = -kInfinity;
+                for (int s = 0; s < from.slots; ++s)
+                    if (const int e = from.entry(j, s); e >= 0)
+                        least = std::max(least, zlo[e]), most = std::max(most, zhi[e]);
+                continue;
+            }
+            const double slope = from.one_piece[j] ? 1.0 : from.slope[j];
+            const auto at = [&](double z) { return z > 0.0 ? z : slope * z; };
+            least = std::min(at(zlo[j]), at(zhi[j]));
+            most = std::max(at(zlo[j]), at(zhi[j]));
+            if (slope < 0.0 && zlo[j] < 0.0 && zhi[j] > 0.0) least = std::min(least, 0.0);
+        }
+    }
+    return true;
+}
+
 bool Crown::tighten(const CellView& cell) {
     for (int l = 0; l < net_.depth; ++l) {
         if (!bound_layer(cell, l)) return false;

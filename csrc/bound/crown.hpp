@@ -59,6 +59,9 @@ class Crown {
 public:
     Crown(const BoundNet& net, StopToken& stop);
 
+    // Bounds of all pre-activations by intervals, without units that are fixed and without a ball.
+    // False if bounds contradict each other.
+    bool intervals(const CellView& cell);
     // Bounds of the pre-activations that are open, and the lines of all units. False if bounds
     // contradict each other. Throws Stopped when stopped.
     bool tighten(const CellView& cell);

@@ -31,9 +31,26 @@ struct ClimbView {
     double *first, *second;
 };
 
+// Windows, per unit and slot where entries are not negative: shares of the line below, factors of
+// the line above, bounds. Per unit what the line above adds, and its level: the largest slot is at
+// most level + sum (z - level)^+, and each (z - level)^+ is at most its chord. Shares and levels
+// may move where `open` is 1.
+struct WindowView {
+    double *under, *over, *over_lift, *level;
+    const double *lo, *hi, *level_lo, *level_hi, *open;
+    const int* entries;
+    int slots;
+};
+
 // Decays of the means, the size of the step, and what makes the second mean unbiased.
 struct ClimbRates {
     double first, second, step, unbias;
+};
+
+// sum weight_k (s_k - center_k)^2 <= size.
+struct BallView {
+    const double *weight, *center;
+    double size;
 };
 
 struct BoundKernels {
@@ -63,9 +80,24 @@ struct BoundKernels {
                        double* h, double* constant);
     void (*least_each)(const double* x, const double* lo, const double* hi, int n, double* constant,
                        double* at);  // `at`: which end it was
+    // The same on boxes and a ball together, by the minimum over the box of
+    // x . s + multiplier * (distance - size).
+    void (*least_in_ball)(const BallView& ball, const double* x, const double* lo, const double* hi,
+                          int n, double* constant, double* at, double* multiplier);
     // The other way: from values z of pre-activations to those on the lines that relax_each took.
     void (*bend)(const LineView& lines, const int* units, int n_units, const double* x,
                  const double* z, double* to);
+    // As relax_each, which adds to h here, and as bend, of windows.
+    void (*relax_windows)(const WindowView& view, const int* units, int n_units, const double* x,
+                          double* h, double* constant);
+    void (*bend_windows)(const WindowView& view, const int* units, int n_units, const double* x,
+                         const double* z, double* to);
+    // The lines above from their levels.
+    void (*lift_windows)(const WindowView& view, const int* units, int n_units);
+    // Shares below grow where slots are above the mean: exponentiated gradients, relative to the
+    // spread. Levels go down as the slope is.
+    void (*climb_windows)(const WindowView& view, const int* units, int n_units, const double* x,
+                          const double* z, const double* a, double step);
     // A step of Adam uphill of the slopes that may move, within [slope, 1].
     void (*climb)(const ClimbView& view, const int* units, int n_units, const ClimbRates& rates);
 };

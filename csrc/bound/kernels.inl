@@ -68,6 +68,10 @@ static void scatter(const size_t* start, const int32_t* col, const double* w, co
         const auto r = static_cast<size_t>(rows[k]);
         for (int l = 0; l < lanes; l += kLane) {
             const Vec x = load(from + r * lanes + l);
+            // Of a convolution's forms most depend on few of its pixels.
+            double any = 0.0;
+            for (int i = 0; i < kLane; ++i) any = x[i] != 0.0 ? 1.0 : any;
+            if (any == 0.0) continue;
             for (size_t e = start[r]; e < start[r + 1]; ++e) {
                 double* at = to + static_cast<size_t>(col[e]) * lanes + l;
                 store(at, load(at) + w[e] * x);
@@ -129,6 +133,69 @@ static void least_each(const double* x, const double* lo, const double* hi, int 
     store(constant, sum);
 }
 
+static inline __attribute__((always_inline)) Vec root_of(Vec v) {
+    for (int i = 0; i < kLane; ++i) v[i] = __builtin_sqrt(v[i]);
+    return v;
+}
+
+// Newton's method, as it were: the inputs that the box holds back are taken as known.
+static void least_in_ball(const BallView& ball, const double* x, const double* lo, const double* hi,
+                          int n, double* constant, double* at, double* multiplier) {
+    const Vec none = {};
+    Vec square = none;
+    for (int k = 0; k < n; ++k) {
+        const Vec c = load(x + static_cast<size_t>(k) * kLane);
+        square += c * c / ball.weight[k];
+    }
+    Vec m = root_of(square / ball.size) * 0.5;
+    const auto end = [&](int k, const Vec& half, Vec& inner) __attribute__((always_inline)) {
+        const size_t i = static_cast<size_t>(k) * kLane;
+        inner = ball.center[k] - load(x + i) * half * (1.0 / ball.weight[k]);
+        Vec s = inner > load(lo + i) ? inner : load(lo + i);
+        return s < load(hi + i) ? s : load(hi + i);
+    };
+    for (int round = 0; round < 6; ++round) {
+        const Vec half = m > 0.0 ? 0.5 / m : none;
+        Vec free = none, left = none + ball.size;
+        for (int k = 0; k < n; ++k) {
+            const Vec c = load(x + static_cast<size_t>(k) * kLane);
+            Vec inner;
+            const Vec s = end(k, half, inner), d = s - ball.center[k];
+            free += s == inner ? c * c / ball.weight[k] : none;
+            left -= s == inner ? none : ball.weight[k] * d * d;
+        }
+        const Vec next = root_of(free / left) * 0.5;
+        bool moved = false;
+        for (int i = 0; i < kLane; ++i) {
+            if (!(left[i] > 0.0 && free[i] > 0.0)) continue;
+            moved |= !(__builtin_fabs(next[i] - m[i]) <= 1e-14 * next[i]);
+            m[i] = next[i];
+        }
+        if (!moved) break;
+    }
+    const Vec half = m > 0.0 ? 0.5 / m : none;
+    Vec inside = -m * ball.size, outside = none;
+    for (int k = 0; k < n; ++k) {
+        const size_t i = static_cast<size_t>(k) * kLane;
+        const Vec c = load(x + i);
+        Vec inner;
+        const Vec s = end(k, half, inner), d = s - ball.center[k];
+        inside += c * s + m * ball.weight[k] * d * d;
+        outside += c * (c > 0.0 ? load(lo + i) : load(hi + i));
+        store(at + i, s);
+    }
+    // Where the box alone is better, or the multiplier is of no use.
+    const Vec found = inside > outside ? inside : outside;
+    m = inside > outside ? m : none;
+    for (int k = 0; k < n; ++k) {
+        const size_t i = static_cast<size_t>(k) * kLane;
+        const Vec side = load(x + i) > 0.0 ? load(lo + i) : load(hi + i);
+        store(at + i, m > 0.0 ? load(at + i) : side);
+    }
+    store(constant, load(constant) + found);
+    store(multiplier, m);
+}
+
 static void bend(const LineView& lines, const int* units, int n_units, const double* x,
                  const double* z, double* to) {
     for (int k = 0; k < n_units; ++k) {
@@ -136,6 +203,102 @@ static void bend(const LineView& lines, const int* units, int n_units, const dou
         const Vec c = load(x + u), v = load(z + u);
         store(to + u, c > 0.0 ? v * load(lines.under + u) + load(lines.under_lift + u)
                               : v * load(lines.over + u) + load(lines.over_lift + u));
+    }
+}
+
+static void relax_windows(const WindowView& view, const int* units, int n_units, const double* x,
+                          double* h, double* constant) {
+    Vec sum = load(constant);
+    for (int k = 0; k < n_units; ++k) {
+        const size_t j = static_cast<size_t>(units[k]), first = j * static_cast<size_t>(view.slots);
+        const Vec c = load(x + j * kLane), none = c - c;
+        const Vec above = c > 0.0 ? c : none, below = c > 0.0 ? none : c;
+        sum += below * load(view.over_lift + j * kLane);
+        for (size_t s = first; s < first + static_cast<size_t>(view.slots); ++s) {
+            if (view.entries[s] < 0) continue;
+            double* to = h + static_cast<size_t>(view.entries[s]) * kLane;
+            store(to, load(to) + above * load(view.under + s * kLane) +
+                          below * load(view.over + s * kLane));
+        }
+    }
+    store(constant, sum);
+}
+
+static void bend_windows(const WindowView& view, const int* units, int n_units, const double* x,
+                         const double* z, double* to) {
+    for (int k = 0; k < n_units; ++k) {
+        const size_t j = static_cast<size_t>(units[k]), first = j * static_cast<size_t>(view.slots);
+        const Vec c = load(x + j * kLane);
+        Vec above = c - c, below = load(view.over_lift + j * kLane);
+        for (size_t s = first; s < first + static_cast<size_t>(view.slots); ++s) {
+            if (view.entries[s] < 0) continue;
+            const Vec v = load(z + static_cast<size_t>(view.entries[s]) * kLane);
+            above += v * load(view.under + s * kLane);
+            below += v * load(view.over + s * kLane);
+        }
+        store(to + j * kLane, c > 0.0 ? above : below);
+    }
+}
+
+static inline __attribute__((always_inline)) void lift_window(const WindowView& view, size_t j) {
+    const size_t first = j * static_cast<size_t>(view.slots);
+    const Vec level = load(view.level + j * kLane), none = level - level;
+    const Vec moves = load(view.open + j * kLane);
+    Vec lift = level;
+    for (size_t s = first; s < first + static_cast<size_t>(view.slots); ++s) {
+        if (view.entries[s] < 0) continue;
+        const Vec lo = load(view.lo + s * kLane), hi = load(view.hi + s * kLane);
+        const Vec factor = hi > level ? (hi - level) / (hi - lo) : none;
+        lift -= factor * lo;
+        const Vec old = load(view.over + s * kLane);
+        store(view.over + s * kLane, moves > 0.0 ? factor : old);
+    }
+    const Vec old = load(view.over_lift + j * kLane);
+    store(view.over_lift + j * kLane, moves > 0.0 ? lift : old);
+}
+
+static void lift_windows(const WindowView& view, const int* units, int n_units) {
+    for (int k = 0; k < n_units; ++k) lift_window(view, static_cast<size_t>(units[k]));
+}
+
+static void climb_windows(const WindowView& view, const int* units, int n_units, const double* x,
+                          const double* z, const double* a, double step) {
+    for (int k = 0; k < n_units; ++k) {
+        const size_t j = static_cast<size_t>(units[k]), first = j * static_cast<size_t>(view.slots);
+        const size_t last = first + static_cast<size_t>(view.slots);
+        const Vec c = load(x + j * kLane), mean = load(a + j * kLane), none = c - c;
+        const Vec moves = c > 0.0 ? load(view.open + j * kLane) : none;
+        const Vec level = load(view.level + j * kLane);
+        Vec spread = none + 1e-200, slope = none + 1.0;
+        for (size_t s = first; s < last; ++s) {
+            if (view.entries[s] < 0) continue;
+            const Vec at = load(z + static_cast<size_t>(view.entries[s]) * kLane);
+            const Vec size = at > mean ? at - mean : mean - at;
+            spread = size > spread ? size : spread;
+            const Vec lo = load(view.lo + s * kLane), hi = load(view.hi + s * kLane);
+            slope -= hi > level ? (at - lo) / (hi - lo) : none;
+        }
+        Vec sum = none;
+        for (size_t s = first; s < last; ++s) {
+            if (view.entries[s] < 0) continue;
+            // Between -1 and 1 that is the exponential function but for a thousandth.
+            const Vec above = load(z + static_cast<size_t>(view.entries[s]) * kLane) - mean;
+            const Vec t = step * moves * above / spread, even = 1.0 + t * t * (1.0 / 12.0);
+            const Vec share = load(view.under + s * kLane);
+            Vec next = share * (even + 0.5 * t) / (even - 0.5 * t);
+            next = next < 1e-9 ? (share > 0.0 ? 1e-9 + none : none) : next;
+            sum += next;
+            store(view.under + s * kLane, next);
+        }
+        for (size_t s = first; s < last; ++s)
+            if (view.entries[s] >= 0)
+                store(view.under + s * kLane, load(view.under + s * kLane) / sum);
+        const Vec least = load(view.level_lo + j * kLane), most = load(view.level_hi + j * kLane);
+        Vec next = level - (c < 0.0 ? 0.3 * step * slope * (most - least) : none);
+        next = next < least ? least : next;
+        next = next > most ? most : next;
+        store(view.level + j * kLane, next);
+        lift_window(view, j);
     }
 }
 
@@ -152,8 +315,7 @@ static void climb(const ClimbView& view, const int* units, int n_units, const Cl
             rates.second * load(view.second + u) + (1.0 - rates.second) * slope * slope;
         store(view.first + u, first);
         store(view.second + u, second);
-        Vec root = second * rates.unbias;
-        for (int i = 0; i < kLane; ++i) root[i] = __builtin_sqrt(root[i]);
+        const Vec root = root_of(second * rates.unbias);
         const Vec now = load(line);
         Vec next = now + rates.step * load(view.open + u) * first / (root + 1e-200);
         next = next < lo ? lo + none : next;
@@ -172,5 +334,7 @@ static void rectify(const double* z, const double* x, const double* slope, int n
         }
 }
 
-static const BoundKernels kTable = {multiply, gather,     scatter,    relax, least,
-                                    rectify,  relax_each, least_each, bend,  climb};
+static const BoundKernels kTable = {multiply,      gather,        scatter,       relax,
+                                    least,         rectify,       relax_each,    least_each,
+                                    least_in_ball, bend,          relax_windows, bend_windows,
+                                    lift_windows,  climb_windows, climb};

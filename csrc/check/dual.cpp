@@ -49,7 +49,7 @@ void DualChecker::tree(const DualSystem& system) {
     fixed_.clear();
     gain_.reset();
     if (system.gain) start_gain(*system.gain);
-    bounded_ = false;
+    at_root_ = 0;
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
         const uint64_t code = body_.var();
@@ -247,16 +247,20 @@ void DualChecker::bounds() {
     require(rule <= 1, "unknown rule for bounds");
     if (is_empty()) return;
     // Trees about one box and ball begin with the same bounds.
-    const bool root = branches_.empty() && !bounded_;
-    bounded_ = true;
-    if (root && rule == 1 && first_.box == static_cast<int64_t>(system_->box) &&
-        first_.ball == system_->ball) {
-        cell_.empty = first_.empty;
-        if (!first_.empty) cell_.lo = first_.lo, cell_.hi = first_.hi;
-        return;
+    const bool root = branches_.empty() && at_root_ < kMostFirst;
+    if (root) {
+        if (first_.box != static_cast<int64_t>(system_->box) || first_.ball != system_->ball)
+            first_ = {static_cast<int64_t>(system_->box), system_->ball, {}};
+        std::vector<FirstBounds>& steps = first_.steps;
+        if (at_root_ < steps.size() && steps[at_root_].rule == rule) {
+            const FirstBounds& same = steps[at_root_++];
+            cell_.empty = same.empty;
+            if (!same.empty) cell_.lo = same.lo, cell_.hi = same.hi;
+            return;
+        }
+        steps.resize(at_root_++);
+        steps.push_back({rule, true, {}, {}});
     }
-    if (root && rule == 1)
-        first_ = {static_cast<int64_t>(system_->box), system_->ball, true, {}, {}};
     if (!(rule == 1 ? doubles_.substitute(cell_) : doubles_.propagate(cell_))) {
         cell_.empty = true;
         return;
@@ -265,7 +269,7 @@ void DualChecker::bounds() {
         const double lo = doubles_.lower()[i], hi = doubles_.upper()[i];
         if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
     }
-    if (root && rule == 1) first_.empty = false, first_.lo = cell_.lo, first_.hi = cell_.hi;
+    if (root) first_.steps.back() = {rule, false, cell_.lo, cell_.hi};
     hold(0);
 }
 

@@ -116,13 +116,18 @@ private:
     std::unique_ptr<GainGraph> graph_;  // once it was needed
     std::unique_ptr<Gain> gain_;        // while a tree is about gradients
     std::vector<OldRanges> old_ranges_;
-    bool bounded_ = false;  // the tree at hand has bounds
-    // What rule 1 found for the whole of a box and ball.
+    // The bounds that a tree began with, rule after rule; how many of them this tree has had.
+    static constexpr size_t kMostFirst = 4;
+    size_t at_root_ = 0;
+    struct FirstBounds {
+        uint64_t rule;
+        bool empty;
+        std::vector<double> lo, hi;
+    };
     struct First {
         int64_t box = -1;
         uint32_t ball = kNothing;
-        bool empty = true;
-        std::vector<double> lo, hi;
+        std::vector<FirstBounds> steps;
     } first_;
     size_t held_ = 0;  // bytes of the long numbers and ranges that are kept
 

@@ -95,6 +95,11 @@ void Nearest::start(Norm norm, int dim, const double* lo, const double* hi) {
     w_.assign(n, 0.0);
     g_.assign(n, 0.0);
     side_.assign(n, middle);
+    if (norm == Norm::l2)
+        for (size_t j = 0; j < n; ++j) {
+            if (lo[j] > 0.0) side_[j] = low, d_[j] = lo[j];
+            if (hi[j] < 0.0) side_[j] = high, d_[j] = hi[j];
+        }
     radius_ = 0.0;
     flips_ = 0;
 }

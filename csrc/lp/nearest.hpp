@@ -1,11 +1,12 @@
 // The point of a small polyhedron within a box that is nearest to the origin, in l1, l2 or linf: a
 // dual active-set method in doubles. Nothing that it says is believed; its callers verify.
 //
-// The box lo <= d <= hi holds the origin and is never made of rows: given the multipliers y of the
-// tight rows, a coordinate d_j depends on the one number w_j = (sum of y row)_j, in l2 as w_j cut
-// off at the box, in the other norms by thresholds (they are piecewise linear, so a coordinate may
-// also be basic: w_j stays on a threshold and the tight rows determine d_j). So all systems that
-// are solved are as small as the number of tight rows, whatever the dimension.
+// The box lo <= d <= hi holds the origin (not needed in l2) and is never made of rows: given the
+// multipliers y of the tight rows, a coordinate d_j depends on the one number w_j = (sum of y
+// row)_j, in l2 as w_j cut off at the box, in the other norms by thresholds (they are piecewise
+// linear, so a coordinate may also be basic: w_j stays on a threshold and the tight rows determine
+// d_j). So all systems that are solved are as small as the number of tight rows, whatever the
+// dimension.
 //
 // Rows may be added at any time. solve() goes on from the multipliers it stands at: it takes what
 // is violated most and raises its multiplier until it holds; the sets change on the way as
@@ -33,7 +34,7 @@ double dual_norm_of(Norm norm, const double* v, int n);
 
 class Nearest {
 public:
-    // lo <= 0 <= hi, infinite where there is no bound.
+    // lo <= 0 <= hi (in l2 lo <= hi), infinite where there is no bound.
     void start(Norm norm, int dim, const double* lo, const double* hi);
     // Adds the row a . d >= b; the rows are numbered from 0.
     void add_row(const double* a, double b);
@@ -49,6 +50,7 @@ public:
     const double* row(int i) const {
         return table_.data() + static_cast<size_t>(i) * static_cast<size_t>(dim_);
     }
+    double bound(int i) const { return bound_[i]; }
     double row_size(int i) const { return size_[i]; }  // dual norm
     double shortage(int row) const;                    // b - a . d
     // Rows that have positive multipliers, and these.

@@ -10,6 +10,7 @@ constexpr double kWork = 4e6;  // products per step, more or less
 constexpr int kMostPoints = 64;
 constexpr int kRounds = 4;  // of points of which the best are starts
 constexpr int kSteps = 50, kFewSteps = 10;
+constexpr double kNearly = 1e-9;                        // of the terms of a goal
 constexpr double kFirstStep = 0.25, kLastStep = 0.002;  // of a side
 }  // namespace
 
@@ -102,7 +103,7 @@ bool Attack::is_near(int lane, int& goal, double& worst) const {
             v += one.slope[k] * s[static_cast<size_t>(k) * step];
         if (v > worst) worst = v, goal = static_cast<int>(g);
     }
-    return goal < 0 || problem_.holds_nearly(s, y, step);
+    return goal < 0 || problem_.holds_nearly(s, y, kNearly, step);
 }
 
 std::optional<Witness> Attack::descend(const double* lo, const double* hi, int count, int steps) {

@@ -17,9 +17,7 @@ constexpr int kFewOpen = 10;        // with so few open units they are split, no
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
 constexpr int kAttackEvery = 8, kSampleEvery = 32;  // nodes
-
-// a < b
-bool less(const Rational& a, const Rational& b) { return a.num * b.den < b.num * a.den; }
+constexpr double kNearly = 1e-9;                    // of the terms of a goal
 
 }  // namespace
 
@@ -45,6 +43,8 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
     size_t of_outputs = 0;
     for (const LinearForm& form : forms_) of_outputs += !form.terms.empty();
     climbs_ = dim_ > kMostOfPrograms || (dim_ > kFewInputs && of_outputs < 2);
+    if (!climbs_ && forms_.size() > 1 && (dim_ > kFewInputs || depth_ == 1))
+        contraction_.emplace(*box_.net);
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
 }
@@ -106,15 +106,25 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     if (witness_) return Answer::violated;
 
     const Pick pick = pick_unit(node, nullptr);
-    if (pick.layer >= 0 && !node.units && dim_ > 0 && dim_ <= kFewInputs && pick.open > kFewOpen &&
-        node.halvings < kMostHalvings) {
-        if (pick.open <= kRatherFewOpen && program_pays(node, text)) return Answer::refuted;
+    if (pick.layer >= 0 && !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&
+        pick.open > kFewOpen && node.halvings < kMostHalvings) {
+        std::vector<Cut> cuts;
+        if (pick.open <= kRatherFewOpen && program_pays(node, text, &cuts)) return Answer::refuted;
+        if (cuts.empty()) cut_by_goals(node, cuts);
+        if (!cuts.empty()) return cut(std::move(node), cuts, out);
         return halve(std::move(node), out);
     }
     node.units = true;
     if (refute_by_program(node, text)) return Answer::refuted;
     if (try_point(point_.data())) return Answer::violated;
-    const Pick next = pick_unit(node, point_.data());
+    Pick next;
+    if (contraction_) {
+        if (contraction_->contract(node.cell(ball_), crown_, forms_)) {
+            const auto found = contraction_->pick(node.cell(ball_), crown_);
+            next.layer = found.layer, next.unit = found.unit;
+        }
+    }
+    if (next.layer < 0) next = pick_unit(node, point_.data());
     if (next.layer >= 0) return split_unit(std::move(node), next, out);
     return solve_exactly(node, text);
 }
@@ -124,10 +134,12 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
 bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     const CellView cell = node.cell(ball_);
     crown_.below(depth_, forms_, cell, below_);
+    below_size_.resize(below_.size());
+    for (size_t g = 0; g < below_.size(); ++g) below_size_[g] = crown_.size(g);
     size_t best = 0;
     for (size_t g = 0; g < below_.size(); ++g) {
         const double rounding = ball_ == nullptr ? kRounding : kBallRounding;
-        if (below_[g].least > 0.0 && below_[g].least > rounding * crown_.size(g)) {
+        if (below_[g].least > 0.0 && below_[g].least > rounding * below_size_[g]) {
             ++counts_.leaves;
             if (below_[g].ball > 0.0)
                 put_rule_leaf(text, static_cast<int>(g), static_cast<int>(below_.size()),
@@ -181,16 +193,13 @@ int CaseSearch::best_side(const Node& node) const {
 CaseSearch::Answer CaseSearch::halve(Node&& node, Outcome& out) {
     const int at = best_side(node);
     const double middle = (node.lo[at] + node.hi[at]) / 2;
-    const Rational value = box_.value(at, middle);
-    const uint32_t input = box_.free[at];
-    if (!(middle > node.lo[at] && middle < node.hi[at]) ||
-        !less(*problem_.spec().lo[input], value) || !less(value, *problem_.spec().hi[input])) {
+    if (!inside(node, at, middle)) {
         node.units = true;  // nothing lies between
         node.place = 0;
         out.children.push_back(std::move(node));
         return Answer::split;
     }
-    put_input_split(out.text, input, value);
+    put_input_split(out.text, box_.free[at], box_.value(at, middle));
     ++node.halvings;
     node.place = 0;
     Node second = node;
@@ -271,7 +280,10 @@ bool CaseSearch::try_point(const double* s) {
     at_.set(0, s);
     at_.evaluate();
     const auto step = static_cast<size_t>(at_.lanes());
-    if (!problem_.holds_nearly(at_.coordinates(0), at_.outputs(0), step)) return false;
+    // Without attacks the caller knows a violation just outside, which nodes come upon again and
+    // again: points that may be violations but for rounding are left to the exact leaves.
+    const double slack = attacks_on_ ? kNearly : -kRounding;
+    if (!problem_.holds_nearly(at_.coordinates(0), at_.outputs(0), slack, step)) return false;
     witness_ = problem_.violation_near(s);
     return witness_.has_value();
 }

@@ -2,6 +2,7 @@
 // children.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "lp/nearest.hpp"
 #include "lp/simplex.hpp"
 #include "search/attack.hpp"
+#include "search/contract.hpp"
 #include "search/leaf.hpp"
 #include "search/node.hpp"
 #include "search/problem.hpp"
@@ -52,18 +54,34 @@ private:
         LinearBound bound;
         std::vector<Multiplier> multipliers;
     };
+    // A part of a side that is refuted, by a leaf.
+    struct Cut {
+        int side;
+        bool above;  // what is cut off
+        double at;
+        double left;  // share of the side
+        std::string leaf;
+    };
     struct Pick {
         int layer = -1, unit = -1;
         int open = 0;
     };
 
     Answer visit_one(Node&& node, Outcome& out);
+    // cut.cpp
+    bool inside(const Node& node, int side, double value) const;
+    Cut cut_at(const Node& node, int side, bool above, double value) const;
+    void cut_by_goals(const Node& node, std::vector<Cut>& cuts) const;
+    void cut_by_program(const Node& node, std::vector<Cut>& cuts);
+    Answer cut(Node&& node, std::vector<Cut>& cuts, Outcome& out);
     Answer halve(Node&& node, Outcome& out);
     Answer split_unit(Node&& node, const Pick& pick, Outcome& out);
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
-    bool program_pays(Node& node, std::string& text);
+    bool affine_refuted(Node& node, std::string& text);
+    bool program_pays(Node& node, std::string& text, std::vector<Cut>* cuts = nullptr);
+    std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);
     void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
     void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
                      std::string& text);
@@ -75,10 +93,15 @@ private:
     std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
                                               const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
-    bool refute_by_program(Node& node, std::string& text);
-    bool contradicts(ProgramRow&& row);
+    // `affine`: no unit is open.
+    bool refute_by_program(Node& node, std::string& text, bool affine = false);
+    void start_program(const CellView& cell);
+    bool contradicts(ProgramRow&& row, const CellView& cell);
+    bool out_of_reach(ProgramRow&& row, const CellView& cell);
     void below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row);
-    LinearForm form_of(size_t goal) const;
+    double weigh_rows(std::vector<double>& weight);
+    void write_program(const Node& node, const std::vector<double>& weight,
+                       std::string& text) const;
     Pick pick_unit(Node& node, const double* point);
     int best_side(const Node& node) const;
     bool try_point(const double* s);
@@ -96,12 +119,25 @@ private:
     Points at_;  // one point
     Attack attack_;
     std::unique_ptr<Ascent> ascent_;
+    // What splits to one piece of a unit raised the bound by, and the losses before, in sum.
+    struct Tried {
+        double gain = 0.0, loss = 0.0;
+        int count = 0;
+        void add(double by, double of) {
+            gain += by;
+            loss += of;
+            ++count;
+        }
+    };
+    std::vector<std::array<Tried, 2>> tried_;
     int wait_ = 0, skip_ = 0;  // nodes between programs
     int attacks_ = 0;
     std::optional<Witness> witness_;
 
+    std::optional<Contraction> contraction_;
     std::vector<LinearForm> forms_;
-    std::vector<LinearBound> below_;
+    std::vector<LinearBound> below_;  // by default lines
+    std::vector<double> below_size_;  // of their terms
     std::vector<double> point_;
     // Of each goal's bound: what the lines of open units cost it.
     std::vector<std::vector<Multiplier>> used_;
@@ -110,7 +146,8 @@ private:
     Nearest nearest_;
     std::vector<ProgramRow> rows_;
     std::vector<double> row_;
-    bool lost_ = false;  // the simplex method failed
+    bool in_ball_ = false;  // what the program is
+    bool lost_ = false;     // it failed
 };
 
 }  // namespace plv

@@ -124,6 +124,14 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
             const size_t row = box_.net->row(l, i);
             if (piece < 0 && !net_.layers[l].is_max() && !net_.layers[l].one_piece[i])
                 piece = Crown::known(node.bounds->lo[row], node.bounds->hi[row]);
+            // Of a window that is not fixed one slot is always the largest.
+            for (int s = 0; s < net_.layers[l].slots && node.pieces[box_.net->unit(l, i)] < 0; ++s)
+                if (const int e = net_.layers[l].entry(i, s);
+                    e >= 0 &&
+                    (piece < 0 ||
+                     node.bounds->lo[box_.net->row(l, e)] >
+                         node.bounds->lo[box_.net->row(l, net_.layers[l].entry(i, piece))]))
+                    piece = s;
             net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
         }
     const auto n = static_cast<size_t>(dim_);
@@ -364,7 +372,7 @@ std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
             if (margin > 0.0 && !solve(margin)) continue;
             std::vector<double> s(n);
             for (size_t k = 0; k < n; ++k) s[k] = ball_->center[k] + nearest_.point()[k] / scale[k];
-            if (try_point(s.data())) break;
+            if ((witness_ = problem_.violation_near(s.data()))) break;
         }
         return std::nullopt;
     }

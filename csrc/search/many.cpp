@@ -10,40 +10,49 @@ namespace plv {
 namespace {
 constexpr int kFirstSteps = 60, kSteps = 10, kProbeSteps = 3;  // of ascents
 constexpr size_t kProbed = 8;                                  // units whose split is tried
-constexpr int kAttackEvery = 8;                                // visits
+constexpr size_t kAlways = 2;    // of them, even where enough is known of their splits:
+constexpr int kEnough = 4;       // times that they were tried
+constexpr int kAttackEvery = 8;  // visits
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
 }  // namespace
 
-// The first bounds of the root and an attack; whether it is left open.
+// The root: its first bounds, which cases of one box share, and an attack; whether it is left open.
+// Intervals cost next to nothing and are often enough where many cases are far from a violation.
 bool CaseSearch::begin(Node& node, Outcome& out) {
-    if (attacks_on_) witness_ = attack_.everywhere(node.lo.data(), node.hi.data());
-    if (witness_) {
-        out.answer = Answer::violated;
-        return false;
-    }
-    put_bounds(out.text, 1);
     LocalBox::Roots& roots = *box_.roots;
-    {
-        const std::lock_guard lock(roots.mutex);
-        if (!roots.known) {
-            node.own_bounds();
-            if (crown_.tighten(node.cell(ball_))) roots.bounds = node.bounds;
-            roots.known = true;
+    for (int rule = 0; rule < 2 && !witness_; ++rule) {
+        if (rule == 1 && attacks_on_) {
+            witness_ = attack_.everywhere(node.lo.data(), node.hi.data());
+            if (witness_) break;
+        }
+        put_bounds(out.text, rule);
+        {
+            const std::lock_guard lock(roots.mutex);
+            if (roots.known == rule) {
+                node.own_bounds();
+                const CellView cell = node.cell(ball_);
+                if (rule == 0 ? crown_.intervals(cell) : crown_.tighten(cell))
+                    roots.bounds[rule] = node.bounds;
+                roots.known = rule + 1;
+            }
+        }
+        if (!roots.bounds[rule]) {
+            ++counts_.leaves;
+            put_rule_leaf(out.text, -1);
+            out.answer = Answer::refuted;
+            return false;
+        }
+        node.bounds = roots.bounds[rule];
+        crown_.set_lines(node.cell(ball_));
+        if (refute_by_goals(node, out.text)) {
+            out.answer = Answer::refuted;
+            return false;
         }
     }
-    if (!roots.bounds) {
-        ++counts_.leaves;
-        put_rule_leaf(out.text, -1);
-        out.answer = Answer::refuted;
-        return false;
-    }
-    node.bounds = roots.bounds;
-    crown_.set_lines(node.cell(ball_));
-    if (refute_by_goals(node, out.text)) out.answer = Answer::refuted;
     if (witness_) out.answer = Answer::violated;
-    return out.answer == Answer::unknown;
+    return !witness_;
 }
 
 // Bounds all nodes together; false on a violation.
@@ -108,7 +117,12 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
             to.answer = Answer::violated;
             return false;
         }
-        if (!one.losses.empty() && program_pays(node, to.text)) {
+        // Where bounds tell all pieces that are left, slots that are always the largest, the
+        // network is affine, and a program is worth more than splits.
+        const bool open = std::any_of(one.losses.begin(), one.losses.end(),
+                                      [](const Ascent::Loss& loss) { return loss.loss >= 0.0; });
+        if (open ? program_pays(node, to.text)
+                 : !one.losses.empty() && affine_refuted(node, to.text)) {
             to.answer = Answer::refuted;
             continue;
         }
@@ -117,115 +131,183 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
             continue;
         }
         // All units are fixed or known.
-        used_.resize(forms_.size());
-        crown_.set_lines(node.cell(ball_));
-        if (ball_ == nullptr && refute_by_program(node, to.text))
+        if (affine_refuted(node, to.text))
             to.answer = Answer::refuted;
         else
-            to.answer = ball_ == nullptr && try_point(point_.data()) ? Answer::violated
-                                                                     : solve_exactly(node, to.text);
+            to.answer = try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
         if (to.answer == Answer::violated) return false;
     }
     return true;
 }
 
+// By a program, where no unit is open.
+bool CaseSearch::affine_refuted(Node& node, std::string& text) {
+    used_.resize(forms_.size());
+    crown_.set_lines(node.cell(ball_));
+    return refute_by_program(node, text, true);
+}
+
 // Programs converge where ascents crawl; they are tried the less often the more of them failed.
-bool CaseSearch::program_pays(Node& node, std::string& text) {
+// Where they do not refute a cell they may at least cut it.
+bool CaseSearch::program_pays(Node& node, std::string& text, std::vector<Cut>* cuts) {
     if (ball_ != nullptr || dim_ > kMostOfProgram || skip_++ < wait_) return false;
     skip_ = 0;
     used_.resize(forms_.size());
     crown_.set_lines(node.cell(ball_));
     const bool refuted = refute_by_program(node, text);
-    wait_ = refuted ? wait_ / 2 : std::min(2 * wait_ + 1, kMostWait);
+    if (!refuted && !lost_ && cuts != nullptr) cut_by_program(node, *cuts);
+    const bool paid = refuted || (cuts != nullptr && !cuts->empty());
+    wait_ = paid ? wait_ / 2 : std::min(2 * wait_ + 1, kMostWait);
     return refuted;
 }
 
-// Of the units with the largest losses some are tried; that is split whose halves have the best
-// bounds.
-void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out) {
-    struct Half {
-        int piece;
-        bool refuted;
-        std::string text;
-        std::shared_ptr<Climb> climb;
-        double least;
+// The units whose splits are to be tried: those that promise the best sum of both halves' bounds by
+// what splits of the same unit gained before, relative to its loss (pseudo-costs with reliability:
+// Achterberg, Koch, Martin, Operations Research Letters 2005).
+std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::Loss>& losses) {
+    tried_.resize(static_cast<size_t>(net_.unit_count));
+    Tried all;
+    const auto tried = [&](size_t i) -> const std::array<Tried, 2>& {
+        return tried_[box_.net->unit(losses[i].layer, losses[i].unit)];
     };
+    for (size_t i = 0; i < losses.size(); ++i)
+        for (const Tried& one : tried(i)) {
+            all.gain += one.gain;
+            all.loss += one.loss;
+            all.count += one.count;
+        }
+    const double typical = all.count > 0 ? all.loss / all.count : 1.0;
+    const double mean = all.loss > 0.0 ? all.gain / all.loss : 1.0;
+    std::vector<double> guess(losses.size(), 0.0);
     std::vector<int> order(losses.size());
     std::iota(order.begin(), order.end(), 0);
+    for (size_t i = 0; i < losses.size(); ++i)
+        for (const Tried& one : tried(i)) {
+            const double rate = (one.gain + mean * typical) / (one.loss + typical);
+            guess[i] += std::min(bound + rate * losses[i].loss, 0.0);
+        }
     const size_t most = std::min(kProbed, order.size());
-    std::partial_sort(order.begin(), order.begin() + static_cast<long>(most), order.end(),
-                      [&](int a, int b) { return losses[a].loss > losses[b].loss; });
+    std::partial_sort(
+        order.begin(), order.begin() + static_cast<long>(most), order.end(), [&](int a, int b) {
+            return guess[a] != guess[b] ? guess[a] > guess[b] : losses[a].loss > losses[b].loss;
+        });
+    order.resize(most);
+    size_t kept = 0;
+    for (size_t i = 0; i < most; ++i) {
+        const auto& both = tried(static_cast<size_t>(order[i]));
+        if (i < kAlways || std::min(both[0].count, both[1].count) < kEnough)
+            order[kept++] = order[i];
+    }
+    order.resize(kept);
+    return order;
+}
+
+// Of the most promising units that is split whose halves have the best bounds.
+void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out) {
+    struct Half {
+        int piece = 0;
+        bool refuted = false;
+        std::string text;
+        std::shared_ptr<const Climb> climb;
+        double least = 0.0;
+    };
+    std::vector<int> order = promising(node.score, losses);
+    const size_t most = order.size();
     const CellView cell = node.cell(ball_);
     std::vector<FixedUnit> path = node.path;
     path.emplace_back();
-    const auto each_piece = [&](const Ascent::Loss& one, auto visit) {
+    // The pieces of a unit, and whether bounds tell that a slot is never the largest.
+    const auto pieces_of = [&](const Ascent::Loss& one) {
         const Layer& layer = net_.layers[one.layer];
-        if (!layer.is_max()) {
-            visit(1);
-            visit(0);
-            return;
-        }
+        std::vector<std::pair<int, bool>> pieces;
+        if (!layer.is_max()) return pieces = {{1, false}, {0, false}};
+        const double *lo = &cell.bounds.lo[box_.net->row(one.layer, 0)],
+                     *hi = &cell.bounds.hi[box_.net->row(one.layer, 0)];
+        double top = -HUGE_VAL;
         for (int p = 0; p < layer.slots; ++p)
-            if (layer.entry(one.unit, p) >= 0) visit(p);
+            if (const int e = layer.entry(one.unit, p); e >= 0) top = std::max(top, lo[e]);
+        for (int p = 0; p < layer.slots; ++p)
+            if (const int e = layer.entry(one.unit, p); e >= 0)
+                pieces.emplace_back(p, Crown::known(hi[e] - top, hi[e] - top) == 0);
+        return pieces;
+    };
+    const auto begin_halves = [&](const std::vector<std::pair<int, bool>>& pieces) {
+        std::vector<Half> out;
+        for (const auto& [piece, empty] : pieces) {
+            Half& half = out.emplace_back();
+            half.piece = piece;
+            half.refuted = empty;
+            if (empty) put_rule_leaf(half.text, -1);
+        }
+        return out;
     };
     const Ascent::Loss* best = &losses[static_cast<size_t>(order[0])];
     std::vector<Half> halves;
     double top = -HUGE_VAL;
-    for (size_t c = 0; c < most;) {
+    for (size_t c = 0; c < most && losses[static_cast<size_t>(order[c])].loss >= 0.0;) {
         const size_t from = c;
-        int lane = 0;
+        std::vector<FixedUnit> lanes;
         for (; c < most; ++c) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[c])];
-            int pieces = 0;
-            each_piece(one, [&](int) { ++pieces; });
-            if (lane + pieces > kLane) break;
-            const size_t flat = box_.net->unit(one.layer, one.unit);
-            each_piece(one, [&](int p) {
-                path.back() = {one.layer, one.unit, p};
-                node.pieces[flat] = static_cast<int8_t>(p);
-                ascent_->load(lane++, cell, path, *node.climb);
-            });
-            node.pieces[flat] = -1;
+            const auto pieces = pieces_of(one);
+            const auto left = std::count_if(pieces.begin(), pieces.end(),
+                                            [](const auto& p) { return !p.second; });
+            if (lanes.size() + static_cast<size_t>(left) > kLane) break;
+            for (const auto& [piece, empty] : pieces)
+                if (!empty) lanes.push_back({one.layer, one.unit, piece});
         }
         if (c == from) {
             ++c;  // a window of many slots
             continue;
         }
-        ascent_->climb(kProbeSteps);
-        lane = 0;
+        if (lanes.empty()) continue;
+        ascent_->load_children(cell, node.path, lanes, *node.climb);
+        ascent_->climb(kProbeSteps, false);
+        int lane = 0;
         for (size_t i = from; i < c; ++i) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
-            double score = 0.0;
             const int first = lane;
-            each_piece(one, [&](int) {
-                score += ascent_->refuted(lane) ? 0.0 : std::min(ascent_->least(lane), 0.0);
-                ++lane;
-            });
+            double score = 0.0;
+            for (; lane < static_cast<int>(lanes.size()) &&
+                   lanes[static_cast<size_t>(lane)].layer == one.layer &&
+                   lanes[static_cast<size_t>(lane)].unit == one.unit;
+                 ++lane) {
+                const double found =
+                    ascent_->refuted(lane) ? 0.0 : std::min(ascent_->least(lane), 0.0);
+                score += found;
+                if (!net_.layers[one.layer].is_max())
+                    tried_[box_.net->unit(one.layer, one.unit)]
+                          [static_cast<size_t>(lanes[static_cast<size_t>(lane)].piece)]
+                              .add(found - node.score, one.loss);
+            }
             if (!(score > top)) continue;
             top = score;
             best = &one;
-            halves.clear();
+            halves = begin_halves(pieces_of(one));
             int at = first;
-            each_piece(one, [&](int p) {
-                Half& half = halves.emplace_back();
-                half.piece = p;
+            for (Half& half : halves) {
+                if (half.refuted) continue;
                 half.refuted = ascent_->refuted(at);
                 half.least = ascent_->least(at);
                 if (half.refuted) {
-                    path.back() = {one.layer, one.unit, p};
+                    path.back() = lanes[static_cast<size_t>(at)];
                     write_shown(path, ascent_->shown(at), half.text);
                 } else {
-                    half.climb = std::make_shared<Climb>();
-                    ascent_->store(at, *half.climb);
+                    const auto reached = std::make_shared<Climb>();
+                    ascent_->store(at, *reached);
+                    half.climb = reached;
                 }
                 ++at;
-            });
+            }
         }
     }
-    if (halves.empty())
-        each_piece(*best, [&](int p) {
-            halves.push_back({p, false, {}, std::make_shared<Climb>(*node.climb), node.score});
-        });
+    if (halves.empty()) {
+        halves = begin_halves(pieces_of(*best));
+        for (Half& half : halves) {
+            half.climb = node.climb;
+            half.least = node.score;
+        }
+    }
     const size_t flat = box_.net->unit(best->layer, best->unit);
     put_unit_split(out.text, flat);
     out.answer = Answer::split;

@@ -134,7 +134,8 @@ CaseProblem::CaseProblem(std::shared_ptr<const Net> net, const SpecCase& spec,
     }
 }
 
-bool CaseProblem::holds_nearly(const double* s, const double* outputs, size_t step) const {
+bool CaseProblem::holds_nearly(const double* s, const double* outputs, double slack,
+                               size_t step) const {
     for (const Goal& goal : goals_) {
         double v = goal.constant, size = std::fabs(goal.constant);
         for (const auto& [k, c] : goal.outputs) {
@@ -142,10 +143,10 @@ bool CaseProblem::holds_nearly(const double* s, const double* outputs, size_t st
             size += std::fabs(c * outputs[static_cast<size_t>(k) * step]);
         }
         for (int k = 0; k < dim(); ++k) v += goal.slope[k] * s[static_cast<size_t>(k) * step];
-        if (!(v <= 1e-9 * std::max(size, 1e-6))) return false;
+        if (!(v <= slack * std::max(size, 1e-6))) return false;
     }
     const LocalBall& ball = box_->ball;
-    return !ball.is_there() || ball.at(s, step) <= ball.size + 1e-9 * std::fabs(ball.size);
+    return !ball.is_there() || ball.at(s, step) <= ball.size + slack * std::fabs(ball.size);
 }
 
 std::optional<Witness> CaseProblem::violation_near(const double* s) const {

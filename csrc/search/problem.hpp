@@ -45,8 +45,8 @@ struct LocalBox {
     // Of the whole box, found by the first search that has it: cases often share a box.
     struct Roots {
         std::mutex mutex;
-        std::shared_ptr<RowBounds> bounds;
-        bool known = false;  // no bounds then: the box is empty
+        std::shared_ptr<RowBounds> bounds[2];  // by intervals, and by lines after that
+        int known = 0;                         // how many; none that is known: the box is empty
     };
     std::unique_ptr<Roots> roots = std::make_unique<Roots>();
     std::unique_ptr<BoundNet> net;
@@ -72,8 +72,8 @@ public:
     int dim() const { return box_->dim; }
     int depth() const { return box_->net->depth; }
 
-    // Whether outputs at a local point satisfy all goals but for rounding.
-    bool holds_nearly(const double* s, const double* outputs, size_t step = 1) const;
+    // Whether outputs at a local point satisfy all goals up to `slack` times their terms.
+    bool holds_nearly(const double* s, const double* outputs, double slack, size_t step = 1) const;
     // An exact violation at a local point, moved into the box where it is outside.
     std::optional<Witness> violation_near(const double* s) const;
     // At a point of the box given by its free coordinates.

@@ -11,6 +11,7 @@ constexpr double kSure = 1e-9;       // floating point decides by more than this
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 constexpr double kCut = 1e-7;        // a line must cut off this much of its size to be added
 constexpr int kMostCuts = 30;
+constexpr double kClose = 1e-13;  // of the radius
 }  // namespace
 
 void CaseSearch::below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row) {
@@ -21,9 +22,77 @@ void CaseSearch::below(int layer, const LinearForm& form, const CellView& cell, 
     crown_.multipliers(0, cell, row.multipliers);
 }
 
+// Begins a program on a cell, of the point nearest to the ball's center where there is one and the
+// box holds it.
+void CaseSearch::start_program(const CellView& cell) {
+    rows_.clear();
+    row_.resize(static_cast<size_t>(dim_) + 1);
+    lost_ = false;
+    std::vector<double> lo, hi;
+    in_ball_ = ball_ != nullptr;
+    for (int k = 0; k < dim_ && in_ball_; ++k) {
+        const int e = box_.inputs[box_.free[k]].exponent;
+        lo.push_back(std::ldexp(cell.lo[k] - ball_->center[k], e));
+        hi.push_back(std::ldexp(cell.hi[k] - ball_->center[k], e));
+        in_ball_ = lo[k] <= 0.0 && hi[k] >= 0.0;
+    }
+    if (in_ball_)
+        nearest_.start(ball_->norm == LocalBall::Norm::l2 ? Norm::l2 : Norm::l1, dim_, lo.data(),
+                       hi.data());
+    else
+        simplex_.start(dim_, cell.lo, cell.hi);
+}
+
+// `contradicts` where there is a ball: whether the nearest point is surely farther away than the
+// radius.
+bool CaseSearch::out_of_reach(ProgramRow&& row, const CellView& cell) {
+    double bound = row.bound.constant;
+    for (int k = 0; k < dim_; ++k) {
+        row_[k] = -std::ldexp(row.bound.slope[k], -box_.inputs[box_.free[k]].exponent);
+        bound += row.bound.slope[k] * ball_->center[k];
+    }
+    nearest_.add_row(row_.data(), bound);
+    rows_.push_back(std::move(row));
+    const bool squares = ball_->norm == LocalBall::Norm::l2;
+    const double radius = squares ? std::sqrt(ball_->size) : ball_->size;
+    const Nearest::End end = nearest_.solve(squares ? radius * (1.0 + 2.0 * kSure) : HUGE_VAL);
+    lost_ = end == Nearest::End::failed;
+    if (end == Nearest::End::infeasible) {  // so are the rows with the box alone
+        in_ball_ = false;
+        simplex_.start(dim_, cell.lo, cell.hi);
+        std::vector<ProgramRow> rows;
+        rows.swap(rows_);
+        bool contradicted = false;
+        for (size_t r = 0; r < rows.size() && !contradicted && !lost_; ++r)
+            contradicted = contradicts(std::move(rows[r]), cell);
+        return contradicted;
+    }
+    if (lost_) return false;
+    // What the multipliers prove: of d . d / 2, or of the sum of |d|.
+    double sum = 0.0, terms = 0.0;
+    std::fill(row_.begin(), row_.end(), 0.0);
+    for (size_t p = 0; p < nearest_.tight().size(); ++p) {
+        const int r = nearest_.tight()[p];
+        const double y = nearest_.multipliers()[p];
+        sum += y * nearest_.bound(r);
+        terms += y * rows_[static_cast<size_t>(r)].size;
+        for (int k = 0; k < dim_; ++k) row_[k] += y * nearest_.row(r)[k];
+    }
+    for (int k = 0; k < dim_; ++k) {
+        const int e = box_.inputs[box_.free[k]].exponent;
+        const double lo = std::ldexp(cell.lo[k] - ball_->center[k], e),
+                     hi = std::ldexp(cell.hi[k] - ball_->center[k], e), w = row_[k];
+        const double d = squares ? std::clamp(w, lo, hi) : w > 1.0 ? hi : w < -1.0 ? lo : 0.0;
+        sum += (squares ? d * d / 2.0 : std::fabs(d)) - w * d;
+    }
+    const double reach = squares ? ball_->size / 2.0 : ball_->size;
+    return sum > reach * (1.0 + kSure) && sum - reach > kRounding * terms;
+}
+
 // Adds a row, a lower bound of what is to be at most 0, to the program; true if it contradicts what
 // is there.
-bool CaseSearch::contradicts(ProgramRow&& row) {
+bool CaseSearch::contradicts(ProgramRow&& row, const CellView& cell) {
+    if (in_ball_) return out_of_reach(std::move(row), cell);
     double most = std::fabs(row.bound.constant);
     for (int k = 0; k < dim_; ++k) most = std::fmax(most, std::fabs(row.bound.slope[k]));
     int e = 0;
@@ -49,13 +118,10 @@ bool CaseSearch::contradicts(ProgramRow&& row) {
 
 // Whether the rows of the fixed units and the relaxed goals contradict each other on the box; if
 // not, `point_` satisfies them.
-bool CaseSearch::refute_by_program(Node& node, std::string& text) {
+bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
     ++counts_.programs;
     const CellView cell = node.cell(ball_);
-    rows_.clear();
-    row_.resize(static_cast<size_t>(dim_) + 1);
-    lost_ = false;
-    simplex_.start(dim_, cell.lo, cell.hi);
+    start_program(cell);
     bool refuted = false;
     for (size_t f = 0; f < node.path.size() && !refuted && !lost_; ++f) {
         const FixedUnit& fixed = node.path[f];
@@ -73,7 +139,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
                 form.terms = {{fixed.unit, fixed.piece ? -1.0 : 1.0}};
             }
             below(fixed.layer, form, cell, row);
-            refuted = contradicts(std::move(row));
+            refuted = contradicts(std::move(row), cell);
         }
     }
     for (size_t g = 0; g < forms_.size() && !refuted && !lost_; ++g) {
@@ -81,14 +147,24 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
         row.goal = static_cast<int>(g);
         below(depth_, forms_[g], cell, row);
         used_[g] = row.multipliers;
-        refuted = contradicts(std::move(row));
+        refuted = contradicts(std::move(row), cell);
     }
+    // A cell that touches the ball, where the network is affine: the bound is stationary in the
+    // multipliers, so that those found here are exact enough for the checker to see which it is.
+    if (!refuted && !lost_ && affine && in_ball_ && ball_->norm == LocalBall::Norm::l2)
+        refuted = nearest_.distance() > (1.0 - kClose) * std::sqrt(ball_->size);
     // Where the program stands, other lines bound the goals better: they cut it off.
     for (int round = 0; !refuted; ++round) {
         for (int k = 0; k < dim_; ++k) {
-            std::fill(row_.begin(), row_.end(), 0.0);
-            row_[k] = 1.0;
-            point_[k] = std::clamp(simplex_.at_vertex(row_.data(), 0.0), cell.lo[k], cell.hi[k]);
+            if (in_ball_) {
+                const int e = box_.inputs[box_.free[k]].exponent;
+                point_[k] = ball_->center[k] + std::ldexp(nearest_.point()[k], -e);
+            } else {
+                std::fill(row_.begin(), row_.end(), 0.0);
+                row_[k] = 1.0;
+                point_[k] = simplex_.at_vertex(row_.data(), 0.0);
+            }
+            point_[k] = std::clamp(point_[k], cell.lo[k], cell.hi[k]);
         }
         if (lost_ || round == kMostCuts) break;
         at_.set(0, point_.data());
@@ -107,23 +183,51 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
             used_[g] = row.multipliers;
             if (v <= kCut * size) continue;
             cut = true;
-            refuted = contradicts(std::move(row));
+            refuted = contradicts(std::move(row), cell);
         }
         if (!cut) break;
     }
     if (!refuted) return false;
 
+    std::vector<double> weight;
+    if (in_ball_) {
+        weight.assign(rows_.size(), 0.0);
+        for (size_t p = 0; p < nearest_.tight().size(); ++p)
+            weight[static_cast<size_t>(nearest_.tight()[p])] = nearest_.multipliers()[p];
+    } else {
+        weigh_rows(weight);
+        weight.back() += rows_.back().scale;
+    }
+    ++counts_.leaves;
+    write_program(node, weight, text);
+    return true;
+}
+
+// The multipliers of the rows, as functions, where the simplex method ended; their sum.
+double CaseSearch::weigh_rows(std::vector<double>& weight) {
     std::vector<int> used;
     std::vector<double> y;
     simplex_.multipliers(used, y);
-    std::vector<double> weight(rows_.size(), 0.0);  // of the rows as functions
-    weight.back() = rows_.back().scale;
-    for (size_t j = 0; j < used.size(); ++j)
-        if (used[j] >= 2 * dim_)
-            weight[static_cast<size_t>(used[j] - 2 * dim_)] +=
-                y[j] * rows_[static_cast<size_t>(used[j] - 2 * dim_)].scale;
+    weight.assign(rows_.size(), 0.0);
+    double sum = 0.0;
+    for (size_t j = 0; j < used.size(); ++j) {
+        if (used[j] < 2 * dim_) continue;
+        const auto r = static_cast<size_t>(used[j] - 2 * dim_);
+        weight[r] += y[j] * rows_[r].scale;
+        sum += y[j];
+    }
+    return sum;
+}
+
+// A leaf by the rows of a program.
+void CaseSearch::write_program(const Node& node, const std::vector<double>& weight,
+                               std::string& text) const {
     std::vector<std::pair<int, double>> goals;
     for (size_t g = 0; g < forms_.size(); ++g) goals.emplace_back(static_cast<int>(g), 0.0);
+    // Of d . d / 2, or of the sum of |d|.
+    if (in_ball_)
+        goals.emplace_back(static_cast<int>(forms_.size()),
+                           ball_->norm == LocalBall::Norm::l2 ? 0.5 : 1.0);
     std::vector<Listed> listed;
     for (size_t r = 0; r < rows_.size(); ++r) {
         const double w = weight[r];
@@ -143,9 +247,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text) {
             listed.push_back({box_.number(net_, fixed.layer, fixed.unit, 0), w, false});
         }
     }
-    ++counts_.leaves;
     put_leaf(text, goals, std::move(listed));
-    return true;
 }
 
 }  // namespace plv

@@ -14,6 +14,7 @@ from math import inf
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plverify.attacks.gradients import gradients
 from plverify.certificate import evaluate
@@ -26,6 +27,7 @@ from plverify.network import Network
 from plverify.result import Result, enclose, rounded
 
 NORMS = ("l1", "l2", "linf")
+_ORDERS = {"l1": 1, "l2": 2, "linf": inf}
 Point = tuple[Fraction, ...]
 
 _HALVINGS = 50
@@ -125,7 +127,7 @@ class Aim:
 
     def size(self, step: FloatArray) -> float:
         """The norm of a step, in floating point."""
-        return float(np.linalg.norm(step, {"l1": 1, "l2": 2, "linf": inf}[self.norm]))
+        return float(np.linalg.norm(step, _ORDERS[self.norm]))
 
 
 def attained(
@@ -416,11 +418,13 @@ def strict_point(aim: Aim, near: Point) -> StrictPoint | None:
         if length > 0:
             steps.append(direction / length)
     sizes = np.concatenate([[0.0], scale * np.geomspace(2.0**-26, 1.0, 27)])
-    tried = np.array([start + size * step for size in sizes for step in steps or [0 * start]])
+    ways = np.array(steps or [0 * start])
+    tried = (start + sizes[:, None, None] * ways).reshape(-1, len(start))
     with np.errstate(over="ignore"):
         points = np.clip(tried.astype(np.float32), *ends).astype(np.float64)
-    order = sorted(_seems_strict(aim, points), key=lambda k: aim.size(points[k] - aim.centre))
-    for k in order[:8]:
+    seems = _seems_strict(aim, points)
+    far = np.linalg.norm(points[seems] - aim.centre, _ORDERS[aim.norm], axis=1)
+    for k in seems[far.argsort(kind="stable")[:8]]:
         exact = tuple(Fraction(v) for v in points[k].tolist())
         label = aim.reached(exact, strict=True)
         if label is not None:
@@ -428,8 +432,8 @@ def strict_point(aim: Aim, near: Point) -> StrictPoint | None:
     return None
 
 
-def _seems_strict(aim: Aim, points: FloatArray) -> list[int]:
-    return np.flatnonzero(aim.margin(aim.net(points)) > 0).tolist()
+def _seems_strict(aim: Aim, points: FloatArray) -> NDArray[np.intp]:
+    return np.flatnonzero(aim.margin(aim.net(points)) > 0)
 
 
 @lru_cache(maxsize=4)

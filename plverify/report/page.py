@@ -161,7 +161,7 @@ def _page(
         tiles=_tiles(found),
         curve=_curve(found),
         histogram=_histogram(found),
-        rows=[_row(row) for row in found.rows],
+        rows=[_row(row) for row in sorted(found.rows, key=lambda row: row.index)],
         images=_images(found, head, source),
         pictures=[draw_partition(place) for place in places],
     )
@@ -361,7 +361,6 @@ def _images(found: Certification, head: dict[str, Any], source: Source) -> list[
                 "label": row.label,
                 "other": row.adversarial_label,
                 "norm": number(row.adversarial_norm, 4),
-                "robust": {True: "yes", False: "no", None: row.status}[row.robust],
                 "clean": _picture((clean - lo) / (hi - lo or 1.0), source.image),
                 "perturbed": _picture((other - lo) / (hi - lo or 1.0), source.image),
                 "change": _picture(_diverging(change / size, source.image[2]), source.image, True),
