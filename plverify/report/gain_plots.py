@@ -84,7 +84,7 @@ def plot_constants(
     ----------
     bounds : mapping from name to (lower, upper)
         Such as ``{"product": ..., "LipSDP": ..., "exact": ..., "sampled": (value, value)}``. A bar
-        reaches from the lower to the upper end; ends that meet are drawn as a line.
+        reaches to the upper end and is darker from the lower one on; a line marks both.
     target, title, dpi
         As in `plot_layer_norms`.
 
@@ -100,6 +100,7 @@ def plot_constants(
     def draw(axes: Any) -> None:
         colors = curve_colors(len(bounds))
         for k, (lower, upper) in enumerate(bounds.values()):
+            axes.bar(k, upper, 0.6, color=colors[k], alpha=0.15, zorder=2)
             axes.bar(k, upper - lower, 0.6, bottom=lower, color=colors[k], alpha=0.35, zorder=3)
             for end in {lower, upper}:
                 axes.hlines(end, k - 0.3, k + 0.3, color=colors[k], lw=2.2, zorder=4)
