@@ -31,7 +31,7 @@ from plverify.question import Progress, check_limits, decide
 from plverify.result import Result, Status, enclose, rounded
 from plverify.verdict import Floats, keep_proof
 
-_SHARE = 0.6
+_SHARE = 0.85
 """Of the time allowed, what the question about the incumbent may take; the rest is for less."""
 _QUICK = 1.0
 """Seconds of a search after which more walks come first: a search whose incumbent is not the

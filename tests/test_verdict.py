@@ -17,14 +17,17 @@ from tight_margins import bound, mistakes, over_vertices
 
 import plverify as pv
 from plverify import question, reference, verdict
+from plverify.certificate import check_body
 from plverify.compose import absolute_sum, difference, layer_network
+from plverify.constraint import Constraint
 from plverify.domain import Box
 from plverify.errors import InputError
 from plverify.extremum import Extremum, maximize, minimize, sup_distance
 from plverify.network import Network
 from plverify.nodes import Max
 from plverify.proof_reader import Verdict
-from plverify.property import Property
+from plverify.property import Ball, Disjunct, Property
+from plverify.question import decide
 from plverify.verdict import Verification, verify
 
 F = Fraction
@@ -173,10 +176,25 @@ def test_unknown_says_why(monkeypatch):
     assert (found.status, found.witness) == ("unknown", None)
     assert found.reason == "a box without bounds on all sides takes more than 1 programs"
     assert verify(net, far | Property.output_at_most(Box(-1, 1, 2), 0, 0)).status == "sat"
-    monkeypatch.setattr("plverify.question.check", lambda *_: Verdict(False, "", "no"))
-    found = verify(net, fine)
-    assert found.status == "unknown"
-    assert found.reason == "the checker does not accept the proof: no"
+    for name, kept in (("check_body", False), ("check", True)):
+        monkeypatch.setattr(f"plverify.question.{name}", lambda *_: Verdict(False, "", "no"))
+        found = verify(net, fine, proof=kept)
+        assert found.status == "unknown"
+        assert found.reason == "the checker does not accept the proof: no"
+
+
+def test_a_body_is_checked_without_a_file():
+    net = Network.from_arrays([[[1.0], [-1.0]], [[1.0, 1.0]]])
+    box, ball = Box(-1, 1, 1), Ball("l1", [0], "1/2")
+    for near, top in ((None, 1), (ball, "1/2")):
+        fine, wrong = (
+            Property(1, 1, (Disjunct(box, (Constraint((), ((0, -1),), -v),), near),))
+            for v in (F(top) + F(1, 8), F(top))
+        )
+        body = decide(net, fine, want_proof=True)["proof"]
+        assert check_body(body, net, fine)
+        assert not check_body(body, net, wrong)
+        assert not check_body(body[:-1], net, fine)
 
 
 def test_no_disjunct_is_never_violated():

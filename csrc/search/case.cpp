@@ -45,6 +45,7 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
     climbs_ = dim_ > kMostOfPrograms || (dim_ > kFewInputs && of_outputs < 2);
     if (!climbs_ && forms_.size() > 1 && (dim_ > kFewInputs || depth_ == 1))
         contraction_.emplace(*box_.net);
+    for (const Layer& layer : net_.layers) pooled_ = pooled_ || layer.is_max();
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
 }

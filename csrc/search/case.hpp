@@ -115,6 +115,7 @@ private:
     const LocalBall* ball_ = nullptr;
     const bool attacks_on_;
     bool climbs_ = false;
+    bool pooled_ = false;  // there are windows
     Crown crown_;
     Points at_;  // one point
     Attack attack_;

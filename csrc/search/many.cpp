@@ -10,6 +10,7 @@ namespace plv {
 namespace {
 constexpr int kFirstSteps = 60, kSteps = 10, kProbeSteps = 3;  // of ascents
 constexpr size_t kProbed = 8;                                  // units whose split is tried
+constexpr size_t kScreened = 16;                               // where there are windows
 constexpr size_t kAlways = 2;  // of them, even where enough is known of their splits:
 constexpr int kEnough = 4;     // times that they were tried
 constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points everywhere
@@ -188,7 +189,7 @@ std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::L
             const double rate = (one.gain + mean * typical) / (one.loss + typical);
             guess[i] += std::min(bound + rate * losses[i].loss, 0.0);
         }
-    const size_t most = std::min(kProbed, order.size());
+    const size_t most = std::min(pooled_ ? kScreened : kProbed, order.size());
     std::partial_sort(
         order.begin(), order.begin() + static_cast<long>(most), order.end(), [&](int a, int b) {
             return guess[a] != guess[b] ? guess[a] > guess[b] : losses[a].loss > losses[b].loss;
@@ -214,7 +215,6 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         double least = 0.0;
     };
     std::vector<int> order = promising(node.score, losses);
-    const size_t most = order.size();
     const CellView cell = node.cell(ball_);
     std::vector<FixedUnit> path = node.path;
     path.emplace_back();
@@ -243,13 +243,9 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         }
         return out;
     };
-    const Ascent::Loss* best = &losses[static_cast<size_t>(order[0])];
-    std::vector<Half> halves;
-    double top = -HUGE_VAL;
-    for (size_t c = 0; c < most && losses[static_cast<size_t>(order[c])].loss >= 0.0;) {
-        const size_t from = c;
-        std::vector<FixedUnit> lanes;
-        for (; c < most; ++c) {
+    // The pieces of units from a place on, as many as there are lanes; the place after them.
+    const auto fill = [&](size_t c, std::vector<FixedUnit>& lanes) {
+        for (lanes.clear(); c < order.size(); ++c) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[c])];
             const auto pieces = pieces_of(one);
             const auto left = std::count_if(pieces.begin(), pieces.end(),
@@ -258,6 +254,48 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
             for (const auto& [piece, empty] : pieces)
                 if (!empty) lanes.push_back({one.layer, one.unit, piece});
         }
+        return c;
+    };
+    std::vector<FixedUnit> lanes;
+    if (pooled_ && fill(0, lanes) < order.size()) {
+        // What windows lose tells less of what their splits gain: one batch is tried, of those of
+        // more units whose pieces have the best bounds with all multipliers as they are.
+        std::vector<std::pair<double, int>> screened;
+        for (size_t c = 0; c < order.size();) {
+            const size_t from = c;
+            c = fill(c, lanes);
+            if (c == from) {
+                ++c;
+                continue;
+            }
+            if (!lanes.empty()) {
+                ascent_->load_children(cell, node.path, lanes, *node.climb);
+                ascent_->climb(0, false);
+            }
+            size_t lane = 0;
+            for (size_t i = from; i < c; ++i) {
+                const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
+                double score = 0.0;
+                for (; lane < lanes.size() && lanes[lane].layer == one.layer &&
+                       lanes[lane].unit == one.unit;
+                     ++lane)
+                    score += std::min(ascent_->least(static_cast<int>(lane)), 0.0);
+                screened.emplace_back(one.loss < 0.0 ? -HUGE_VAL : score, order[i]);
+            }
+        }
+        std::stable_sort(screened.begin(), screened.end(),
+                         [](const auto& a, const auto& b) { return a.first > b.first; });
+        order.clear();
+        for (const auto& one : screened) order.push_back(one.second);
+        order.resize(std::max<size_t>(fill(0, lanes), 1));
+    }
+    const size_t most = order.size();
+    const Ascent::Loss* best = &losses[static_cast<size_t>(order[0])];
+    std::vector<Half> halves;
+    double top = -HUGE_VAL;
+    for (size_t c = 0; c < most && losses[static_cast<size_t>(order[c])].loss >= 0.0;) {
+        const size_t from = c;
+        c = fill(c, lanes);
         if (c == from) {
             ++c;  // a window of many slots
             continue;
