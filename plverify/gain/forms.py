@@ -187,10 +187,11 @@ def network_forms(net: Network, rows: Sequence[Sequence[Fraction]], box: Box | N
             made.append(best)
             made_sizes.append(best_size)
         tensors[k + 1] = (vstack(made, format="csr"), vstack(made_sizes, format="csr"))
-    last, last_size = tensors[len(net.nodes)]
+    points = n + len(units)  # windows at an edge have fewer inputs
+    last, last_size = (form[:, :points] for form in tensors[len(net.nodes)])
     weights = np.array([[rounded(v) for v in row] for row in rows])
-    lines = vstack(units, format="csr") if units else csr_matrix((0, total))
-    line_sizes = vstack(sizes, format="csr") if sizes else csr_matrix((0, total))
+    lines = vstack(units, format="csr")[:, :points] if units else csr_matrix((0, points))
+    line_sizes = vstack(sizes, format="csr")[:, :points] if sizes else csr_matrix((0, points))
     alpha, beta = np.array(slopes).reshape(-1, 2).T
     most = max((node.pieces for _, node in net.unit_nodes if isinstance(node, Max)), default=0)
     return Forms(

@@ -197,7 +197,8 @@ def minimise(
     for _ in range(_STEPS):
         if deadline is not None and time.monotonic() > deadline:
             break
-        moved = barrier.step(point, weight)
+        with np.errstate(all="ignore"):  # what is not finite is no step
+            moved = barrier.step(point, weight)
         if moved is None:
             break
         point, decrement = moved
@@ -265,6 +266,8 @@ class _Barrier:
         except np.linalg.LinAlgError:
             return None
         decrement = float(-gradient @ move)
+        if not np.isfinite(move).all():
+            return None
         if not decrement > 1e-12:
             return point, 0.0
         before, length = self.value(point, weight), 1.0
