@@ -204,6 +204,7 @@ bool DualChecker::is_empty() const {
 // --------------------------------------------------------------------------------------- splits
 
 void DualChecker::input() {
+    at_root_ = kMostFirst;
     const uint64_t index = body_.var();
     DualEnd value;
     value.finite = true;
@@ -231,6 +232,7 @@ void DualChecker::input() {
 }
 
 void DualChecker::unit() {
+    at_root_ = kMostFirst;
     const uint64_t number = body_.var();
     require(number < net_.units, "there is no such unit");
     const auto unit = static_cast<uint32_t>(number);
@@ -247,7 +249,7 @@ void DualChecker::bounds() {
     require(rule <= 1, "unknown rule for bounds");
     if (is_empty()) return;
     // Trees about one box and ball begin with the same bounds.
-    const bool root = branches_.empty() && at_root_ < kMostFirst;
+    const bool root = at_root_ < kMostFirst;
     if (root) {
         if (first_.box != static_cast<int64_t>(system_->box) || first_.ball != system_->ball)
             first_ = {static_cast<int64_t>(system_->box), system_->ball, {}};

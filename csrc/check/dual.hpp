@@ -116,7 +116,8 @@ private:
     std::unique_ptr<GainGraph> graph_;  // once it was needed
     std::unique_ptr<Gain> gain_;        // while a tree is about gradients
     std::vector<OldRanges> old_ranges_;
-    // The bounds that a tree began with, rule after rule; how many of them this tree has had.
+    // The bounds that a tree began with, rule after rule; how many of them this tree has had, all
+    // once it has split.
     static constexpr size_t kMostFirst = 4;
     size_t at_root_ = 0;
     struct FirstBounds {
