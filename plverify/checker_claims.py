@@ -473,7 +473,7 @@ def _attained(
     require(not pattern.on_boundary, "the witness does not lie inside a region")
     table, den = net.affine_map(pattern.bits)
     product = [
-        [sum((c * table[k][i] for k, c in enumerate(row) if c), Fraction(0)) / den
+        [Fraction(sum((c * table[k][i] for k, c in enumerate(row) if c), Fraction(0)), den)
          for i in range(net.input_size)]
         for row in rows
     ]  # fmt: skip
@@ -487,7 +487,7 @@ def _attained(
     assert direction is not None
     image = [sum((a * b for a, b in zip(direction, column, strict=True)), Fraction(0))
              for column in zip(*product, strict=True)]  # fmt: skip
-    return sum((v * v for v in image), Fraction(0)) / sum(v * v for v in direction)
+    return Fraction(sum((v * v for v in image), Fraction(0)), sum(v * v for v in direction))
 
 
 # --------------------------------------------------------------------------------------- properties

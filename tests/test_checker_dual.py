@@ -41,12 +41,13 @@ from dual_proof_tools import (
     with_body,
 )
 from oracle_graph import Graph, evaluate
-from proof_tools import big
+from proof_tools import big, unpack
 from tree_cases import MAXIMA, TIES, linear
 
 import plverify as pv
 from plverify.checker_bounds import Bounds
 from plverify.network import Network
+from plverify.property import Constraint, Disjunct, Property
 
 # --------------------------------------------------------------------------------- what is true
 
@@ -482,3 +483,23 @@ def test_maxima_of_windows_have_the_true_maximum() -> None:
     box = cube(3)
     top, x = maximum(MAXIMA, box, {}, {0: 1})
     assert evaluate(MAXIMA, x)[0][0] == top
+
+
+def test_bounds_of_one_tree_are_not_those_of_a_child_of_another() -> None:
+    """The compiled checker keeps what trees of one box begin with, up to their first split."""
+    net = Network.from_arrays([[[-1.0]], [[1.0]]], [[1.0], [0.0]])  # relu(1 - x)
+    box = pv.Box(0, 1, 1)
+    large = Property(1, 1, (Disjunct(box, (Constraint((), ((0, -1),), Fraction(-2)),)),))
+    rows = (
+        Constraint((), ((0, -1),), Fraction(-2, 5)),
+        Constraint(((0, -2),), ((0, -1),), Fraction(-3, 2)),  # on the graph: x >= 1/2
+    )
+    spec = large | Property(1, 1, (Disjunct(box, rows),))  # the second holds at 1/2
+    header, _ = unpack(pv.verify(net, large, proof=True).proof)
+    header |= {"property": json.loads(spec.to_json())}
+    tree = [("bounds", 1), ("input", 0, 9, 10), ("rule", [(0, 1)])]
+    tree += [("bounds", 1), ("rule", [(0, 1)])]
+    other = [("bounds", 1), ("input", 0, 1, 4), ("rule", [(1, 1)])]
+    other += [("bounds", 1), ("dual", 0, [(0, 1000)], [(0, -1)])]
+    body = b"".join(map(encode, tree + other))
+    assert rejected(with_body(header, body), net, "a leaf proves nothing")

@@ -90,7 +90,7 @@ def test_bounds_for_large_operators(module: Any, shape: tuple[int, ...]) -> None
 
 def test_circular_norms_are_those_of_the_symbol() -> None:
     kernel = torch.tensor([[[1.0, -1.0]]])
-    for size, mode, truth in ((3, "circular", sqrt(3)), (3, "zeros", 1.8019377358048383)):
+    for size, mode, truth in ((3, "circular", sqrt(3)), (3, "zeros", sqrt(2 + sqrt(2)))):
         module = nn.Conv1d(1, 1, 2, padding=1 if mode == "zeros" else 0, bias=False)
         if mode == "circular":
             module = nn.Conv1d(1, 1, 2, padding="same", padding_mode=mode, bias=False)
@@ -235,8 +235,8 @@ start = time.process_time()
 rows = pv.layer_norms(net)
 for row in rows:
     assert 0 < row.l2[0] <= row.l2[1] <= 1.2 * row.l2[0], row
-    assert row.l1[1] <= row.l1[0] * (1 + 1e-9), row
-    assert row.linf[1] <= row.linf[0] * (1 + 1e-9), row
+    assert row.l1[1] <= row.l1[0] * (1 + 1e-7), row
+    assert row.linf[1] <= row.linf[0] * (1 + 1e-7), row
 print(len(rows), time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
