@@ -39,7 +39,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, inf, lcm, nextafter, sqrt
 from operator import sub
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from plverify.checker_claims import Ball, Box, Side
 from plverify.exact_net import Affine, Conv, ExactNet, Sparse, Units
@@ -109,6 +109,16 @@ class Rounding(NamedTuple):
     relative: float
     absolute: tuple[float, ...]
     limit: float
+
+
+class Given(NamedTuple):
+    """What a leaf lists: multipliers of unit inputs, and units with envelopes.
+
+    An envelope has shares, in 256ths, of points: of inputs, then of outputs of units.
+    """
+
+    multipliers: Mapping[int, int]
+    envelopes: Mapping[int, Mapping[int, int]]
 
 
 Errors: TypeAlias = dict[int, list[float]]
@@ -279,7 +289,7 @@ class Bounds:
         cell: Cell,
         start: dict[int, Gradient],
         constant: Fraction,
-        given: dict[int, int] | None,
+        given: Given | None,
         errors: Errors,
         around: int = 0,
     ) -> Extended:
@@ -291,8 +301,8 @@ class Bounds:
         start : mapping from tensor to gradient
             The function, in terms of the tensors' entries.
         constant : Fraction
-        given : mapping from unit input to integer, or None
-            The numbers ``v`` of a leaf; none: the default slopes.
+        given : Given or None
+            The numbers ``v`` and shares of a leaf; none: the default slopes.
         errors : Errors
             As `with_errors` gives them for the cell or a larger one.
         around : int
@@ -314,7 +324,7 @@ class Bounds:
         cell: Cell,
         start: dict[int, Gradient],
         constant: Fraction,
-        given: dict[int, int] | None,
+        given: Given | None,
         errors: Errors,
     ) -> tuple[Extended, Gradient]:
         """What all nodes add to a lower bound, and the gradient of the inputs that is left."""
@@ -336,6 +346,16 @@ class Bounds:
                 if out is None and not given:
                     continue
                 out = out or ([0] * self.sizes[k + 1], 1)
+                if given is not None:
+                    for number in self.of_node[k]:
+                        i = number - self.of_node[k].start
+                        if number not in given.envelopes or not out[0][i]:
+                            continue
+                        shares, y = given.envelopes[number], Fraction(out[0][i], out[1])
+                        own = self._envelope(cell, number, y, shares, grads, errors)
+                        if own == -inf:
+                            return -inf, nothing
+                        total += own
                 back, den, term = self._units(cell, k, out, given)
                 if term == -inf:
                     return -inf, nothing
@@ -355,7 +375,7 @@ class Bounds:
         return back, bias, den * common
 
     def _units(
-        self, cell: Cell, k: int, out: Gradient, given: dict[int, int] | None
+        self, cell: Cell, k: int, out: Gradient, given: Given | None
     ) -> tuple[list[int], int, Extended]:
         """What a node of units passes on and what it adds."""
         node = self.net.nodes[k]
@@ -370,8 +390,8 @@ class Bounds:
             if given is None:
                 v = [0] * len(numbers)
             else:
-                v = [given.get(i, 0) * den for i in numbers]
-            if not (g or any(v)):
+                v = [given.multipliers.get(i, 0) * den for i in numbers]
+            if not (g or any(v)) or (given is not None and number in given.envelopes):
                 continue
             if unit.slope is not None:
                 h, term = self._unit(cell, number, g, v[0] if given is not None else None)
@@ -407,6 +427,85 @@ class Bounds:
             v = int(g * line)
         right, left = _least(g - v, 0.0, hi), _least(int(g * slope) - v, lo, 0.0)
         return v, min(right, left)
+
+    def _form(self, number: int, errors: Errors) -> tuple[dict[int, Fraction], Fraction, Extended]:
+        """What a unit reads, in terms of points, and how far that may be off as executed."""
+        unit = self.units[number]
+        tensor, at = self.place(unit.node, unit.at[0])
+        waiting: dict[tuple[int, int], Fraction] = {(tensor, at): ONE}
+        terms: dict[int, Fraction] = {}
+        constant, off = ZERO, cast("Extended", ZERO)
+        while waiting:
+            tensor, at = max(waiting)
+            c = waiting.pop((tensor, at))
+            if tensor - 1 in self.of_node:
+                terms[self.net.input_size + self.of_node[tensor - 1][at]] = c
+            elif tensor == 0:
+                terms[at] = c
+            else:
+                row = self.rows[tensor - 1][at]
+                if tensor - 1 in errors:
+                    off += abs(c) * exact(errors[tensor - 1][at])
+                constant += c * Fraction(row.bias, row.den)
+                for place, weight in zip(row.at, row.weights, strict=True):
+                    source = self.place(tensor - 1, place)
+                    old = waiting.get(source, ZERO)
+                    waiting[source] = old + c * Fraction(weight, row.den)
+        return {point: c for point, c in terms.items() if c}, constant, off
+
+    def place(self, node: int, joined: int) -> tuple[int, int]:
+        """The tensor and its entry that a place among the joined sources of a node is."""
+        for source in self.net.nodes[node].sources:
+            if joined < self.sizes[source]:
+                return source, joined
+            joined -= self.sizes[source]
+        raise AssertionError("a node reads what is not there")
+
+    def _envelope(
+        self,
+        cell: Cell,
+        number: int,
+        g: Fraction,
+        shares: Mapping[int, int],
+        grads: dict[int, Gradient],
+        errors: Errors,
+    ) -> Extended:
+        """What a unit with an envelope adds; what it passes on is added to `grads`."""
+        slope = self.units[number].slope
+        assert slope is not None
+        terms, constant, off = self._form(number, errors)
+        if off == inf:
+            return -inf
+        given = {point: g * w * Fraction(shares.get(point, 0), 256) for point, w in terms.items()}
+        tried: list[Extended] = []
+        for piece in (0, 1):
+            if cell.pieces[number] not in (-1, piece):
+                continue
+            y = g if piece else g * slope
+            total: Extended = y * constant - abs(y) * off
+            for point, w in terms.items():
+                total = _plus(total, self._least_point(cell, point, y * w - given[point]))
+            tried.append(total)
+        for point, value in given.items():
+            tensor, at = 0, point
+            if point >= self.net.input_size:
+                node = self.units[point - self.net.input_size].node
+                tensor, at = node + 1, point - self.net.input_size - self.of_node[node].start
+            back = [0] * self.sizes[tensor]
+            back[at] = value.numerator
+            self._scatter(grads, (tensor,), back, value.denominator)
+        return min(tried)
+
+    def _least_point(self, cell: Cell, point: int, c: Fraction) -> Extended:
+        """The minimum of ``c`` times an input or output of a unit."""
+        if not c:
+            return ZERO
+        if point < self.net.input_size:
+            end = cell.box.lo[point] if c > 0 else cell.box.hi[point]
+            return -inf if end is None else c * end
+        lo, hi = self._image(cell, point - self.net.input_size)
+        value = exact(lo if c > 0 else hi)
+        return -inf if value in (inf, -inf) else c * value
 
     def _line(self, lo: float, hi: float, slope: Fraction, below: bool) -> Fraction | None:
         """The slope of the default line below or above a free unit."""
@@ -678,4 +777,5 @@ def _errors(
     return out
 
 
-__all__ = ["Bounds", "Cell", "Errors", "Rounding", "Side", "Unit", "down", "least_maximum", "up"]
+__all__ = ["Bounds", "Cell", "Errors", "Given", "Rounding", "Side", "Unit", "down",
+           "least_maximum", "up"]  # fmt: skip

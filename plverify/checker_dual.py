@@ -29,13 +29,13 @@ from fractions import Fraction
 from math import inf
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from plverify.checker_bounds import Bounds, Cell, Rounding
+from plverify.checker_bounds import Bounds, Cell, Given, Rounding
 from plverify.checker_claims import KEYS, Ball, Box, Claim, Gain, Row, System, read_claim
 from plverify.checker_gain import Gradients, Ranges
 from plverify.exact_net import ExactNet
 from plverify.proof_reader import MAX_TREE, Body, Rejected, definitions, require
 
-RULE, DUAL, INPUT, UNIT, BOUNDS, SLOPES, NORM = range(7)
+RULE, DUAL, INPUT, UNIT, BOUNDS, SLOPES, NORM, ENVELOPE = range(8)
 MAX_EXPONENT = 1 << 16
 """Largest accepted exponent of a leaf's multipliers, up and down."""
 MAX_SPLIT = 1 << 16
@@ -210,16 +210,16 @@ class _Walk:
             self._norm_leaf()
             return False
         else:
-            require(code in (RULE, DUAL), "unknown kind of node")
-            self._leaf(code == DUAL)
+            require(code in (RULE, DUAL, ENVELOPE), "unknown kind of node")
+            self._leaf(code)
             return False
         require(len(self.waiting) <= self.room, "too many nodes wait for their children")
         return True
 
     # ------------------------------------------------------------------------------------- leaves
 
-    def _leaf(self, dual: bool) -> None:
-        if dual:
+    def _leaf(self, code: int) -> None:
+        if code != RULE:
             zigzag = self.body.var()
             e = zigzag >> 1 ^ -(zigzag & 1)
             # All multipliers share this factor, so that it does not matter any more.
@@ -235,16 +235,11 @@ class _Walk:
             else:
                 used.append((m, self.rows[last]))
                 strict = strict or self.rows[last].strict
-        given: dict[int, int] | None = None
-        if dual:
-            given, last = {}, -1
-            for _ in range(self.body.var()):
-                step = self.body.var()
-                require(step > 0 or last < 0, "unit inputs are not in order")
-                last = step if last < 0 else last + step
-                require(last < self.bounds.inputs, "there is no such unit input")
-                given[last] = self.body.big()
-                require(given[last], "a multiplier is zero")
+        given = None
+        if code != RULE:
+            multipliers = self._multipliers()
+            envelopes = self._envelopes(multipliers) if code == ENVELOPE else {}
+            given = Given(multipliers, envelopes)
         self.leaves += 1
         if self.bounds.is_empty(self.cell):
             return
@@ -253,8 +248,43 @@ class _Walk:
             return
         least = self.bounds.least(self.cell, *self._combination(used), given, errors, around)
         if least == 0 and not strict and given is not None and self.gradients is not None:
-            strict = self.gain is not None and self.gradients.is_thin(self.cell, given)
+            thin = self.gradients.is_thin(self.cell, given.multipliers)
+            strict = self.gain is not None and thin
         require(least > 0 or (strict and least == 0), "a leaf proves nothing")
+
+    def _multipliers(self) -> dict[int, int]:
+        out: dict[int, int] = {}
+        at = 0
+        for k in range(self.body.var()):
+            at = self._after(at, k == 0, self.bounds.inputs, "unit inputs")
+            out[at] = self.body.big()
+            require(out[at], "a multiplier is zero")
+        return out
+
+    def _envelopes(self, multipliers: Mapping[int, int]) -> dict[int, dict[int, int]]:
+        units = self.bounds.units
+        points = self.net.input_size + len(units)
+        out: dict[int, dict[int, int]] = {}
+        unit = 0
+        for k in range(self.body.var()):
+            unit = self._after(unit, k == 0, len(units), "units")
+            require(units[unit].slope is not None, "a window has no envelope")
+            listed = units[unit].first in multipliers
+            require(not listed, "a unit has a multiplier and an envelope")
+            shares: dict[int, int] = {}
+            point = 0
+            for p in range(self.body.var()):
+                point = self._after(point, p == 0, points, "what a unit reads")
+                shares[point] = self.body.var()
+                require(1 <= shares[point] <= 256, "a share is out of range")
+            out[unit] = shares
+        return out
+
+    def _after(self, last: int, first: bool, end: int, what: str) -> int:
+        """The next one of increasing numbers, given by its difference."""
+        step = self.body.var()
+        require((first or step > 0) and last + step < end, f"{what} are not in order, or not there")
+        return last + step
 
     def _norm_leaf(self) -> None:
         self.leaves += 1
@@ -284,11 +314,7 @@ class _Walk:
         """The tensor's entry that a unit reads as its input of this number."""
         for unit in self.bounds.units:
             if unit.first <= number < unit.first + len(unit.at):
-                place = unit.at[number - unit.first]
-                for source in self.net.nodes[unit.node].sources:
-                    if place < self.bounds.sizes[source]:
-                        return source, place
-                    place -= self.bounds.sizes[source]
+                return self.bounds.place(unit.node, unit.at[number - unit.first])
         raise AssertionError("a claim names a unit input that is not there")
 
     def _index(self, last: int, size: int, what: str) -> int:

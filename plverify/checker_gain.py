@@ -22,7 +22,7 @@ direction does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import inf, isqrt, lcm
 from typing import NamedTuple
@@ -317,7 +317,7 @@ class Gradients:
 
     # --------------------------------------------------------------------------------- thin cells
 
-    def is_thin(self, cell: Cell, given: dict[int, int]) -> bool:
+    def is_thin(self, cell: Cell, given: Mapping[int, int]) -> bool:
         """Whether a leaf whose bound is 0 shows that its cell has no interior.
 
         A bound of 0 for the function 0 is attained everywhere on the cell. So a fixed unit with a

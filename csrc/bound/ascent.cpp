@@ -13,7 +13,7 @@ constexpr double kSure = 1e-9;  // of the terms of a sum: rounding them and mult
 constexpr float kUnset = -2e30F;
 constexpr double kFirstRate = 0.9, kSecondRate = 0.999;  // as in Adam
 constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0,
-                 kDecay = 0.97;
+                 kEnvelopeStep = 0.2, kDecay = 0.97;
 constexpr double kLater = 0.02;  // share of the slots that do not begin with the largest one
 constexpr double kMean = 0.1;    // weight of the newest value in means
 }  // namespace
@@ -47,6 +47,7 @@ Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& st
         for (auto* one : {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift,
                           &sheet.open, &sheet.first, &sheet.second})
             one->assign(units, 0.0);
+        make_envelope(l);
     }
     all_.resize(static_cast<size_t>(most));
     std::iota(all_.begin(), all_.end(), 0);
@@ -109,7 +110,8 @@ void Ascent::load_children(const CellView& cell, const std::vector<FixedUnit>& p
             window_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, nullptr, nullptr,
                          nullptr, nullptr);
         else
-            unit_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, 0.0, 0.0, kUnset);
+            unit_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, 0.0, 0.0, kUnset,
+                       nullptr);
     }
 }
 
@@ -174,19 +176,21 @@ void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& fr
             int piece = layer.one_piece[j] ? 1 : pieces[j];
             if (piece < 0) piece = Crown::known(zlo[j], zhi[j]);
             unit_lines(sheets_[l], layer, j, first, last, piece, zlo[j], zhi[j],
-                       from.slopes.empty() ? kUnset : from.slopes[flat + j]);
+                       from.slopes.empty() ? kUnset : from.slopes[flat + j],
+                       from.envelopes.empty() ? nullptr : from.envelopes.data());
         }
     }
 }
 
 void Ascent::unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
-                        double zlo, double zhi, float set) {
+                        double zlo, double zhi, float set, const uint8_t* shares) {
     const size_t at = static_cast<size_t>(j * kLanes + first);
     const auto put = [&](AlignedVector<double>& to, double v) {
         std::fill_n(&to[at], last - first, v);
     };
     const double s = layer.one_piece[j] ? 1.0 : layer.slope[j];
     for (auto* one : {&sheet.under_lift, &sheet.over_lift, &sheet.open}) put(*one, 0.0);
+    if (sheet.envelope) put(sheet.envelope->use, 0.0);
     if (piece >= 0) {
         put(sheet.under, piece ? 1.0 : s);
         put(sheet.over, piece ? 1.0 : s);
@@ -201,6 +205,10 @@ void Ascent::unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int 
     put(s > 1.0 ? sheet.under : sheet.over, chord);
     put(s > 1.0 ? sheet.under_lift : sheet.over_lift, hi - chord * hi);
     put(sheet.open, 1.0);
+    // Over a ball bounds are better than over its box, where envelopes are.
+    if (!sheet.envelope || ball_ != nullptr || s < 0.0 || s >= 1.0) return;
+    put(sheet.over, 0.0);
+    begin_envelope(*sheet.envelope, j, first, last, s, chord, shares);
 }
 
 // Below an open window lies any mean of its slots. Above it lies the sum of a level and of chords
@@ -332,6 +340,10 @@ void Ascent::prepare() {
                 std::fill_n(&sheet.first[at], kLanes, 0.0);
                 std::fill_n(&sheet.second[at], kLanes, 0.0);
             }
+            if (sheet.envelope) {
+                copy(sheet.envelope->use, units);
+                std::fill(sheet.envelope->mean.begin(), sheet.envelope->mean.end(), 0.0);
+            }
         }
         for (const Split& split : sheet.splits) {
             sheet.marks[static_cast<size_t>(split.row)] = 1;
@@ -344,6 +356,10 @@ void Ascent::prepare() {
         for (auto* one : {&lo_, &hi_})
             std::fill_n(&(*one)[static_cast<size_t>(k) * kLanes + loaded_], kLanes - loaded_,
                         (*one)[static_cast<size_t>(k) * kLanes]);
+    for (int l = 0; l < net_.depth; ++l)
+        if (Sheet& sheet = sheets_[l]; sheet.envelope)
+            kernels_.lift_envelopes(view_of(sheet, l), sheet.moving.data(),
+                                    static_cast<int>(sheet.moving.size()));
     for (AlignedVector<double>& one : scale_) one.assign(kLanes, 0.0);
 }
 
@@ -437,6 +453,10 @@ void Ascent::backward() {
                                  sheet.over_lift.data()};
             kernels_.relax_each(lines, sheet.live.data(), static_cast<int>(sheet.live.size()),
                                 sheet.g.data(), sheet.h.data(), constant_);
+            if (sheet.envelope)
+                kernels_.relax_envelopes(view_of(sheet, l), sheet.moving.data(),
+                                         static_cast<int>(sheet.moving.size()), sheet.g.data(),
+                                         input_.data());
         } else {
             kernels_.relax_windows(view_of(sheet, layer), sheet.live.data(),
                                    static_cast<int>(sheet.live.size()), sheet.g.data(),
@@ -497,6 +517,8 @@ double Ascent::size(int lane) const {
             const bool lifted = g <= 0.0 || !net_.net.layers[l].is_max();
             if (lifted)
                 sum += std::fabs(g * (g > 0.0 ? sheet.under_lift[at] : sheet.over_lift[at]));
+            if (g < 0.0 && sheet.envelope && sheet.envelope->use[at] > 0.0)
+                sum += std::fabs(g) * net_.layers[l].size[u];
         }
     }
     return sum;
@@ -515,6 +537,10 @@ void Ascent::forward() {
                                  sheet.over_lift.data()};
             kernels_.bend(lines, sheet.live.data(), static_cast<int>(sheet.live.size()),
                           sheet.g.data(), sheet.z.data(), sheet.a.data());
+            if (sheet.envelope)
+                kernels_.bend_envelopes(view_of(sheet, l), sheet.moving.data(),
+                                        static_cast<int>(sheet.moving.size()), sheet.g.data(),
+                                        point_.data(), sheet.a.data());
             continue;
         }
         kernels_.bend_windows(view_of(sheet, layer), sheet.live.data(),
@@ -573,6 +599,10 @@ void Ascent::advance(int step) {
                              sheet.first.data(), sheet.second.data()};
         kernels_.climb(view, sheet.moving.data(), static_cast<int>(sheet.moving.size()),
                        {kFirstRate, kSecondRate, kSlopeStep * rate * first, second});
+        if (sheet.envelope)
+            kernels_.climb_envelopes(view_of(sheet, l), sheet.moving.data(),
+                                     static_cast<int>(sheet.moving.size()), sheet.g.data(),
+                                     point_.data(), kFirstRate, kEnvelopeStep * rate * first);
     }
     for (int l = 0; l < net_.depth; ++l) {
         const Sheet& sheet = sheets_[l];
@@ -633,6 +663,7 @@ void Ascent::climb(int steps, bool wants_losses) {
 void Ascent::show(int lane) {
     Shown& out = shown_[lane];
     out.open.clear();
+    out.envelopes.clear();
     out.splits = split_[lane];
     out.goals = weight_[lane];
     out.ball = ball_ != nullptr ? ball_multiplier_[lane] : 0.0;
@@ -645,7 +676,9 @@ void Ascent::show(int lane) {
             const double g = sheet.g[at];
             if (g == 0.0) continue;
             if (!layer.is_max()) {
-                if (sheet.open[at] != 0.0)
+                if (g < 0.0 && sheet.envelope && sheet.envelope->use[at] > 0.0)
+                    show_envelope(sheet, l, u, lane);
+                else if (sheet.open[at] != 0.0)
                     out.open.push_back(
                         {l, u, 0, g * (g > 0.0 ? sheet.under[at] : sheet.over[at]), g, false});
                 continue;
@@ -667,6 +700,7 @@ void Ascent::store(int lane, Climb& to) const {
     to.goals = exponent_[lane];
     to.shares.clear();
     to.levels.clear();
+    to.envelopes.clear();
     for (int l = 0; l < net_.depth; ++l) {
         const Sheet& sheet = sheets_[l];
         if (net_.net.layers[l].is_max()) {
@@ -682,6 +716,11 @@ void Ascent::store(int lane, Climb& to) const {
                 to.slopes[net_.unit(l, u)] = static_cast<float>(
                     net_.net.layers[l].slope[u] > 1.0 ? sheet.over[at] : sheet.under[at]);
         }
+        if (sheet.envelope)
+            for (size_t at = static_cast<size_t>(lane); at < sheet.envelope->share.size();
+                 at += kLanes)
+                to.envelopes.push_back(
+                    static_cast<uint8_t>(std::lrint(255.0 * sheet.envelope->share[at])));
     }
 }
 

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/aligned.hpp"
@@ -20,13 +22,20 @@ struct FixedUnit {
     int layer, unit, piece;
 };
 
+// Of a unit bounded by its envelope: of its weights, by column of the input, shares in 256ths.
+struct EnvelopeShares {
+    int layer, unit;
+    std::vector<std::pair<int, int>> shares;
+};
+
 // Where an ascent begins and ends.
 struct Climb {
-    std::vector<float> slopes;   // of all units: of the line that is free to move; < -1e30: not set
-    std::vector<float> shares;   // of windows' slots in the lines below, unit after unit
-    std::vector<float> levels;   // of the lines above windows
-    std::vector<double> splits;  // of the rows of fixed units, in order (see rows_of)
-    std::vector<double> goals;   // exponents of their weights
+    std::vector<float> slopes;  // of all units: of the line that is free to move; < -1e30: not set
+    std::vector<uint8_t> envelopes;  // the shares of all envelopes, in 255ths
+    std::vector<float> shares;       // of windows' slots in the lines below, unit after unit
+    std::vector<float> levels;       // of the lines above windows
+    std::vector<double> splits;      // of the rows of fixed units, in order (see rows_of)
+    std::vector<double> goals;       // exponents of their weights
 };
 
 class Ascent {
@@ -49,6 +58,7 @@ public:
     bool refuted(int lane) const { return refuted_[static_cast<size_t>(lane)]; }
     struct Shown {
         std::vector<Multiplier> open;
+        std::vector<EnvelopeShares> envelopes;
         std::vector<double> splits, goals;
         double ball = 0.0;
     };
@@ -75,16 +85,31 @@ private:
         int lane, at;  // place among the rows of its lane
     };
     struct Sheet;
+    // The envelopes of a layer that reads the input alone.
+    struct Envelope {
+        std::vector<size_t> start;
+        std::vector<int32_t> col;
+        std::vector<double> w;
+        AlignedVector<double> share, mean;  // per weight and lane
+        AlignedVector<double> use;          // per unit and lane
+        size_t first = 0;                   // of its weights among those of all envelopes
+    };
 
     void begin(int lane, const CellView& cell, const Climb& from);
     void add_splits(int lane, const FixedUnit& fixed);
     void lines_of(int first, int last, const CellView& cell, const Climb& from);
     void unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
-                    double lo, double hi, float set);
+                    double lo, double hi, float set, const uint8_t* shares);
     void window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                       const double* zlo, const double* zhi, const float* shares,
                       const float* level);
     static WindowView view_of(Sheet& sheet, const Layer& layer);
+    // ascent_envelope.cpp
+    void make_envelope(int layer);
+    void begin_envelope(Envelope& envelope, int j, int first, int last, double slope, double chord,
+                        const uint8_t* from);
+    EnvelopeView view_of(Sheet& sheet, int layer);
+    void show_envelope(const Sheet& sheet, int layer, int unit, int lane);
     void prepare();
     void backward();
     void forward();
@@ -113,11 +138,13 @@ private:
         std::vector<int> entries;    // of slots
         std::vector<uint8_t> marks;
         std::vector<Split> splits;
-        std::vector<int> live, rows;  // units and pre-activations that count on some lane
-        std::vector<int> moving;      // units that are open on some lane
+        std::unique_ptr<Envelope> envelope;  // or none
+        std::vector<int> live, rows;         // units and pre-activations that count on some lane
+        std::vector<int> moving;             // units that are open on some lane
         bool touched = false;
     };
     std::vector<Sheet> sheets_;  // one per hidden layer
+    size_t shares_ = 0;          // of all envelopes
     AlignedVector<double> out_h_, out_z_;
     std::vector<int> out_rows_, all_;
     AlignedVector<double> lo_, hi_, input_, point_;

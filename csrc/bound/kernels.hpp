@@ -42,6 +42,19 @@ struct WindowView {
     int slots;
 };
 
+// Above a unit lies an affine function of what it reads, in the box [lo, hi] of these: the sum of
+// share * weight * value, plus lift, the least that makes it one (the concave envelope consists of
+// such: Anderson et al., Mathematical Programming 183, 2020). Rows of weights are compressed; there
+// is a share per weight and lane, between the unit's slope and 1, that counts in 256ths, and a mean
+// of where its share should go. It is taken where `use` is 1, per unit and lane.
+struct EnvelopeView {
+    double *share, *mean, *lift;
+    const double *use, *lo, *hi, *slope, *bias;
+    const size_t* start;
+    const int32_t* col;
+    const double* w;
+};
+
 // Decays of the means, the size of the step, and what makes the second mean unbiased.
 struct ClimbRates {
     double first, second, step, unbias;
@@ -100,6 +113,17 @@ struct BoundKernels {
                           const double* z, const double* a, double step);
     // A step of Adam uphill of the slopes that may move, within [slope, 1].
     void (*climb)(const ClimbView& view, const int* units, int n_units, const ClimbRates& rates);
+    // Of units with coefficients below 0 and envelopes: to = what they pass on to what they read;
+    // their values, in place of those on a line of slope 0; the lifts of their shares; a step of
+    // their shares towards the least value at what they read, in the set where both pieces of the
+    // unit touch the function.
+    void (*relax_envelopes)(const EnvelopeView& view, const int* units, int n_units,
+                            const double* x, double* to);
+    void (*bend_envelopes)(const EnvelopeView& view, const int* units, int n_units, const double* x,
+                           const double* from, double* to);
+    void (*lift_envelopes)(const EnvelopeView& view, const int* units, int n_units);
+    void (*climb_envelopes)(const EnvelopeView& view, const int* units, int n_units,
+                            const double* x, const double* from, double decay, double step);
 };
 
 const BoundKernels& bound_kernels();

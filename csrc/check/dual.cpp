@@ -62,11 +62,11 @@ void DualChecker::tree(const DualSystem& system) {
         } else if (code == 5 && gain_) {
             slopes();
         } else {
-            require(code <= 1 || (code == 6 && gain_), "unknown kind of node");
+            require(code <= 1 || code == 7 || (code == 6 && gain_), "unknown kind of node");
             if (code == 6)
                 norm_leaf();
             else
-                leaf(code == 1);
+                leaf(code == 0 ? Leaf::rule : code == 1 ? Leaf::dual : Leaf::envelope);
             if (branches_.empty()) return;
             next_child();
         }
@@ -118,17 +118,18 @@ void DualChecker::norm_leaf() {
 
 // --------------------------------------------------------------------------------------- leaves
 
-void DualChecker::leaf(bool dual) {
+void DualChecker::leaf(Leaf kind) {
+    const bool dual = kind != Leaf::rule;
     if (dual) {
         const uint64_t zigzag = body_.var();
         // All multipliers share this factor, so that it does not matter any more.
         require(zigzag / 2 + (zigzag & 1) <= kMaxExponent, "an exponent is out of range");
     }
     const std::vector<DualRow>& rows = system_->rows;
-    read_multipliers(rows.size(), dual);
+    read_multipliers(rows.size(), kind);
     ++stats_.leaves;
     if (is_empty()) return;
-    const std::vector<Multiplier>* given = dual ? &given_ : nullptr;
+    const Given* given = dual ? &given_ : nullptr;
     if (net_.rounds && !doubles_.propagate(cell_)) return;  // the cell is empty
     if (doubles_.is_positive(cell_, rows, used_, around_.rounded, given)) return;
     ++stats_.exact_leaves;
@@ -142,11 +143,11 @@ void DualChecker::leaf(bool dual) {
     const bool bounded = exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, given,
                                       doubles_.errors(), around_.value);
     const int sign = bounded ? exact_.value().num.sign() : -1;
-    const bool thin = sign == 0 && gain_ && dual && is_thin(*graph_, cell_, given_);
+    const bool thin = sign == 0 && gain_ && dual && is_thin(*graph_, cell_, given_.multipliers);
     require(sign > 0 || (sign == 0 && strict) || thin, "a leaf proves nothing");
 }
 
-void DualChecker::read_multipliers(size_t rows, bool dual) {
+void DualChecker::read_multipliers(size_t rows, Leaf kind) {
     const auto add = [&](std::vector<Multiplier>& to, uint64_t index) {
         body_.number(number_);
         Multiplier& m = to.emplace_back();
@@ -159,7 +160,8 @@ void DualChecker::read_multipliers(size_t rows, bool dual) {
         return number_.sign();
     };
     used_.clear();
-    given_.clear();
+    given_.multipliers.clear();
+    given_.envelopes.clear();
     uint64_t count = body_.var();
     const size_t choices = rows + (cell_.ball != nullptr ? 1 : 0);
     for (uint64_t next = 0; count > 0; --count) {
@@ -173,7 +175,7 @@ void DualChecker::read_multipliers(size_t rows, bool dual) {
         around_ = std::move(used_.back());
         used_.pop_back();
     }
-    if (!dual) return;
+    if (kind == Leaf::rule) return;
     count = body_.var();
     uint64_t at = 0;
     for (bool first = true; count > 0; --count) {
@@ -181,8 +183,44 @@ void DualChecker::read_multipliers(size_t rows, bool dual) {
         require(first || step > 0, "unit inputs are not in order");
         at += step;
         require(step < net_.inputs && at < net_.inputs, "there is no such unit input");
-        require(add(given_, at) != 0, "a multiplier is zero");
+        require(add(given_.multipliers, at) != 0, "a multiplier is zero");
         first = false;
+    }
+    if (kind == Leaf::envelope) read_envelopes();
+}
+
+void DualChecker::read_envelopes() {
+    // Numbers after the first one are differences, at least 1.
+    const auto next = [&](uint64_t& at, bool first, uint64_t end, const char* reason) {
+        const uint64_t step = body_.var();
+        require((first || step > 0) && step < end && (at += step) < end, reason);
+    };
+    const uint64_t points = uint64_t{net_.net.input_size} + net_.units;
+    uint64_t unit = 0;
+    for (uint64_t u = 0, units = body_.var(); u < units; ++u) {
+        next(unit, u == 0, net_.units, "units are not in order");
+        Envelope& out = given_.envelopes.emplace_back();
+        out.unit = static_cast<uint32_t>(unit);
+        require(!net_.is_window(out.unit), "a window has no envelope");
+        const uint32_t own = net_.input_of(out.unit);
+        const auto listed =
+            std::lower_bound(given_.multipliers.begin(), given_.multipliers.end(), own,
+                             [](const Multiplier& m, uint32_t i) { return m.index < i; });
+        require(listed == given_.multipliers.end() || listed->index != own,
+                "a unit has a multiplier and an envelope");
+        uint64_t point = 0;
+        for (uint64_t p = 0, count = body_.var(); p < count; ++p) {
+            next(point, p == 0, points, "what a unit reads is not in order");
+            const uint64_t share = body_.var();
+            require(share >= 1 && share <= 256, "a share is out of range");
+            auto entry = static_cast<uint32_t>(point);
+            if (point >= net_.net.input_size) {
+                const uint32_t read = entry - net_.net.input_size;
+                const DualNode& node = net_.nodes[net_.node_of[read]];
+                entry = node.base + read - node.first_unit;
+            }
+            out.shares.emplace_back(entry, static_cast<uint32_t>(share));
+        }
     }
 }
 

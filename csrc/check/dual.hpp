@@ -78,8 +78,10 @@ private:
     void slopes();
     void norm_leaf();
     size_t range_bytes() const;
-    void leaf(bool dual);
-    void read_multipliers(size_t rows, bool dual);
+    enum class Leaf { rule, dual, envelope };
+    void leaf(Leaf kind);
+    void read_multipliers(size_t rows, Leaf kind);
+    void read_envelopes();
     void input();
     void unit();
     void bounds();
@@ -133,7 +135,8 @@ private:
     size_t held_ = 0;  // bytes of the long numbers and ranges that are kept
 
     Number number_;
-    std::vector<Multiplier> used_, given_;
+    std::vector<Multiplier> used_;
+    Given given_;
     Multiplier around_{};  // of the ball; 0 where it is not used
 };
 

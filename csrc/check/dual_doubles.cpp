@@ -248,34 +248,10 @@ bool DualDoubles::units(const Cell& cell, uint32_t k) {
         const double lo = lo_[at] = std::max(lo_[at], entry_lo_[e]);
         const double hi = hi_[at] = std::min(hi_[at], entry_hi_[e]);
         if (lo > hi) return false;
-        double &out_lo = entry_lo_[extra.base + i], &out_hi = entry_hi_[extra.base + i];
-        out_lo = lo;
-        out_hi = hi;
         const int state = state_of(cell.pieces[extra.first_unit + i], lo, hi);
-        if (state == 1) continue;
-        const uint32_t shift = node.slope_shift[i];
-        const Int slope = node.slope_num.at(i);
-        // Slopes are rounded outwards; those of 0 and -1, 1, 2, ... are not rounded at all.
-        const auto scaled = [&](double z, bool up) {
-            if (slope.is_zero()) return 0.0;
-            if (!std::isfinite(z)) return slope.sign() > 0 ? z : -z;
-            Sum value;
-            value.add_double(slope, z, Scale{shift, Int(1)});
-            return up ? round_up(value.num, value.den) : round_down(value.num, value.den);
-        };
-        if (slope.is_zero()) {
-            out_lo = 0;
-            if (state == 0) out_hi = 0;
-            continue;
-        }
-        const bool rises = slope.sign() > 0;
-        if (state == 0) {
-            out_lo = scaled(rises ? lo : hi, false);
-            out_hi = scaled(rises ? hi : lo, true);
-        } else {
-            out_lo = rises ? scaled(lo, false) : 0.0;
-            out_hi = rises ? hi : std::max(hi, scaled(lo, true));
-        }
+        const auto [out_lo, out_hi] = unit_range(node, i, state, lo, hi);
+        entry_lo_[extra.base + i] = out_lo;
+        entry_hi_[extra.base + i] = out_hi;
     }
     return true;
 }
@@ -337,7 +313,7 @@ void DualDoubles::relax(const Cell& cell, uint32_t k) {
 
 // From the gradients in g_; `start.error` is the sum of magnitudes of what is there.
 DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, Value start,
-                                     double around, bool given) {
+                                     double around, const Given* given) {
     Value sum = start;
     for (size_t at = net_.nodes.size(); at-- > 0;) {
         const auto k = static_cast<uint32_t>(at);
@@ -345,9 +321,10 @@ DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, V
         if (node.is_linear()) {
             pull_linear(k, size, sum);
         } else if (node.kind == Kind::max) {
-            for (uint32_t w = 0; w < node.size; ++w) pull_window(cell, k, w, given, size, sum);
-        } else if (given) {
-            pull_given(cell, k, size, sum);
+            for (uint32_t w = 0; w < node.size; ++w)
+                pull_window(cell, k, w, given != nullptr, size, sum);
+        } else if (given != nullptr) {
+            pull_given(cell, k, *given, size, sum);
         } else {
             pull_units(k, size, sum);
         }
@@ -467,12 +444,20 @@ void DualDoubles::pull_units(uint32_t k, const Magnitudes& size, Value& sum) {
 }
 
 // With the multipliers in v_.
-void DualDoubles::pull_given(const Cell& cell, uint32_t k, const Magnitudes& size, Value& sum) {
+void DualDoubles::pull_given(const Cell& cell, uint32_t k, const Given& given,
+                             const Magnitudes& size, Value& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
+    const auto under = [](const Envelope& e, uint32_t at) { return e.unit < at; };
+    auto envelope =
+        std::lower_bound(given.envelopes.begin(), given.envelopes.end(), extra.first_unit, under);
     double term = 0, error = 0;
     for (uint32_t i = 0; i < node.size; ++i) {
         const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
+        if (envelope != given.envelopes.end() && envelope->unit == extra.first_unit + i) {
+            pull_envelope(cell, *envelope++, size, sum);
+            continue;
+        }
         const double g = g_[extra.base + i], v = v_[at];
         if (g == 0 && v == 0) continue;
         const double lo = cell.lo[at], hi = cell.hi[at], s = extra.slope[i];
@@ -502,6 +487,52 @@ void DualDoubles::pull_given(const Cell& cell, uint32_t k, const Magnitudes& siz
     }
     sum.lower += term;
     sum.error += error;
+}
+
+// The minimum over what the unit reads, where that is the input alone. What is passed on are the
+// numbers that the gradients get, so that no more is rounded than in other sums: all terms are at
+// most |g| (1 + |s|) times those of R.
+void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, const Magnitudes& size,
+                                Value& sum) {
+    const uint32_t k = net_.node_of[envelope.unit];
+    const DualNode& extra = net_.nodes[k];
+    const uint32_t i = envelope.unit - extra.first_unit, e = extra.slot_entry[i];
+    const double g = g_[extra.base + i], s = extra.slope[i];
+    if (g == 0) return;
+    const uint32_t tensor = net_.tensor_of(e);
+    if (tensor == 0 || !net_.net.nodes[tensor - 1].is_linear() ||
+        !net_.nodes[tensor - 1].reads_input_only) {
+        sum.error = kInf;
+        return;
+    }
+    const Node& from = net_.net.nodes[tensor - 1];
+    const DualNode& reads = net_.nodes[tensor - 1];
+    const uint32_t row = e - net_.base[tensor];
+    share_.resize(net_.net.input_size);
+    for (const auto& [entry, share] : envelope.shares)
+        if (entry < net_.net.input_size) share_[entry] = share * 0x1p-8;
+    const double bias = reads.weight[from.bias_of(row)];
+    double off = g * s * bias, on = g * bias;
+    from.each_term(row, [&](uint32_t j, size_t at) {
+        const double w = reads.weight[at], passed = g * share_[j] * w;
+        if (w == 0) return;
+        const double lo = cell.box.lo[j].rounded, hi = cell.box.hi[j].rounded;
+        const double a = g * s * w - passed, b = g * w - passed;
+        off += times(a, a > 0 ? lo : hi);
+        on += times(b, b > 0 ? lo : hi);
+        g_[j] += passed;
+    });
+    for (const auto& [entry, share] : envelope.shares)
+        if (entry < net_.net.input_size) share_[entry] = 0;
+    const int32_t piece = cell.pieces[envelope.unit];
+    double term = piece == 1 ? on : piece == 0 ? off : least(off, on);
+    if (net_.rounds) {
+        const double lost = std::abs(g) * std::max(1.0, std::abs(s)) * errors_[e];
+        term -= lost;
+        sum.error += lost;
+    }
+    sum.lower += term;
+    sum.error += 4 * std::abs(g) * (1 + std::abs(s)) * (size.r[e] + size.a[extra.base + i]);
 }
 
 void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool given,
@@ -570,7 +601,7 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
 
 bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows,
                               const std::vector<Multiplier>& used, double around,
-                              const std::vector<Multiplier>* given) {
+                              const Given* given) {
     measure(cell);
     if (!(local_.tiny < kInf) || (around != 0 && !BallBox::usable(around))) return false;
     std::fill(g_.begin(), g_.end(), 0.0);
@@ -587,14 +618,14 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
     }
     if (given != nullptr) {
         std::fill(v_.begin(), v_.end(), 0.0);
-        for (const Multiplier& v : *given) v_[v.index] = v.rounded;
+        for (const Multiplier& v : given->multipliers) v_[v.index] = v.rounded;
     } else {
         lo_ = cell.lo;
         hi_ = cell.hi;
         for (uint32_t k = 0; k < net_.nodes.size(); ++k)
             if (!net_.net.nodes[k].is_linear()) relax(cell, k);
     }
-    const Value value = pull(cell, local_, start, around, given != nullptr);
+    const Value value = pull(cell, local_, start, around, given);
     return std::isfinite(value.lower) && value.lower - value.error > 0;
 }
 

@@ -56,8 +56,7 @@ public:
     // Whether the lower bound of a leaf is certainly > 0. `given` is null for the default slopes.
     // Of a network as executed, `propagate` comes first. `around` is the ball's multiplier.
     bool is_positive(const Cell& cell, const std::vector<DualRow>& rows,
-                     const std::vector<Multiplier>& used, double around,
-                     const std::vector<Multiplier>* given);
+                     const std::vector<Multiplier>& used, double around, const Given* given);
 
     uint64_t exact_rows() const { return exact_rows_; }
 
@@ -102,10 +101,14 @@ private:
     void batch_windows(const Cell& cell, uint32_t k, Lanes& sum);
 
     Chosen choose(const Cell& cell, uint32_t k, uint32_t w) const;
-    Value pull(const Cell& cell, const Magnitudes& size, Value start, double around, bool given);
+    Value pull(const Cell& cell, const Magnitudes& size, Value start, double around,
+               const Given* given);
     void pull_linear(uint32_t k, const Magnitudes& size, Value& sum);
     void pull_units(uint32_t k, const Magnitudes& size, Value& sum);
-    void pull_given(const Cell& cell, uint32_t k, const Magnitudes& size, Value& sum);
+    void pull_given(const Cell& cell, uint32_t k, const Given& given, const Magnitudes& size,
+                    Value& sum);
+    void pull_envelope(const Cell& cell, const Envelope& envelope, const Magnitudes& size,
+                       Value& sum);
     void pull_window(const Cell& cell, uint32_t k, uint32_t w, bool given, const Magnitudes& size,
                      Value& sum);
 
@@ -123,6 +126,7 @@ private:
     // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
     std::vector<double> above_, below_, left_, right_;
     std::vector<double> v_, h_;  // of unit inputs
+    std::vector<double> share_;  // of inputs
     std::vector<uint8_t> zero_;  // entries that are known to be 0 on the cell, by relax()
     std::vector<uint32_t> active_, live_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each

@@ -60,7 +60,41 @@ Int share(double m, double l, double u) {
     return floor_ratio(top, bottom);
 }
 
+// What an output of a unit or window can be on a cell.
+std::pair<double, double> output_range(const DualNet& net, const Cell& cell, uint32_t entry) {
+    const uint32_t k = net.tensor_of(entry) - 1;
+    const DualNode& extra = net.nodes[k];
+    const uint32_t i = entry - extra.base;
+    const int32_t piece = cell.pieces[extra.first_unit + i];
+    if (net.net.nodes[k].kind == Kind::units) {
+        const double lo = cell.lo[extra.first_input + i], hi = cell.hi[extra.first_input + i];
+        return unit_range(net.net.nodes[k], i, state_of(piece, lo, hi), lo, hi);
+    }
+    const uint32_t first = extra.first_input + extra.slot_start[i];
+    const uint32_t n = extra.slot_start[i + 1] - extra.slot_start[i];
+    const double *lo = &cell.lo[first], *hi = &cell.hi[first];
+    return {*std::max_element(lo, lo + n), piece < 0 ? *std::max_element(hi, hi + n) : hi[piece]};
+}
+
 }  // namespace
+
+std::pair<double, double> unit_range(const Node& node, uint32_t i, int state, double lo,
+                                     double hi) {
+    if (state == 1) return {lo, hi};
+    const uint32_t shift = node.slope_shift[i];
+    const Int slope = node.slope_num.at(i);
+    if (slope.is_zero()) return {0.0, state == 0 ? 0.0 : hi};
+    // Slopes are rounded outwards; those of -1, 1, 2, ... are not rounded at all.
+    const auto scaled = [&](double z, bool up) {
+        if (!std::isfinite(z)) return slope.sign() > 0 ? z : -z;
+        Sum value;
+        value.add_double(slope, z, Scale{shift, Int(1)});
+        return up ? round_up(value.num, value.den) : round_down(value.num, value.den);
+    };
+    const bool rises = slope.sign() > 0;
+    if (state == 0) return {scaled(rises ? lo : hi, false), scaled(rises ? hi : lo, true)};
+    return {rises ? scaled(lo, false) : 0.0, rises ? hi : std::max(hi, scaled(lo, true))};
+}
 
 void Sum::add(Int x, const Scale& d) {
     if (x.is_zero()) return;
@@ -163,16 +197,22 @@ bool DualExact::add_least(Sum& to, const Int& c, double lo, double hi, const Sca
 }
 
 bool DualExact::pull_units(uint32_t k, const Cell& cell, const double* lo, const double* hi,
-                           const std::vector<Multiplier>* given) {
+                           const Given* given, const double* errors) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     auto next = std::vector<Multiplier>::const_iterator{};
     auto end = next;
+    auto envelope = std::vector<Envelope>::const_iterator{};
+    auto last = envelope;
     if (given != nullptr) {
         const auto before = [](const Multiplier& m, uint32_t at) { return m.index < at; };
-        next = std::lower_bound(given->begin(), given->end(), extra.first_input, before);
+        const std::vector<Multiplier>& all = given->multipliers;
+        next = std::lower_bound(all.begin(), all.end(), extra.first_input, before);
         const auto stop = extra.first_input + static_cast<uint32_t>(extra.slot_entry.size());
-        end = std::lower_bound(next, given->end(), stop, before);
+        end = std::lower_bound(next, all.end(), stop, before);
+        const auto under = [](const Envelope& e, uint32_t at) { return e.unit < at; };
+        last = given->envelopes.end();
+        envelope = std::lower_bound(given->envelopes.begin(), last, extra.first_unit, under);
     }
     const Gradient& out = grads_[k + 1];
     if (out.values.empty() && next == end) return true;
@@ -193,6 +233,11 @@ bool DualExact::pull_units(uint32_t k, const Cell& cell, const double* lo, const
         if (!any) continue;
         Int g = out.values.empty() ? Int() : out.values[i] << shift;
         const int32_t piece = cell.pieces[extra.first_unit + i];
+        while (envelope != last && envelope->unit < extra.first_unit + i) ++envelope;
+        if (envelope != last && envelope->unit == extra.first_unit + i) {
+            if (!pull_envelope(*envelope, cell, g, den, errors)) return false;
+            continue;
+        }
         if (node.kind == Kind::units) {
             const int state = state_of(piece, lo[at], hi[at]);
             if (!unit(state, piece >= 0, node, i, lo[at], hi[at],
@@ -247,6 +292,94 @@ bool DualExact::unit(int state, bool fixed, const Node& node, uint32_t i, double
         return false;
     sum_.add(less(left, right) ? left : right);
     g = std::move(h);
+    return true;
+}
+
+DualExact::Form DualExact::form_of(uint32_t entry, const double* errors) const {
+    Form out;
+    std::map<uint32_t, Sum, std::greater<>> open;  // what a node reads comes before its outputs
+    open[entry].num = 1;
+    while (!open.empty()) {
+        const auto [e, c] = *open.begin();
+        open.erase(open.begin());
+        const uint32_t tensor = net_.tensor_of(e);
+        if (tensor == 0 || !net_.net.nodes[tensor - 1].is_linear()) {
+            if (!c.num.is_zero()) out.terms[e] = c;
+            continue;
+        }
+        const Node& node = net_.net.nodes[tensor - 1];
+        const uint32_t i = e - net_.base[tensor];
+        if (errors != nullptr) {
+            const Int size = c.num.is_negative() ? -c.num : c.num;
+            out.bounded = add_least(out.error, size, errors[e], kInf, c.den) && out.bounded;
+        }
+        const Int y = product(node.part[node.row_of(i)], c.num);
+        const Scale den = times(c.den, node.den);
+        out.constant.add(y * node.entries.at(node.bias_of(i)), den);
+        node.each_term(i, [&](uint32_t j, size_t at) {
+            if (!node.entries.is_zero(at))
+                open[net_.nodes[tensor - 1].entry(j)].add(y * node.entries.at(at), den);
+        });
+    }
+    return out;
+}
+
+void DualExact::add_gradient(uint32_t entry, const Sum& value) {
+    const uint32_t tensor = net_.tensor_of(entry);
+    Gradient& g = of(tensor);
+    if (!same(g.den, value.den)) {
+        const Scale common = lcm(g.den, value.den), old = quotient(common, g.den);
+        for (Int& x : g.values) old.apply(x);
+        g.den = common;
+    }
+    g.values[entry - net_.base[tensor]] += product(quotient(g.den, value.den), value.num);
+}
+
+// Adds the lesser of the pieces' minima over what the unit reads, and passes the shares on. The
+// gradient is g / den, where den is divisible by that of the slope.
+bool DualExact::pull_envelope(const Envelope& envelope, const Cell& cell, const Int& g,
+                              const Scale& den, const double* errors) {
+    const uint32_t k = net_.node_of[envelope.unit];
+    const Node& node = net_.net.nodes[k];
+    const uint32_t i = envelope.unit - net_.nodes[k].first_unit;
+    const Form form = form_of(net_.nodes[k].slot_entry[i], errors);
+    if (!form.bounded) return false;
+    const int32_t piece = cell.pieces[envelope.unit];
+    Sum best;
+    bool any = false;
+    for (int32_t p = piece < 0 ? 0 : piece; p <= (piece < 0 ? 1 : piece); ++p) {
+        const Int y = p == 1 ? g : (g * node.slope_num.at(i)) >> node.slope_shift[i];
+        Sum sum;
+        sum.add(y * form.constant.num, times(den, form.constant.den));
+        sum.add(-(y.is_negative() ? -y : y) * form.error.num, times(den, form.error.den));
+        auto share = envelope.shares.begin();
+        for (const auto& [entry, w] : form.terms) {
+            while (share != envelope.shares.end() && share->first < entry) ++share;
+            const bool has = share != envelope.shares.end() && share->first == entry;
+            const Int c = ((y << 8) - g * Int(has ? share->second : 0)) * w.num;
+            if (c.is_zero()) continue;
+            Scale over = times(den, w.den);
+            over.shift += 8;
+            if (net_.tensor_of(entry) == 0) {
+                const DualEnd& end = c.sign() > 0 ? cell.box.lo[entry] : cell.box.hi[entry];
+                if (!end.finite) return false;
+                sum.add(c * end.num, times(over, scale_of(end.den)));
+                continue;
+            }
+            const auto [low, high] = output_range(net_, cell, entry);
+            if (!add_least(sum, c, low, high, over)) return false;
+        }
+        if (!any || less(sum, best)) best = std::move(sum);
+        any = true;
+    }
+    sum_.add(best);
+    for (const auto& [entry, share] : envelope.shares) {
+        const auto at = form.terms.find(entry);
+        if (at == form.terms.end()) continue;
+        Sum passed{g * Int(share) * at->second.num, times(den, at->second.den)};
+        passed.den.shift += 8;
+        add_gradient(entry, passed);
+    }
     return true;
 }
 
@@ -330,8 +463,7 @@ bool DualExact::least_maximum(const Int& c, const double* lo, const double* hi,
 }
 
 bool DualExact::least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-                      const std::vector<Multiplier>* given, const double* errors,
-                      const Int& around) {
+                      const Given* given, const double* errors, const Int& around) {
     return pull_back(cell, lo, hi, nodes, given, errors) && add_inputs(sum_, cell, around, Scale{});
 }
 
@@ -373,10 +505,11 @@ bool DualExact::best(const Cell& cell, const double* lo, const double* hi, uint3
 
 // What all nodes add, into sum_, and the gradient of the inputs; false if there is no bound.
 bool DualExact::pull_back(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-                          const std::vector<Multiplier>* given, const double* errors) {
+                          const Given* given, const double* errors) {
     for (uint32_t k = nodes; k-- > 0;) {
-        const bool bounded = net_.net.nodes[k].is_linear() ? pull_linear(k, errors)
-                                                           : pull_units(k, cell, lo, hi, given);
+        const bool bounded = net_.net.nodes[k].is_linear()
+                                 ? pull_linear(k, errors)
+                                 : pull_units(k, cell, lo, hi, given, errors);
         if (!bounded) return false;
         grads_[k + 1].values.clear();
     }

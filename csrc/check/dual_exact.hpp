@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "check/dual_net.hpp"
@@ -14,6 +16,19 @@ struct Multiplier {
     uint32_t index;
     Int value;
     double rounded;
+};
+
+// A unit of two pieces that a leaf bounds by what it reads: of the inputs and outputs of units, by
+// their entries in order, shares in 256ths.
+struct Envelope {
+    uint32_t unit;
+    std::vector<std::pair<uint32_t, uint32_t>> shares;
+};
+
+// What a leaf lists, in the order of unit inputs and of units.
+struct Given {
+    std::vector<Multiplier> multipliers;
+    std::vector<Envelope> envelopes;
 };
 
 // num / den.
@@ -28,6 +43,10 @@ struct Sum {
     void negate() { num.negate(); }
 };
 
+// What a unit of two pieces, which is active, inactive, or (-1) either, can be for inputs between
+// two bounds, rounded outwards.
+std::pair<double, double> unit_range(const Node& node, uint32_t i, int state, double lo, double hi);
+
 class DualExact {
 public:
     DualExact(const DualNet& net, std::function<void()> tick);
@@ -38,11 +57,11 @@ public:
     void add_row(const DualRow& row, const Int& m);  // m (row - bound)
 
     // Its lower bound on a cell with these bounds of unit inputs, into value(); false if it is
-    // -infinity. Only the first `nodes` nodes of the network are looked at; the multipliers are in
-    // the order of unit inputs, none are the default slopes. `errors` bounds those of the entries
+    // -infinity. Only the first `nodes` nodes of the network are looked at; where nothing is given
+    // these are the default slopes. `errors` bounds those of the entries
     // of linear nodes; null where the network is exact. `around` is the ball's multiplier.
     bool least(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-               const std::vector<Multiplier>* given, const double* errors, const Int& around);
+               const Given* given, const double* errors, const Int& around);
     // The best one by default slopes, of some multipliers for the ball.
     bool best(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
               const double* errors);
@@ -61,7 +80,9 @@ private:
     void scatter(uint32_t k, const std::vector<Int>& back, const Scale& den);
     bool pull_linear(uint32_t k, const double* errors);
     bool pull_units(uint32_t k, const Cell& cell, const double* lo, const double* hi,
-                    const std::vector<Multiplier>* given);
+                    const Given* given, const double* errors);
+    bool pull_envelope(const Envelope& envelope, const Cell& cell, const Int& g, const Scale& den,
+                       const double* errors);
     bool unit(int state, bool fixed, const Node& node, uint32_t i, double lo, double hi,
               const Int* v, Int& g, const Scale& den);
     bool window(int32_t piece, const double* lo, const double* hi, const Int& g,
@@ -70,8 +91,18 @@ private:
                        uint32_t without, double low, double top, const Scale& den);
     bool add_least(Sum& to, const Int& c, double lo, double hi, const Scale& den) const;
     bool pull_back(const Cell& cell, const double* lo, const double* hi, uint32_t nodes,
-                   const std::vector<Multiplier>* given, const double* errors);
+                   const Given* given, const double* errors);
     bool add_inputs(Sum& to, const Cell& cell, const Int& m, const Scale& over) const;
+
+    // An affine function of the inputs and of outputs of units, as sums by entry; and where the
+    // network is as executed how far it may be off.
+    struct Form {
+        std::map<uint32_t, Sum> terms;
+        Sum constant, error;
+        bool bounded = true;  // the error is
+    };
+    Form form_of(uint32_t entry, const double* errors) const;
+    void add_gradient(uint32_t entry, const Sum& value);
 
     const DualNet& net_;
     std::function<void()> tick_;

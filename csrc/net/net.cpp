@@ -64,6 +64,7 @@ struct Tensor {
     int size = 0;
     int basis = kForm;  // a layer, kInput, or kForm
     ExactForm form;
+    bool direct = false;  // one linear node makes it, of one tensor with a basis
 };
 
 // One row of a form while it is put together: entries by source and column.
@@ -269,6 +270,7 @@ void GraphReader::read_dense(uint32_t k) {
     }
     // Straight from the activations: nothing to multiply out.
     Tensor out;
+    out.direct = true;
     out.size = static_cast<int>(rows);
     out.form.rows = out.size;
     out.form.scale = table.scale;
@@ -321,7 +323,9 @@ void GraphReader::read_conv(uint32_t k) {
                 }
             sum.bias += table.at(o, table.cols) * scale;
         }
+    const bool direct = from.basis != kForm;
     tensors_.push_back(tensor_of(std::move(sums), table.scale * scale));
+    tensors_.back().direct = direct;
 }
 
 void GraphReader::read_sparse(uint32_t k) {
@@ -351,6 +355,7 @@ void GraphReader::read_units(uint32_t k) {
     const Tensor& from = source(k);
     Layer layer;
     layer.exact = as_form(from);
+    layer.direct = from.direct;
     const uint32_t width = in_.u32();
     if (static_cast<int>(width) != from.size) malformed("number of units");
     layer.units = from.size;
@@ -374,7 +379,7 @@ void GraphReader::read_units(uint32_t k) {
                                     std::fabs(layer.gap[i]) * (1 + 0x1p-50)});
         layer.slope_num[i] <<= layer.slope_shift - shifts[i];
     }
-    tensors_.push_back({layer.units, static_cast<int>(net_->layers.size()), {}});
+    tensors_.push_back({layer.units, static_cast<int>(net_->layers.size()), {}, false});
     net_->layers.push_back(std::move(layer));
 }
 
@@ -406,7 +411,7 @@ void GraphReader::read_max(uint32_t k) {
                 ++filled[w];
             }
     if (*std::min_element(filled.begin(), filled.end()) == 0) malformed("a window is empty");
-    tensors_.push_back({layer.units, static_cast<int>(net_->layers.size()), {}});
+    tensors_.push_back({layer.units, static_cast<int>(net_->layers.size()), {}, false});
     net_->layers.push_back(std::move(layer));
 }
 

@@ -23,8 +23,9 @@ namespace plv {
 struct Layer {
     ExactForm exact;
     FloatForm dense;
-    int units = 0;  // activations: as many as pre-activations, or windows
-    int bits = 1;   // of one unit in a pattern
+    bool direct = false;  // one linear node makes what the units read, of one layer or the input
+    int units = 0;        // activations: as many as pre-activations, or windows
+    int bits = 1;         // of one unit in a pattern
 
     // Common shift of the slopes: piece 0 multiplies by slope_num[i] / 2^slope_shift, piece 1 by 1.
     std::vector<Int> slope_num;

@@ -37,6 +37,25 @@ void put_body(std::string& out, std::vector<std::pair<int, Int>> goals,
     }
 }
 
+void put_envelopes(std::string& out, std::vector<ListedEnvelope> envelopes) {
+    std::sort(envelopes.begin(), envelopes.end(),
+              [](const auto& a, const auto& b) { return a.unit < b.unit; });
+    put_var(out, envelopes.size());
+    uint64_t last = 0;
+    for (auto& [unit, shares] : envelopes) {
+        put_var(out, unit - last);
+        last = unit;
+        std::sort(shares.begin(), shares.end());
+        put_var(out, shares.size());
+        uint64_t at = 0;
+        for (const auto& [index, share] : shares) {
+            put_var(out, index - at);
+            at = index;
+            put_var(out, static_cast<uint64_t>(share));
+        }
+    }
+}
+
 }  // namespace
 
 void put_bounds(std::string& out, int rule) {
@@ -71,7 +90,7 @@ void put_rule_leaf(std::string& out, int goal, int ball, double multiplier) {
 }
 
 void put_leaf(std::string& out, const std::vector<std::pair<int, double>>& goals,
-              std::vector<Listed> listed) {
+              std::vector<Listed> listed, std::vector<ListedEnvelope> envelopes) {
     std::stable_sort(listed.begin(), listed.end(),
                      [](const Listed& a, const Listed& b) { return a.number < b.number; });
     size_t count = 0;
@@ -110,9 +129,10 @@ void put_leaf(std::string& out, const std::vector<std::pair<int, double>>& goals
         if (one.open && v.is_zero()) v = 1;
         if (!v.is_zero()) values.emplace_back(one.number, std::move(v));
     }
-    put_var(out, 1);
+    put_var(out, envelopes.empty() ? 1 : 7);
     put_zigzag(out, e);
     put_body(out, std::move(multipliers), values);
+    if (!envelopes.empty()) put_envelopes(out, std::move(envelopes));
 }
 
 void put_exact_leaf(std::string& out, std::vector<std::pair<int, Int>> goals,

@@ -399,7 +399,14 @@ void CaseSearch::write_shown(const std::vector<FixedUnit>& path, const Ascent::S
             list(fixed.piece, v);
         }
     }
-    put_leaf(text, goals, std::move(listed));
+    std::vector<ListedEnvelope> envelopes;
+    for (const EnvelopeShares& one : shown.envelopes) {
+        ListedEnvelope& to = envelopes.emplace_back();
+        to.unit = box_.net->unit(one.layer, one.unit);
+        for (const auto& [column, share] : one.shares)
+            to.shares.emplace_back(box_.free[static_cast<size_t>(column)], share);
+    }
+    put_leaf(text, goals, std::move(listed), std::move(envelopes));
 }
 
 }  // namespace plv

@@ -1,0 +1,113 @@
+// Kernels of envelopes; see kernels.hpp. Included by kernels.inl.
+
+// To the nearest 256th, which is what proofs hold.
+static inline __attribute__((always_inline)) Vec in_256ths(const Vec& share) {
+    return ((share * 256.0 + 0x1.8p52) - 0x1.8p52) * (1.0 / 256.0);
+}
+
+static inline __attribute__((always_inline)) Vec clip(const Vec& v, double lo, double hi) {
+    const Vec none = v - v, up = v > lo ? v : none + lo;
+    return up < hi ? up : none + hi;
+}
+
+// Where a unit's coefficient is below 0 and its envelope is taken: that coefficient, else 0.
+static inline __attribute__((always_inline)) Vec below(const EnvelopeView& view, size_t u,
+                                                       const double* x) {
+    const Vec c = load(x + u * kLane), none = c - c;
+    return (c < 0.0 ? c : none) * load(view.use + u * kLane);
+}
+
+static void relax_envelopes(const EnvelopeView& view, const int* units, int n_units,
+                            const double* x, double* to) {
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]);
+        const Vec c = below(view, u, x);
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+            double* at = to + static_cast<size_t>(view.col[e]) * kLane;
+            store(at, load(at) + view.w[e] * c * in_256ths(load(view.share + e * kLane)));
+        }
+    }
+}
+
+static void bend_envelopes(const EnvelopeView& view, const int* units, int n_units, const double* x,
+                           const double* from, double* to) {
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]);
+        Vec sum = load(to + u * kLane) - load(to + u * kLane);
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e)
+            sum += view.w[e] * in_256ths(load(view.share + e * kLane)) *
+                   load(from + static_cast<size_t>(view.col[e]) * kLane);
+        const Vec now = load(to + u * kLane);
+        store(to + u * kLane, below(view, u, x) < 0.0 ? now + sum : now);
+    }
+}
+
+// The largest difference between a piece of the unit and the shares' function over the box.
+static inline __attribute__((always_inline)) void lift_envelope(const EnvelopeView& view,
+                                                                size_t u) {
+    const double slope = view.slope[u], bias = view.bias[u];
+    const Vec none = {};
+    Vec left = none + slope * bias, right = none + bias;
+    for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+        const size_t j = static_cast<size_t>(view.col[e]) * kLane;
+        const Vec a = view.w[e] * load(view.lo + j), b = view.w[e] * load(view.hi + j);
+        const Vec share = in_256ths(load(view.share + e * kLane));
+        const Vec most = a > b ? a : b, least = a > b ? b : a;
+        left += (slope - share) * (share > slope ? least : most);
+        right += (1.0 - share) * most;
+    }
+    const Vec old = load(view.lift + u * kLane), lift = left > right ? left : right;
+    store(view.lift + u * kLane, load(view.use + u * kLane) > 0.0 ? lift : old);
+}
+
+static void lift_envelopes(const EnvelopeView& view, const int* units, int n_units) {
+    for (int k = 0; k < n_units; ++k) lift_envelope(view, static_cast<size_t>(units[k]));
+}
+
+// Shares are projected onto the set by a common shift, found by Newton's method.
+static void climb_envelopes(const EnvelopeView& view, const int* units, int n_units,
+                            const double* x, const double* from, double decay, double step) {
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]);
+        const double slope = view.slope[u];
+        const Vec none = {}, moves = below(view, u, x) < 0.0 ? none + 1.0 : none;
+        Vec sum = none, weight = none, wanted = none + (1.0 - slope) * view.bias[u];
+        const auto spread = [&](size_t e, Vec& most, Vec& least) __attribute__((always_inline)) {
+            const size_t j = static_cast<size_t>(view.col[e]) * kLane;
+            const Vec a = view.w[e] * load(view.lo + j), b = view.w[e] * load(view.hi + j);
+            most = a > b ? a : b;
+            least = a > b ? b : a;
+            return most - least;
+        };
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+            Vec most, least;
+            const Vec width = spread(e, most, least);
+            const Vec at = view.w[e] * load(from + static_cast<size_t>(view.col[e]) * kLane);
+            const Vec high = width > 0.0 ? (at - least) / width : none;
+            const Vec mean = decay * load(view.mean + e * kLane) + (1.0 - decay) * high;
+            const Vec share = load(view.share + e * kLane) - step * moves * mean;
+            store(view.mean + e * kLane, mean);
+            store(view.share + e * kLane, share);
+            sum += width * share;
+            weight += width;
+            wanted += most - slope * least;
+        }
+        Vec shift = weight > 0.0 ? (sum - wanted) / weight : none;
+        for (int round = 0; round < 2; ++round) {
+            Vec reached = none, free = none;
+            for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+                Vec most, least;
+                const Vec width = spread(e, most, least);
+                const Vec share = load(view.share + e * kLane) - shift;
+                const Vec kept = clip(share, slope, 1.0);
+                reached += width * kept;
+                free += share == kept ? width : none;
+            }
+            shift += free > 0.0 ? (reached - wanted) / free : none;
+        }
+        shift = moves > 0.0 ? shift : none;
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e)
+            store(view.share + e * kLane, clip(load(view.share + e * kLane) - shift, slope, 1.0));
+        lift_envelope(view, u);
+    }
+}
