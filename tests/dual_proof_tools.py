@@ -11,9 +11,10 @@ Three ways to prove a property, none of which uses the engine or the checkers:
 A network is a `Graph` of `oracle_graph`. A tree is a list of records in pre-order:
 
     ("rule", rows)    ("dual", e, rows, v)    ("input", index, num, den)    ("unit", unit)
-    ("bounds", rule)
+    ("bounds", rule)    ("envelope", e, rows, v, units)
 
-with ``rows`` and ``v`` lists of ``(index, multiplier)``.
+with ``rows`` and ``v`` lists of ``(index, multiplier)``, ``units`` one of ``(unit, shares)``, with
+``shares`` a list of ``(point, share)``.
 """
 
 from __future__ import annotations
@@ -108,17 +109,27 @@ def encode(record: tuple[Any, ...]) -> bytes:
     kind, *rest = record
     if kind == "rule":
         return b"\0" + _multiplied(rest[0])
-    if kind == "dual":
-        e, rows, v = rest
-        out = b"\1" + var(2 * e if e >= 0 else -2 * e - 1) + _multiplied(rows) + var(len(v))
-        last = 0
-        for number, m in v:
-            out += var(number - last) + big(m)
-            last = number
+    if kind in ("dual", "envelope"):
+        e, rows, v = rest[:3]
+        out = b"\1" if kind == "dual" else b"\7"
+        out += var(2 * e if e >= 0 else -2 * e - 1) + _multiplied(rows) + var(len(v))
+        out += b"".join(var(step) + big(m) for step, (_, m) in zip(_steps(v), v, strict=True))
+        if kind == "dual":
+            return out
+        out += var(len(rest[3]))
+        for step, (_, shares) in zip(_steps(rest[3]), rest[3], strict=True):
+            out += var(step) + var(len(shares))
+            for part, (_, share) in zip(_steps(shares), shares, strict=True):
+                out += var(part) + var(share)
         return out
     if kind == "input":
         return b"\2" + var(rest[0]) + big(rest[1]) + big(rest[2])
     return {"unit": b"\3", "bounds": b"\4"}[kind] + var(rest[0])
+
+
+def _steps(terms: Sequence[tuple[int, Any]]) -> list[int]:
+    numbers = [number for number, _ in terms]
+    return [b - a for a, b in zip([0, *numbers], numbers, strict=False)]
 
 
 def _multiplied(terms: Sequence[tuple[int, int]]) -> bytes:
@@ -144,24 +155,30 @@ def decode(body: bytes) -> Records:
         at += size
         return int.from_bytes(body[at - size : at], "little", signed=True)
 
+    def increasing(content: Callable[[], Any]) -> list[tuple[int, Any]]:
+        out, last = [], 0
+        for _ in range(number()):
+            last += number()
+            out.append((last, content()))
+        return out
+
     records: Records = []
     while at < len(body):
         code = number()
-        if code == 1:
+        if code in (1, 7):
             e = number()
             e = -(e + 1) // 2 if e & 1 else e // 2
-        if code <= 1:
+        if code in (0, 1, 7):
             rows = [(number(), integer()) for _ in range(number())]
             records.append(("rule", rows))
-        if code == 1:
-            v, last = [], 0
-            for _ in range(number()):
-                last += number()
-                v.append((last, integer()))
-            records[-1] = ("dual", e, rows, v)
+        if code in (1, 7):
+            records[-1] = ("dual", e, rows, increasing(integer))
+        if code == 7:
+            units = increasing(lambda: increasing(number))
+            records[-1] = ("envelope", *records[-1][1:], units)
         elif code == 2:
             records.append(("input", number(), integer(), integer()))
-        elif code > 2:
+        elif code in (3, 4):
             records.append(({3: "unit", 4: "bounds"}[code], number()))
     assert b"".join(map(encode, records)) == body
     return records

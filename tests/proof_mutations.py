@@ -515,7 +515,7 @@ def changed_record(proof: DualProof, rng: random.Random) -> DualProof:
         records[at], records[other] = records[other], records[at]
     elif how == 3:
         records.insert(at, ("bounds", rng.choice((0, 1, 1, 2))))
-    elif record[0] in ("dual", "rule"):
+    elif record[0] in ("dual", "rule", "envelope"):
         records[at] = _changed_leaf(record, rng)
     elif record[0] in ("unit", "bounds"):
         records[at] = (record[0], max(0, record[1] + rng.choice((-1, 1))))
@@ -527,6 +527,13 @@ def changed_record(proof: DualProof, rng: random.Random) -> DualProof:
 
 
 def _changed_leaf(record: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
+    if record[0] == "envelope":
+        return _changed_envelope(record, rng)
+    if record[0] == "dual" and rng.random() < 0.2:
+        units = sorted(rng.sample(range(6), rng.randint(1, 4)))
+        v = [term for term in record[3] if term[0] not in units]
+        shares = [(unit, _shares(rng)) for unit in units]
+        return ("envelope", *record[1:3], v, shares)
     terms = [list(map(list, part)) for part in record[(2 if record[0] == "dual" else 1) :]]
     if record[0] == "dual" and rng.random() < 0.1:
         return ("rule", terms[0])
@@ -551,6 +558,23 @@ def _changed_leaf(record: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...
     part.sort(key=lambda term: term[0])
     head = (record[0], record[1]) if record[0] == "dual" else (record[0],)
     return (*head, *terms)
+
+
+def _changed_envelope(record: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
+    kind, e, rows, v, units = record
+    how = rng.randrange(4)
+    if how == 0:
+        return ("dual", e, rows, v)
+    if how == 1:
+        return (kind, *_changed_leaf(("dual", e, rows, v), rng)[1:4], units)
+    if how == 2:
+        return (kind, e, rows, v, [(unit, _shares(rng)) for unit, _ in units])
+    return (kind, e, rows, v, rng.sample(units, rng.randint(0, len(units))))
+
+
+def _shares(rng: random.Random) -> list[tuple[int, int]]:
+    points = sorted(rng.sample(range(8), rng.randint(0, 4)))
+    return [(point, rng.choice((1, 128, 255, 256, 256))) for point in points]
 
 
 def _tree(case: Case, rng: random.Random) -> Mutant | None:

@@ -45,7 +45,7 @@ from proof_tools import big, unpack
 from tree_cases import MAXIMA, TIES, linear
 
 import plverify as pv
-from plverify.checker_bounds import Bounds
+from plverify.checker_bounds import Bounds, Given
 from plverify.network import Network
 from plverify.property import Constraint, Disjunct, Property
 
@@ -186,7 +186,10 @@ def leaf_bound(graph: Graph, net: Network, records: list[Any], m: int) -> Fracti
     for record in records[:-1]:
         cell = bounds.propagate(cell) if record == ("bounds", 0) else cell
     kind, *rest = records[-1]
-    given = dict(rest[2]) if kind == "dual" else None
+    given = None
+    if kind != "rule":
+        envelopes = rest[3] if kind == "envelope" else []
+        given = Given(dict(rest[2]), {unit: dict(shares) for unit, shares in envelopes})
     grad = [0] * graph.sizes[-1]
     grad[0] = -m
     out = bounds.least(cell, {len(graph.nodes): (grad, 1)}, Fraction(0), given, {})
@@ -198,6 +201,81 @@ def checker_box(box: Any) -> Any:
     from plverify.checker_claims import Box
 
     return Box(tuple(lo for lo, _ in box), tuple(hi for _, hi in box))
+
+
+def with_envelopes(rng: random.Random, graph: Graph, leaf: Any) -> Any:
+    """The leaf with any shares for some units in place of their multipliers."""
+    _, e, rows, v = leaf
+    units = []
+    points = graph.inputs + len(numbering(graph))
+    window = [node[0] == "max" for node in graph.nodes if node[0] != "linear" for _ in node[2]]
+    for unit, (own, _) in enumerate(numbering(graph)):
+        if window[unit] or rng.random() < 0.3:
+            continue
+        v = [term for term in v if term[0] != own]
+        some = sorted(rng.sample(range(points), rng.randint(0, points)))
+        units.append((unit, [(point, rng.randint(1, 256)) for point in some]))
+    return ("envelope", e, rows, v, units)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_envelope_is_a_bound(seed: int) -> None:
+    """Whatever its shares are: no point of the box is below."""
+    rng = random.Random(seed)
+    graph = small_random(seed) or graphs()[rng.choice(["relu", "mixed", "residual"])]
+    net, box = network(graph, seed), cube(graph.inputs)
+    v = [(k, rng.choice((-1, 1)) << rng.randint(0, 3)) for k in range(len(numbering(graph)))]
+    for _ in range(5):
+        leaf = with_envelopes(rng, graph, ("dual", 0, [(0, 1)], v))
+        bound = leaf_bound(graph, net, [("bounds", 0), leaf], 1)
+        for _ in range(30):
+            x = [rng.choice((lo, hi, Fraction(rng.randint(-8, 8), 8))) for lo, hi in box]
+            assert -evaluate(graph, x)[0][0] >= bound
+
+
+def test_an_envelope_is_exact_for_one_unit() -> None:
+    """Of one unit over two inputs it attains the largest value, and below a line as well."""
+    graph = Graph(2, (linear(0, [[2, 1, -1]]), ("units", 1, [RELU]), linear(2, [[1, 0]])))
+    net = network(graph)
+    faces = [(0, 128)], [(1, 256)], [(0, 64), (1, 128)], []
+    for shares in faces:
+        assert leaf_bound(graph, net, [("envelope", 0, [(0, 1)], [], [(0, shares)])], 1) == -2
+    bad = ("envelope", 0, [(0, 1)], [], [(0, [(0, 256), (1, 256)])])
+    assert leaf_bound(graph, net, [bad], 1) == -6
+    # On the cell where the unit is active only that piece counts.
+    system = System(cube(2), [at_most(Fraction(2), True)])
+    for records, good in (([bad], False), ([("unit", 0), bad, ("rule", [(0, 1)])], True)):
+        proof = unsat(graph, net.digest, [system], [("bounds", 0), *records])
+        assert both(proof.to_bytes(), net).accepted == good
+
+
+@pytest.mark.parametrize(
+    ("units", "why"),
+    [
+        ([(7, [])], "not in order"),
+        ([(0, [(0, 257)])], "out of range"),
+        ([(0, [(0, 0)])], "out of range"),
+        ([(0, [(2, 1), (2, 1)])], "not in order"),
+        ([(0, [(0, 1)]), (0, [])], "not in order"),
+        ([(0, [(99, 1)])], "not in order"),
+    ],
+)
+def test_envelopes_that_are_malformed(units: Any, why: str) -> None:
+    graph = Graph(2, (linear(0, [[2, 1, -1]]), ("units", 1, [RELU]), linear(2, [[1, 0]])))
+    net = network(graph)
+    system = System(cube(2), [at_most(Fraction(-9), True)])
+    proof = unsat(graph, net.digest, [system], [("envelope", 0, [(0, 1)], [], units)])
+    assert rejected(proof.to_bytes(), net, why)
+    listed = unsat(graph, net.digest, [system], [("envelope", 0, [(0, 1)], [(0, 1)], [(0, [])])])
+    assert rejected(listed.to_bytes(), net, "a multiplier and an envelope")
+
+
+def test_a_window_has_no_envelope() -> None:
+    graph = Graph(1, (linear(0, [[1, 5], [1, -5]]), ("max", (1,), [[0, 1]]), linear(2, [[1, 0]])))
+    net = network(graph)
+    system = System(cube(1), [at_most(Fraction(7), False)])
+    proof = unsat(graph, net.digest, [system], [("envelope", 0, [(0, 1)], [], [(0, [])])])
+    assert rejected(proof.to_bytes(), net, "a window has no envelope")
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -217,6 +295,7 @@ def test_both_checkers_compute_the_same_number(seed: int) -> None:
     leaves = [("rule", [(0, 1)]), ("dual", rng.randint(-99, 99), [(0, m)], v)]
     some = [(number, rng.choice((-1, 1)) << rng.randint(0, 90)) for number, _ in v]
     leaves.append(("dual", 0, [(0, m)], some))
+    leaves += [with_envelopes(rng, graph, leaf) for leaf in leaves[1:]]
     for leaf in leaves:
         records = [("bounds", 0), leaf]
         scale = leaf[1][0][1] if leaf[0] == "rule" else m

@@ -7,11 +7,13 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from dual_proof_tools import decode
 from proof_tools import unpack
 from tight_margins import bound, mistakes, over_vertices
 
@@ -535,3 +537,40 @@ def test_layers_behind_poolings_and_boxes_without_bounds():
 def test_slopes_of_one_are_no_units():
     net = Network.from_arrays([[[1], [1]], [[1, 1]]], slope=[[1, 0.5]])
     assert pv.dead_units(net, Box(-1, 1, 1)).both == [(0, 1)]
+
+
+@pytest.mark.parametrize(("seed", "leaky"), [(0, False), (1, False), (2, True)])
+def test_envelopes_of_units_over_many_inputs(seed, leaky):
+    """The search uses them; both checkers accept the proofs; a mixed-integer program agrees."""
+    n, h = 18, 16
+    (first, second), (low, top) = random_arrays(seed, (n, h, 1))
+    slope = 0.125 if leaky else 0.0
+    net = Network.from_arrays([first, second], [low, top], slope)
+    found = maximize(net, 0, Box([-1] * n, [1] * n), proof=True)
+    accepted(found, net)
+    records = decode(zlib.decompress(unpack(found.proof)[1]))
+    assert "envelope" in {record[0] for record in records}
+    w, b, out, constant = (a.astype(float) for a in (first, low, second[0], top[0]))
+    best = mixed_integer_maximum(w, b, out, constant, slope)
+    assert float(found.value) == pytest.approx(best, abs=1e-5)
+
+
+def mixed_integer_maximum(w, b, out, constant, slope):
+    """Of ``out . phi(w x + b) + constant`` over ``[-1, 1]^n``, by big-M with HiGHS."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    h, n = w.shape
+    size = np.abs(w).sum(axis=1) + np.abs(b) + 1
+    eye, none = np.eye(h), np.zeros((h, h))
+    # x, a, d; a = z where d = 1, a = slope z where d = 0, by z = w x + b and size.
+    rows = [(np.hstack([-w, eye, none]), b, np.inf),
+            (np.hstack([-slope * w, eye, none]), slope * b, np.inf),
+            (np.hstack([-w, eye, np.diag(2 * size)]), -np.inf, b + 2 * size),
+            (np.hstack([-slope * w, eye, -np.diag(2 * size)]), -np.inf, slope * b)]  # fmt: skip
+    lo = np.r_[-np.ones(n), -size, np.zeros(h)]
+    hi = np.r_[np.ones(n), size, np.ones(h)]
+    cost = -np.r_[np.zeros(n), out, np.zeros(h)]
+    kinds = np.r_[np.zeros(n + h), np.ones(h)]
+    answer = milp(cost, integrality=kinds, bounds=Bounds(lo, hi),
+                  constraints=[LinearConstraint(*row) for row in rows])  # fmt: skip
+    return constant - answer.fun
