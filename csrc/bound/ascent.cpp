@@ -18,13 +18,13 @@ constexpr double kLater = 0.02;  // share of the slots that do not begin with th
 constexpr double kMean = 0.1;    // weight of the newest value in means
 }  // namespace
 
-Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& stop)
-    : net_(net), goals_(std::move(goals)), stop_(stop), kernels_(bound_kernels()) {
-    sheets_.resize(static_cast<size_t>(net.depth));
+Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
+    : net_(net), top_(top), stop_(stop), kernels_(bound_kernels()) {
+    sheets_.resize(static_cast<size_t>(top));
     scale_.resize(sheets_.size());
     int most = net.dim;
-    for (int l = 0; l <= net.depth; ++l) most = std::max(most, net.layers[l].rows);
-    for (int l = 0; l < net.depth; ++l) {
+    for (int l = 0; l <= top; ++l) most = std::max(most, net.layers[l].rows);
+    for (int l = 0; l < top; ++l) {
         Sheet& sheet = sheets_[l];
         const Layer& from = net.net.layers[l];
         const size_t units = static_cast<size_t>(from.units) * kLanes,
@@ -53,27 +53,39 @@ Ascent::Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& st
     std::iota(all_.begin(), all_.end(), 0);
     const auto dim = static_cast<size_t>(std::max(net.dim, 1)) * kLanes;
     for (auto* one : {&lo_, &hi_, &input_, &point_}) one->assign(dim, 0.0);
-    const auto outputs = static_cast<size_t>(net.layers.back().rows) * kLanes;
+    const auto outputs = static_cast<size_t>(net.layers[top].rows) * kLanes;
     out_h_.assign(outputs, 0.0);
     out_z_.assign(outputs, 0.0);
-    for (const LinearForm& goal : goals_) {
-        double most_of = std::fabs(goal.constant);
-        for (const auto& [row, weight] : goal.terms) {
-            out_rows_.push_back(row);
-            most_of = std::max(most_of, std::fabs(weight));
-        }
-        for (int k = 0; k < net.dim && goal.slope; ++k)
-            most_of = std::max(most_of, std::fabs(goal.slope[k]));
-        goal_scale_.push_back(most_of > 0.0 ? 1.0 / most_of : 1.0);
-    }
-    std::sort(out_rows_.begin(), out_rows_.end());
-    out_rows_.erase(std::unique(out_rows_.begin(), out_rows_.end()), out_rows_.end());
     for (auto* one : {&weight_, &exponent_, &goal_first_, &goal_second_, &split_, &split_first_,
                       &split_second_})
         one->resize(kLanes);
     least_.assign(kLanes, -kInfinity);
     refuted_.assign(kLanes, 0);
     shown_.resize(kLanes);
+}
+
+void Ascent::set_goals(std::vector<LinearForm> goals) {
+    goals_ = std::move(goals);
+    goal_scale_.clear();
+    out_rows_.clear();
+    for (const LinearForm& goal : goals_) {
+        double most_of = std::fabs(goal.constant);
+        for (const auto& [row, weight] : goal.terms) {
+            out_rows_.push_back(row);
+            most_of = std::max(most_of, std::fabs(weight));
+        }
+        for (int k = 0; k < net_.dim && goal.slope; ++k)
+            most_of = std::max(most_of, std::fabs(goal.slope[k]));
+        goal_scale_.push_back(most_of > 0.0 ? 1.0 / most_of : 1.0);
+    }
+    std::sort(out_rows_.begin(), out_rows_.end());
+    out_rows_.erase(std::unique(out_rows_.begin(), out_rows_.end()), out_rows_.end());
+}
+
+void Ascent::choose(int lane, int goal) {
+    std::vector<double>& exponent = exponent_[static_cast<size_t>(lane)];
+    for (size_t g = 0; g < exponent.size(); ++g)
+        exponent[g] = static_cast<int>(g) == goal ? 0.0 : -1e9;
 }
 
 int Ascent::rows_of(const Layer& layer, const FixedUnit& fixed) {
@@ -160,7 +172,7 @@ void Ascent::add_splits(int lane, const FixedUnit& fixed) {
 
 void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& from) {
     const float *shares = from.shares.data(), *levels = from.levels.data();
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         const Layer& layer = net_.net.layers[l];
         const double *zlo = &cell.bounds.lo[net_.row(l, 0)], *zhi = &cell.bounds.hi[net_.row(l, 0)];
         const size_t flat = net_.unit(l, 0);
@@ -295,7 +307,7 @@ void Ascent::prepare() {
         for (int i = 0; i < kLanes; ++i) sum += std::fabs(v[i]);
         return sum != 0.0;
     };
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         const Layer& layer = net_.net.layers[l];
         Sheet& sheet = sheets_[l];
         const auto units = static_cast<size_t>(layer.units);
@@ -356,7 +368,7 @@ void Ascent::prepare() {
         for (auto* one : {&lo_, &hi_})
             std::fill_n(&(*one)[static_cast<size_t>(k) * kLanes + loaded_], kLanes - loaded_,
                         (*one)[static_cast<size_t>(k) * kLanes]);
-    for (int l = 0; l < net_.depth; ++l)
+    for (int l = 0; l < top_; ++l)
         if (Sheet& sheet = sheets_[l]; sheet.envelope)
             kernels_.lift_envelopes(view_of(sheet, l), sheet.moving.data(),
                                     static_cast<int>(sheet.moving.size()));
@@ -379,7 +391,7 @@ double* Ascent::touch(int layer) {
 // activations and of the input to pre-activations.
 void Ascent::push(int layer, bool down) {
     const BoundLayer& form = net_.layers[layer];
-    const bool last = layer == net_.depth;
+    const bool last = layer == top_;
     const std::vector<int>& rows = last ? out_rows_ : sheets_[layer].rows;
     double* h = last ? out_h_.data() : sheets_[layer].h.data();
     double* z = last ? out_z_.data() : sheets_[layer].z.data();
@@ -440,8 +452,8 @@ void Ascent::backward() {
                 input_[static_cast<size_t>(k) * kLanes + i] += w * goals_[g].slope[k];
         }
     }
-    push(net_.depth, true);
-    for (int l = net_.depth - 1; l >= 0; --l) {
+    push(top_, true);
+    for (int l = top_ - 1; l >= 0; --l) {
         Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
         if (!sheet.touched && sheet.splits.empty()) continue;
@@ -504,8 +516,8 @@ double Ascent::size(int lane) const {
     }
     for (const int r : out_rows_)
         sum +=
-            std::fabs(out_h_[static_cast<size_t>(r) * kLanes + lane]) * net_.layers.back().size[r];
-    for (int l = 0; l < net_.depth; ++l) {
+            std::fabs(out_h_[static_cast<size_t>(r) * kLanes + lane]) * net_.layers[top_].size[r];
+    for (int l = 0; l < top_; ++l) {
         const Sheet& sheet = sheets_[l];
         if (!sheet.touched) continue;
         for (const int r : sheet.rows)
@@ -527,7 +539,7 @@ double Ascent::size(int lane) const {
 // Values at the point where the bound is least, with every open unit on its line.
 void Ascent::forward() {
     if (stop_.poll()) throw Stopped{};
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
         if (!sheet.touched) continue;
@@ -547,7 +559,7 @@ void Ascent::forward() {
                               static_cast<int>(sheet.live.size()), sheet.g.data(), sheet.z.data(),
                               sheet.a.data());
     }
-    push(net_.depth, false);
+    push(top_, false);
 }
 
 void Ascent::average(int step) {
@@ -556,7 +568,7 @@ void Ascent::average(int step) {
         for (size_t i = static_cast<size_t>(at) * kLanes, end = i + kLanes; i < end; ++i)
             mean[i] += w * (to[i] - mean[i]);
     };
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
         if (!sheet.touched) continue;
@@ -579,7 +591,7 @@ void Ascent::advance(int step) {
         v = kSecondRate * v + (1.0 - kSecondRate) * slope * slope;
         return rate * m * first / (std::sqrt(v * second) + 1e-200);
     };
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
         if (!sheet.touched) continue;
@@ -604,7 +616,7 @@ void Ascent::advance(int step) {
                                      static_cast<int>(sheet.moving.size()), sheet.g.data(),
                                      point_.data(), kFirstRate, kEnvelopeStep * rate * first);
     }
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         const Sheet& sheet = sheets_[l];
         if (!sheet.touched) continue;
         for (const Split& s : sheet.splits) {
@@ -667,7 +679,7 @@ void Ascent::show(int lane) {
     out.splits = split_[lane];
     out.goals = weight_[lane];
     out.ball = ball_ != nullptr ? ball_multiplier_[lane] : 0.0;
-    for (int l = net_.depth - 1; l >= 0; --l) {
+    for (int l = top_ - 1; l >= 0; --l) {
         const Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
         if (!sheet.touched) continue;
@@ -701,7 +713,7 @@ void Ascent::store(int lane, Climb& to) const {
     to.shares.clear();
     to.levels.clear();
     to.envelopes.clear();
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         const Sheet& sheet = sheets_[l];
         if (net_.net.layers[l].is_max()) {
             for (size_t at = static_cast<size_t>(lane); at < sheet.under.size(); at += kLanes)
@@ -730,7 +742,7 @@ void Ascent::point(int lane, double* s) const {
 
 void Ascent::losses(int lane, std::vector<Loss>& out) const {
     out.clear();
-    for (int l = 0; l < net_.depth; ++l) {
+    for (int l = 0; l < top_; ++l) {
         const Sheet& sheet = sheets_[l];
         const Layer& layer = net_.net.layers[l];
         for (const int u : layer.is_max() ? sheet.live : sheet.moving) {

@@ -40,7 +40,12 @@ struct Climb {
 
 class Ascent {
 public:
-    Ascent(const BoundNet& net, std::vector<LinearForm> goals, StopToken& stop);
+    // Of forms in the pre-activations of layer `top` (the layer count: of the outputs).
+    Ascent(const BoundNet& net, int top, StopToken& stop);
+    // What is bounded: a weighted sum of these, with weights that move.
+    void set_goals(std::vector<LinearForm> goals);
+    // On a lane that is loaded, one of them alone.
+    void choose(int lane, int goal);
 
     // Puts a node on a lane; lanes are loaded in order, from 0.
     void load(int lane, const CellView& cell, const std::vector<FixedUnit>& path,
@@ -121,7 +126,8 @@ private:
     double* touch(int layer);
 
     const BoundNet& net_;
-    const std::vector<LinearForm> goals_;
+    const int top_;
+    std::vector<LinearForm> goals_;
     StopToken& stop_;
     const BoundKernels& kernels_;
     int loaded_ = 0;

@@ -79,6 +79,7 @@ private:
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
+    void improve(Node& node);
     bool affine_refuted(Node& node, std::string& text);
     bool program_pays(Node& node, std::string& text, std::vector<Cut>* cuts = nullptr);
     std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);

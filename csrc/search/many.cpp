@@ -58,7 +58,10 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
 
 // Bounds all nodes together; false on a violation.
 bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
-    if (!ascent_) ascent_ = std::make_unique<Ascent>(*box_.net, forms_, stop_);
+    if (!ascent_) {
+        ascent_ = std::make_unique<Ascent>(*box_.net, depth_, stop_);
+        ascent_->set_goals(forms_);
+    }
     std::vector<size_t> lanes;
     int steps = kSteps;
     for (size_t i = 0; i < nodes.size(); ++i) {
@@ -70,6 +73,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
                 continue;
             }
         }
+        if (!node.part && getenv("PLV_EXP")) improve(node);
         ascent_->load(static_cast<int>(lanes.size()), node.cell(ball_), node.path,
                       node.climb ? *node.climb : kNowhere);
         lanes.push_back(i);
@@ -141,6 +145,55 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         if (to.answer == Answer::violated) return false;
     }
     return true;
+}
+
+void CaseSearch::improve(Node& node) {
+    const int steps = atoi(getenv("PLV_EXP"));
+    node.own_bounds();
+    const CellView cell = node.cell(ball_);
+    const auto report = [&](const char* what) {
+        ascent_->load(0, cell, node.path, kNowhere);
+        ascent_->climb(kFirstSteps);
+        fprintf(stderr, "%s %g\n", what, ascent_->least(0));
+    };
+    report("before");
+    for (int l = 1; l < depth_; ++l) {
+        const Layer& layer = net_.layers[l];
+        if (layer.is_max()) {
+            for (int j = 0; j < layer.units; ++j)
+                for (int s = 0; s < layer.slots; ++s) {
+                    const int e = layer.entry(j, s);
+                    if (e < 0) continue;
+                    // identity rows of relu layer l-1
+                    double lo = cell.bounds.lo[box_.net->row(l - 1, e)], hi = cell.bounds.hi[box_.net->row(l - 1, e)];
+                    double &zl = cell.bounds.lo[box_.net->row(l, e)], &zh = cell.bounds.hi[box_.net->row(l, e)];
+                    zl = std::max(zl, std::max(lo, 0.0)); zh = std::min(zh, std::max(hi, 0.0));
+                }
+            continue;
+        }
+        Ascent ascent(*box_.net, l, stop_);
+        std::vector<int> rows;
+        double before = 0, after = 0;
+        for (int j = 0; j < layer.units; ++j)
+            if (crown_.is_open(cell, l, j)) rows.push_back(j);
+        for (size_t k = 0; k < rows.size(); k += 4) {
+            std::vector<LinearForm> goals;
+            for (size_t i = k; i < std::min(k + 4, rows.size()); ++i)
+                for (double sign : {1.0, -1.0}) { LinearForm f; f.terms = {{rows[i], sign}}; goals.push_back(f); }
+            ascent.set_goals(goals);
+            for (size_t g = 0; g < goals.size(); ++g) { ascent.load((int)g, cell, node.path, kNowhere); ascent.choose((int)g, (int)g); }
+            ascent.climb(steps, false);
+            for (size_t g = 0; g < goals.size(); ++g) {
+                const int r = goals[g].terms[0].first;
+                double &zl = cell.bounds.lo[box_.net->row(l, r)], &zh = cell.bounds.hi[box_.net->row(l, r)];
+                if (g % 2 == 0) before += zh - zl;
+                if (g % 2 == 0) zl = std::max(zl, ascent.least((int)g)); else zh = std::min(zh, -ascent.least((int)g));
+                if (g % 2) after += zh - zl;
+            }
+        }
+        fprintf(stderr, "layer %d open %zu width %g -> %g\n", l, rows.size(), before, after);
+    }
+    report("after");
 }
 
 // By a program, where no unit is open.
