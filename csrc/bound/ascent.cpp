@@ -42,6 +42,8 @@ Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
             sheet.fixed.assign(units, 0);
             for (int j = 0; j < from.units; ++j)
                 for (int s = 0; s < from.slots; ++s) sheet.entries.push_back(from.entry(j, s));
+            sheet.leveled.assign(units, 0.0);
+            make_hull(l);
             continue;
         }
         for (auto* one : {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift,
@@ -120,7 +122,7 @@ void Ascent::load_children(const CellView& cell, const std::vector<FixedUnit>& p
         Sheet& sheet = sheets_[fixed.layer];
         if (layer.is_max())
             window_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, nullptr, nullptr,
-                         nullptr, nullptr);
+                         nullptr, nullptr, nullptr);
         else
             unit_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, 0.0, 0.0, kUnset,
                        nullptr);
@@ -181,7 +183,8 @@ void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& fr
             if (layer.is_max()) {
                 const bool set = !from.shares.empty();
                 window_lines(sheets_[l], layer, j, first, last, pieces[j], zlo, zhi,
-                             set ? shares : nullptr, set ? levels : nullptr);
+                             set ? shares : nullptr, set ? levels : nullptr,
+                             set ? from.hulls.data() : nullptr);
                 if (set) shares += layer.slots, ++levels;
                 continue;
             }
@@ -228,7 +231,7 @@ void Ascent::unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int 
 // upper bound, where one does.
 void Ascent::window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                           const double* zlo, const double* zhi, const float* shares,
-                          const float* level) {
+                          const float* level, const float* hulls) {
     const size_t at = static_cast<size_t>(j * kLanes + first);
     const auto slot = [&](int s) {
         return static_cast<size_t>((j * layer.slots + s) * kLanes + first);
@@ -237,7 +240,8 @@ void Ascent::window_lines(Sheet& sheet, const Layer& layer, int j, int first, in
         std::fill_n(&to[where], last - first, v);
     };
     std::fill_n(&sheet.fixed[at], last - first, piece >= 0);
-    for (auto* one : {&sheet.over_lift, &sheet.open}) put(*one, at, 0.0);
+    for (auto* one : {&sheet.over_lift, &sheet.open, &sheet.leveled}) put(*one, at, 0.0);
+    if (sheet.hull) put(sheet.hull->use, at, 0.0);
     int low = piece, high = -1;
     double second = -kInfinity;
     for (int s = 0; s < layer.slots && piece < 0; ++s) {
@@ -283,6 +287,12 @@ void Ascent::window_lines(Sheet& sheet, const Layer& layer, int j, int first, in
         put(sheet.slot_lo, slot(s), e < 0 ? 0.0 : zlo[e]);
         put(sheet.slot_hi, slot(s), e < 0 ? 0.0 : zhi[e]);
     }
+    if (!sheet.hull || ball_ != nullptr || !sheet.hull->there[j]) {
+        put(sheet.leveled, at, 1.0);
+        return;
+    }
+    for (int s = 0; s < layer.slots; ++s) put(sheet.over, slot(s), 0.0);
+    begin_hull(sheet, layer, j, first, last, hulls);
 }
 
 WindowView Ascent::view_of(Sheet& sheet, const Layer& layer) {
@@ -295,6 +305,7 @@ WindowView Ascent::view_of(Sheet& sheet, const Layer& layer) {
             sheet.level_lo.data(),
             sheet.level_hi.data(),
             sheet.open.data(),
+            sheet.leveled.data(),
             sheet.entries.data(),
             layer.slots};
 }
@@ -335,6 +346,11 @@ void Ascent::prepare() {
                 sheet.live.push_back(static_cast<int>(j));
                 if (open) sheet.moving.push_back(static_cast<int>(j));
             }
+            copy(sheet.leveled, units);
+            if (sheet.hull) {
+                copy(sheet.hull->use, units);
+                std::fill(sheet.hull->mean.begin(), sheet.hull->mean.end(), 0.0);
+            }
             kernels_.lift_windows(view_of(sheet, layer), sheet.moving.data(),
                                   static_cast<int>(sheet.moving.size()));
         } else {
@@ -369,7 +385,10 @@ void Ascent::prepare() {
             std::fill_n(&(*one)[static_cast<size_t>(k) * kLanes + loaded_], kLanes - loaded_,
                         (*one)[static_cast<size_t>(k) * kLanes]);
     for (int l = 0; l < top_; ++l)
-        if (Sheet& sheet = sheets_[l]; sheet.envelope)
+        if (Sheet& sheet = sheets_[l]; sheet.hull)
+            kernels_.lift_hulls(hull_view(sheet), sheet.moving.data(),
+                                static_cast<int>(sheet.moving.size()));
+        else if (sheet.envelope)
             kernels_.lift_envelopes(view_of(sheet, l), sheet.moving.data(),
                                     static_cast<int>(sheet.moving.size()));
     for (AlignedVector<double>& one : scale_) one.assign(kLanes, 0.0);
@@ -473,6 +492,10 @@ void Ascent::backward() {
             kernels_.relax_windows(view_of(sheet, layer), sheet.live.data(),
                                    static_cast<int>(sheet.live.size()), sheet.g.data(),
                                    sheet.h.data(), constant_);
+            if (sheet.hull)
+                kernels_.relax_hulls(hull_view(sheet), sheet.moving.data(),
+                                     static_cast<int>(sheet.moving.size()), sheet.g.data(),
+                                     input_.data());
         }
         for (const Split& s : sheet.splits) {
             const double v = split_[s.lane][s.at];
@@ -558,6 +581,10 @@ void Ascent::forward() {
         kernels_.bend_windows(view_of(sheet, layer), sheet.live.data(),
                               static_cast<int>(sheet.live.size()), sheet.g.data(), sheet.z.data(),
                               sheet.a.data());
+        if (sheet.hull)
+            kernels_.bend_hulls(hull_view(sheet), sheet.moving.data(),
+                                static_cast<int>(sheet.moving.size()), sheet.g.data(),
+                                point_.data(), sheet.a.data());
     }
     push(top_, false);
 }
@@ -604,6 +631,11 @@ void Ascent::advance(int step) {
             kernels_.climb_windows(view_of(sheet, layer), sheet.moving.data(),
                                    static_cast<int>(sheet.moving.size()), sheet.g.data(),
                                    sheet.z.data(), sheet.a.data(), kShareStep * rate);
+            static const double hs = getenv("PLV_HS") ? atof(getenv("PLV_HS")) : 0.2, hm = getenv("PLV_HM") ? atof(getenv("PLV_HM")) : 0.1;
+            if (sheet.hull)
+                kernels_.climb_hulls(hull_view(sheet), sheet.moving.data(),
+                                     static_cast<int>(sheet.moving.size()), sheet.g.data(),
+                                     point_.data(), kFirstRate, hs * rate * first, hm * rate);
             continue;
         }
         const ClimbView view{sheet.under.data(), sheet.over.data(),  sheet.open.data(),
@@ -713,6 +745,7 @@ void Ascent::store(int lane, Climb& to) const {
     to.shares.clear();
     to.levels.clear();
     to.envelopes.clear();
+    to.hulls.clear();
     for (int l = 0; l < top_; ++l) {
         const Sheet& sheet = sheets_[l];
         if (net_.net.layers[l].is_max()) {
@@ -720,6 +753,9 @@ void Ascent::store(int lane, Climb& to) const {
                 to.shares.push_back(static_cast<float>(sheet.under[at]));
             for (size_t at = static_cast<size_t>(lane); at < sheet.level.size(); at += kLanes)
                 to.levels.push_back(static_cast<float>(sheet.level[at]));
+            if (sheet.hull)
+                for (size_t at = static_cast<size_t>(lane); at < sheet.hull->coefficient.size(); at += kLanes)
+                    to.hulls.push_back(static_cast<float>(sheet.hull->coefficient[at]));
             continue;
         }
         for (const int u : sheet.moving) {

@@ -31,6 +31,7 @@ struct EnvelopeShares {
 // Where an ascent begins and ends.
 struct Climb {
     std::vector<float> slopes;  // of all units: of the line that is free to move; < -1e30: not set
+    std::vector<float> hulls;
     std::vector<uint8_t> envelopes;  // the shares of all envelopes, in 255ths
     std::vector<float> shares;       // of windows' slots in the lines below, unit after unit
     std::vector<float> levels;       // of the lines above windows
@@ -100,6 +101,20 @@ private:
         size_t first = 0;                   // of its weights among those of all envelopes
     };
 
+    struct Hull {
+        int pieces = 0;
+        std::vector<size_t> start;
+        std::vector<int32_t> col;
+        std::vector<double> w, bias, low, high;
+        std::vector<uint8_t> there;
+        AlignedVector<double> coefficient, mean, use;
+        size_t first = 0;
+    };
+    void make_hull(int layer);
+    void begin_hull(Sheet& sheet, const Layer& layer, int j, int first, int last, const float* from);
+    HullView hull_view(Sheet& sheet);
+    size_t hulls_ = 0;
+
     void begin(int lane, const CellView& cell, const Climb& from);
     void add_splits(int lane, const FixedUnit& fixed);
     void lines_of(int first, int last, const CellView& cell, const Climb& from);
@@ -107,7 +122,7 @@ private:
                     double lo, double hi, float set, const uint8_t* shares);
     void window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                       const double* zlo, const double* zhi, const float* shares,
-                      const float* level);
+                      const float* level, const float* hulls);
     static WindowView view_of(Sheet& sheet, const Layer& layer);
     // ascent_envelope.cpp
     void make_envelope(int layer);
@@ -145,6 +160,8 @@ private:
         std::vector<uint8_t> marks;
         std::vector<Split> splits;
         std::unique_ptr<Envelope> envelope;  // or none
+        std::unique_ptr<Hull> hull;
+        AlignedVector<double> leveled;
         std::vector<int> live, rows;         // units and pre-activations that count on some lane
         std::vector<int> moving;             // units that are open on some lane
         bool touched = false;

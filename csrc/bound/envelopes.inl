@@ -111,3 +111,108 @@ static void climb_envelopes(const EnvelopeView& view, const int* units, int n_un
         lift_envelope(view, u);
     }
 }
+
+static inline __attribute__((always_inline)) Vec hull_below(const HullView& view, size_t u,
+                                                            const double* x) {
+    const Vec c = load(x + u * kLane), none = c - c;
+    return (c < 0.0 ? c : none) * load(view.use + u * kLane);
+}
+
+static void relax_hulls(const HullView& view, const int* units, int n_units, const double* x,
+                        double* to) {
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]);
+        const Vec c = hull_below(view, u, x);
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+            double* at = to + static_cast<size_t>(view.col[e]) * kLane;
+            store(at, load(at) + c * load(view.coefficient + e * kLane));
+        }
+    }
+}
+
+static void bend_hulls(const HullView& view, const int* units, int n_units, const double* x,
+                       const double* from, double* to) {
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]);
+        const Vec now = load(to + u * kLane);
+        Vec sum = now - now;
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e)
+            sum += load(view.coefficient + e * kLane) *
+                   load(from + static_cast<size_t>(view.col[e]) * kLane);
+        store(to + u * kLane, hull_below(view, u, x) < 0.0 ? now + sum : now);
+    }
+}
+
+static inline __attribute__((always_inline)) Vec hull_tops(const HullView& view, size_t u,
+                                                           Vec* top) {
+    for (int p = 0; p < view.pieces; ++p)
+        top[p] = Vec{} + view.bias[u * static_cast<size_t>(view.pieces) + static_cast<size_t>(p)];
+    for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+        const size_t j = static_cast<size_t>(view.col[e]) * kLane;
+        const Vec lo = load(view.lo + j), hi = load(view.hi + j);
+        const Vec c = load(view.coefficient + e * kLane);
+        for (int p = 0; p < view.pieces; ++p) {
+            const Vec d = view.w[e * static_cast<size_t>(view.pieces) + static_cast<size_t>(p)] - c;
+            top[p] += d * (d > 0.0 ? hi : lo);
+        }
+    }
+    Vec most = top[0];
+    for (int p = 1; p < view.pieces; ++p) most = top[p] > most ? top[p] : most;
+    return most;
+}
+
+static void lift_hulls(const HullView& view, const int* units, int n_units) {
+    Vec top[16];
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]);
+        const Vec most = hull_tops(view, u, top), old = load(view.lift + u * kLane);
+        store(view.lift + u * kLane, load(view.use + u * kLane) > 0.0 ? most : old);
+    }
+}
+
+static void climb_hulls(const HullView& view, const int* units, int n_units, const double* x,
+                        const double* from, double decay, double step, double soft) {
+    Vec top[16];
+    const auto pieces = static_cast<size_t>(view.pieces);
+    for (int k = 0; k < n_units; ++k) {
+        const auto u = static_cast<size_t>(units[k]);
+        const Vec none = {}, moves = hull_below(view, u, x) < 0.0 ? none + 1.0 : none;
+        const Vec most = hull_tops(view, u, top);
+        Vec size = none + 1e-200, sum = none;
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+            const size_t j = static_cast<size_t>(view.col[e]) * kLane;
+            double low = view.w[e * pieces], high = low;
+            for (size_t p = 1; p < pieces; ++p) {
+                const double w = view.w[e * pieces + p];
+                low = w < low ? w : low;
+                high = w > high ? w : high;
+            }
+            size += (high - low) * (load(view.hi + j) - load(view.lo + j));
+        }
+        for (size_t p = 0; p < pieces; ++p) {
+            const Vec t = 1.0 + (most - top[p]) / (soft * size);
+            top[p] = 1.0 / (t * t * t);
+            sum += top[p];
+        }
+        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
+            const size_t j = static_cast<size_t>(view.col[e]) * kLane;
+            const Vec lo = load(view.lo + j), hi = load(view.hi + j), width = hi - lo;
+            const Vec c = load(view.coefficient + e * kLane);
+            double low = view.w[e * pieces], high = low;
+            Vec share = none;
+            for (size_t p = 0; p < pieces; ++p) {
+                const double w = view.w[e * pieces + p];
+                low = w < low ? w : low;
+                high = w > high ? w : high;
+                share += w > c ? top[p] : none;
+            }
+            const Vec y = width > 0.0 ? (load(from + j) - lo) / width : none;
+            const Vec mean = decay * load(view.mean + e * kLane) + (1.0 - decay) * (y - share / sum);
+            store(view.mean + e * kLane, mean);
+            store(view.coefficient + e * kLane,
+                  clip(c - step * (high - low) * moves * mean, low, high));
+        }
+        const Vec next = hull_tops(view, u, top), old = load(view.lift + u * kLane);
+        store(view.lift + u * kLane, load(view.use + u * kLane) > 0.0 ? next : old);
+    }
+}

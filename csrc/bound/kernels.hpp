@@ -37,7 +37,7 @@ struct ClimbView {
 // may move where `open` is 1.
 struct WindowView {
     double *under, *over, *over_lift, *level;
-    const double *lo, *hi, *level_lo, *level_hi, *open;
+    const double *lo, *hi, *level_lo, *level_hi, *open, *leveled;
     const int* entries;
     int slots;
 };
@@ -53,6 +53,17 @@ struct EnvelopeView {
     const size_t* start;
     const int32_t* col;
     const double* w;
+};
+
+// The same of windows over units of slope 0: pieces are rows of `pieces` weights of every column.
+struct HullView {
+    double *coefficient, *mean, *lift;
+    const double *use, *lo, *hi;
+    const size_t* start;       // of columns, by window
+    const int32_t* col;
+    const double* w;           // [column][piece], pieces of window j from first_piece[j] * ...
+    const double* bias;        // [window][piece]
+    int pieces;
 };
 
 // Decays of the means, the size of the step, and what makes the second mean unbiased.
@@ -124,6 +135,13 @@ struct BoundKernels {
     void (*lift_envelopes)(const EnvelopeView& view, const int* units, int n_units);
     void (*climb_envelopes)(const EnvelopeView& view, const int* units, int n_units,
                             const double* x, const double* from, double decay, double step);
+    void (*relax_hulls)(const HullView& view, const int* units, int n_units, const double* x,
+                        double* to);
+    void (*bend_hulls)(const HullView& view, const int* units, int n_units, const double* x,
+                       const double* from, double* to);
+    void (*lift_hulls)(const HullView& view, const int* units, int n_units);
+    void (*climb_hulls)(const HullView& view, const int* units, int n_units, const double* x,
+                        const double* from, double decay, double step, double soft);
 };
 
 const BoundKernels& bound_kernels();

@@ -243,7 +243,7 @@ static void bend_windows(const WindowView& view, const int* units, int n_units, 
 static inline __attribute__((always_inline)) void lift_window(const WindowView& view, size_t j) {
     const size_t first = j * static_cast<size_t>(view.slots);
     const Vec level = load(view.level + j * kLane), none = level - level;
-    const Vec moves = load(view.open + j * kLane);
+    const Vec moves = load(view.leveled + j * kLane);
     Vec lift = level;
     for (size_t s = first; s < first + static_cast<size_t>(view.slots); ++s) {
         if (view.entries[s] < 0) continue;
@@ -340,4 +340,4 @@ static const BoundKernels kTable = {multiply,       gather,         scatter,    
                                     least,          rectify,        relax_each,     least_each,
                                     least_in_ball,  bend,           relax_windows,  bend_windows,
                                     lift_windows,   climb_windows,  climb,          relax_envelopes,
-                                    bend_envelopes, lift_envelopes, climb_envelopes};
+                                    bend_envelopes, lift_envelopes, climb_envelopes, relax_hulls, bend_hulls, lift_hulls, climb_hulls};
