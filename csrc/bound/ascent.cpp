@@ -13,7 +13,7 @@ constexpr double kSure = 1e-9;  // of the terms of a sum: rounding them and mult
 constexpr float kUnset = -2e30F;
 constexpr double kFirstRate = 0.9, kSecondRate = 0.999;  // as in Adam
 constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0,
-                 kEnvelopeStep = 0.2, kDecay = 0.97;
+                 kEnvelopeStep = 0.2, kSoft = 0.03, kDecay = 0.97;
 constexpr double kLater = 0.02;  // share of the slots that do not begin with the largest one
 constexpr double kMean = 0.1;    // weight of the newest value in means
 }  // namespace
@@ -35,14 +35,14 @@ Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
         sheet.marks.assign(static_cast<size_t>(net.layers[l].rows), 0);
         if (from.is_max()) {
             for (auto* one :
-                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi})
+                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi,
+                  &sheet.leveled})
                 one->assign(units, 0.0);
             for (auto* one : {&sheet.under, &sheet.over, &sheet.slot_lo, &sheet.slot_hi})
                 one->assign(units * static_cast<size_t>(from.slots), 0.0);
             sheet.fixed.assign(units, 0);
             for (int j = 0; j < from.units; ++j)
                 for (int s = 0; s < from.slots; ++s) sheet.entries.push_back(from.entry(j, s));
-            sheet.leveled.assign(units, 0.0);
             make_hull(l);
             continue;
         }
@@ -287,12 +287,12 @@ void Ascent::window_lines(Sheet& sheet, const Layer& layer, int j, int first, in
         put(sheet.slot_lo, slot(s), e < 0 ? 0.0 : zlo[e]);
         put(sheet.slot_hi, slot(s), e < 0 ? 0.0 : zhi[e]);
     }
-    if (!sheet.hull || ball_ != nullptr || !sheet.hull->there[j]) {
+    if (!sheet.hull || ball_ != nullptr || sheet.hull->start[j] == sheet.hull->start[j + 1]) {
         put(sheet.leveled, at, 1.0);
         return;
     }
     for (int s = 0; s < layer.slots; ++s) put(sheet.over, slot(s), 0.0);
-    begin_hull(sheet, layer, j, first, last, hulls);
+    begin_hull(*sheet.hull, j, first, last, hulls);
 }
 
 WindowView Ascent::view_of(Sheet& sheet, const Layer& layer) {
@@ -332,7 +332,8 @@ void Ascent::prepare() {
         std::fill(sheet.marks.begin(), sheet.marks.end(), 0);
         if (layer.is_max()) {
             for (auto* one :
-                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi})
+                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi,
+                  &sheet.leveled})
                 copy(*one, units);
             const size_t slots = units * static_cast<size_t>(layer.slots);
             for (auto* one : {&sheet.under, &sheet.over, &sheet.slot_lo, &sheet.slot_hi})
@@ -346,7 +347,6 @@ void Ascent::prepare() {
                 sheet.live.push_back(static_cast<int>(j));
                 if (open) sheet.moving.push_back(static_cast<int>(j));
             }
-            copy(sheet.leveled, units);
             if (sheet.hull) {
                 copy(sheet.hull->use, units);
                 std::fill(sheet.hull->mean.begin(), sheet.hull->mean.end(), 0.0);
@@ -386,7 +386,7 @@ void Ascent::prepare() {
                         (*one)[static_cast<size_t>(k) * kLanes]);
     for (int l = 0; l < top_; ++l)
         if (Sheet& sheet = sheets_[l]; sheet.hull)
-            kernels_.lift_hulls(hull_view(sheet), sheet.moving.data(),
+            kernels_.lift_hulls(view_of(sheet, lo_, hi_), sheet.moving.data(),
                                 static_cast<int>(sheet.moving.size()));
         else if (sheet.envelope)
             kernels_.lift_envelopes(view_of(sheet, l), sheet.moving.data(),
@@ -493,7 +493,7 @@ void Ascent::backward() {
                                    static_cast<int>(sheet.live.size()), sheet.g.data(),
                                    sheet.h.data(), constant_);
             if (sheet.hull)
-                kernels_.relax_hulls(hull_view(sheet), sheet.moving.data(),
+                kernels_.relax_hulls(view_of(sheet, lo_, hi_), sheet.moving.data(),
                                      static_cast<int>(sheet.moving.size()), sheet.g.data(),
                                      input_.data());
         }
@@ -530,35 +530,6 @@ void Ascent::backward() {
     }
 }
 
-double Ascent::size(int lane) const {
-    double sum = 0.0;
-    for (size_t g = 0; g < goals_.size(); ++g) {
-        double one = std::fabs(goals_[g].constant);
-        for (int k = 0; k < net_.dim && goals_[g].slope; ++k) one += std::fabs(goals_[g].slope[k]);
-        sum += weight_[lane][g] * one;
-    }
-    for (const int r : out_rows_)
-        sum +=
-            std::fabs(out_h_[static_cast<size_t>(r) * kLanes + lane]) * net_.layers[top_].size[r];
-    for (int l = 0; l < top_; ++l) {
-        const Sheet& sheet = sheets_[l];
-        if (!sheet.touched) continue;
-        for (const int r : sheet.rows)
-            sum +=
-                std::fabs(sheet.h[static_cast<size_t>(r) * kLanes + lane]) * net_.layers[l].size[r];
-        for (const int u : sheet.live) {
-            const size_t at = static_cast<size_t>(u) * kLanes + lane;
-            const double g = sheet.g[at];
-            const bool lifted = g <= 0.0 || !net_.net.layers[l].is_max();
-            if (lifted)
-                sum += std::fabs(g * (g > 0.0 ? sheet.under_lift[at] : sheet.over_lift[at]));
-            if (g < 0.0 && sheet.envelope && sheet.envelope->use[at] > 0.0)
-                sum += std::fabs(g) * net_.layers[l].size[u];
-        }
-    }
-    return sum;
-}
-
 // Values at the point where the bound is least, with every open unit on its line.
 void Ascent::forward() {
     if (stop_.poll()) throw Stopped{};
@@ -582,7 +553,7 @@ void Ascent::forward() {
                               static_cast<int>(sheet.live.size()), sheet.g.data(), sheet.z.data(),
                               sheet.a.data());
         if (sheet.hull)
-            kernels_.bend_hulls(hull_view(sheet), sheet.moving.data(),
+            kernels_.bend_hulls(view_of(sheet, lo_, hi_), sheet.moving.data(),
                                 static_cast<int>(sheet.moving.size()), sheet.g.data(),
                                 point_.data(), sheet.a.data());
     }
@@ -631,11 +602,11 @@ void Ascent::advance(int step) {
             kernels_.climb_windows(view_of(sheet, layer), sheet.moving.data(),
                                    static_cast<int>(sheet.moving.size()), sheet.g.data(),
                                    sheet.z.data(), sheet.a.data(), kShareStep * rate);
-            static const double hs = getenv("PLV_HS") ? atof(getenv("PLV_HS")) : 0.2, hm = getenv("PLV_HM") ? atof(getenv("PLV_HM")) : 0.1;
             if (sheet.hull)
-                kernels_.climb_hulls(hull_view(sheet), sheet.moving.data(),
+                kernels_.climb_hulls(view_of(sheet, lo_, hi_), sheet.moving.data(),
                                      static_cast<int>(sheet.moving.size()), sheet.g.data(),
-                                     point_.data(), kFirstRate, hs * rate * first, hm * rate);
+                                     point_.data(), kFirstRate, kEnvelopeStep * rate * first,
+                                     kSoft * rate);
             continue;
         }
         const ClimbView view{sheet.under.data(), sheet.over.data(),  sheet.open.data(),
@@ -699,118 +670,6 @@ void Ascent::climb(int steps, bool wants_losses) {
         if (wants_losses) average(step);
         if (step == steps) return;
         advance(step);
-    }
-}
-
-// ------------------------------------------------------------------------------- what comes out
-
-void Ascent::show(int lane) {
-    Shown& out = shown_[lane];
-    out.open.clear();
-    out.envelopes.clear();
-    out.splits = split_[lane];
-    out.goals = weight_[lane];
-    out.ball = ball_ != nullptr ? ball_multiplier_[lane] : 0.0;
-    for (int l = top_ - 1; l >= 0; --l) {
-        const Sheet& sheet = sheets_[l];
-        const Layer& layer = net_.net.layers[l];
-        if (!sheet.touched) continue;
-        for (const int u : sheet.live) {
-            const size_t at = static_cast<size_t>(u) * kLanes + lane;
-            const double g = sheet.g[at];
-            if (g == 0.0) continue;
-            if (!layer.is_max()) {
-                if (g < 0.0 && sheet.envelope && sheet.envelope->use[at] > 0.0)
-                    show_envelope(sheet, l, u, lane);
-                else if (sheet.open[at] != 0.0)
-                    out.open.push_back(
-                        {l, u, 0, g * (g > 0.0 ? sheet.under[at] : sheet.over[at]), g, false});
-                continue;
-            }
-            if (sheet.fixed[at]) continue;
-            for (int s = 0; s < layer.slots; ++s) {
-                const size_t own = static_cast<size_t>((u * layer.slots + s) * kLanes + lane);
-                const double part = g > 0.0 ? sheet.under[own] : sheet.over[own];
-                if (layer.entry(u, s) >= 0 && part != 0.0)
-                    out.open.push_back({l, u, s, g * part, g, true});
-            }
-        }
-    }
-}
-
-void Ascent::store(int lane, Climb& to) const {
-    to.slopes.assign(static_cast<size_t>(net_.net.unit_count), kUnset);
-    to.splits = split_[lane];
-    to.goals = exponent_[lane];
-    to.shares.clear();
-    to.levels.clear();
-    to.envelopes.clear();
-    to.hulls.clear();
-    for (int l = 0; l < top_; ++l) {
-        const Sheet& sheet = sheets_[l];
-        if (net_.net.layers[l].is_max()) {
-            for (size_t at = static_cast<size_t>(lane); at < sheet.under.size(); at += kLanes)
-                to.shares.push_back(static_cast<float>(sheet.under[at]));
-            for (size_t at = static_cast<size_t>(lane); at < sheet.level.size(); at += kLanes)
-                to.levels.push_back(static_cast<float>(sheet.level[at]));
-            if (sheet.hull)
-                for (size_t at = static_cast<size_t>(lane); at < sheet.hull->coefficient.size(); at += kLanes)
-                    to.hulls.push_back(static_cast<float>(sheet.hull->coefficient[at]));
-            continue;
-        }
-        for (const int u : sheet.moving) {
-            const size_t at = static_cast<size_t>(u) * kLanes + lane;
-            if (sheet.open[at] != 0.0)
-                to.slopes[net_.unit(l, u)] = static_cast<float>(
-                    net_.net.layers[l].slope[u] > 1.0 ? sheet.over[at] : sheet.under[at]);
-        }
-        if (sheet.envelope)
-            for (size_t at = static_cast<size_t>(lane); at < sheet.envelope->share.size();
-                 at += kLanes)
-                to.envelopes.push_back(
-                    static_cast<uint8_t>(std::lrint(255.0 * sheet.envelope->share[at])));
-    }
-}
-
-void Ascent::point(int lane, double* s) const {
-    for (int k = 0; k < net_.dim; ++k) s[k] = point_[static_cast<size_t>(k) * kLanes + lane];
-}
-
-void Ascent::losses(int lane, std::vector<Loss>& out) const {
-    out.clear();
-    for (int l = 0; l < top_; ++l) {
-        const Sheet& sheet = sheets_[l];
-        const Layer& layer = net_.net.layers[l];
-        for (const int u : layer.is_max() ? sheet.live : sheet.moving) {
-            const size_t at = static_cast<size_t>(u) * kLanes + lane;
-            Loss loss{0.0, l, u};
-            const double g = sheet.g[at];
-            if (!layer.is_max()) {
-                if (sheet.open[at] == 0.0) continue;
-                const double z = sheet.mean_z[at], a = sheet.mean_a[at], s = layer.slope[u];
-                const double first = std::fabs(g * (a - z)), second = std::fabs(g * (a - s * z));
-                const bool chord = (g < 0.0) == (s < 1.0);
-                loss.loss = chord ? first + second : z > 0.0 ? first : second;
-            } else {
-                if (sheet.fixed[at]) continue;
-                const double a = sheet.mean_a[at];
-                double most = -kInfinity, sum = 0.0;
-                int pieces = 0;
-                for (int s = 0; s < layer.slots; ++s) {
-                    const int e = layer.entry(u, s);
-                    if (e < 0) continue;
-                    const double z = sheet.mean_z[static_cast<size_t>(e) * kLanes + lane];
-                    most = std::max(most, z);
-                    // Slots that are never the largest have no piece.
-                    const size_t own = static_cast<size_t>((u * layer.slots + s) * kLanes + lane);
-                    if (sheet.under[own] > 0.0) sum += std::fabs(a - z), ++pieces;
-                }
-                loss.loss = std::fabs(g) * (g < 0.0 ? sum / pieces : std::fabs(most - a));
-                if (sheet.open[at] == 0.0) loss.loss = -1.0;
-            }
-            if (!sheet.touched && loss.loss > 0.0) loss.loss = 0.0;
-            out.push_back(loss);
-        }
     }
 }
 

@@ -28,10 +28,16 @@ struct EnvelopeShares {
     std::vector<std::pair<int, int>> shares;
 };
 
+// Of a window bounded by its hull: coefficients of columns of the input.
+struct HullCoefficients {
+    int layer, window;
+    std::vector<std::pair<int, double>> coefficients;
+};
+
 // Where an ascent begins and ends.
 struct Climb {
     std::vector<float> slopes;  // of all units: of the line that is free to move; < -1e30: not set
-    std::vector<float> hulls;
+    std::vector<float> hulls;  // the coefficients of all hulls
     std::vector<uint8_t> envelopes;  // the shares of all envelopes, in 255ths
     std::vector<float> shares;       // of windows' slots in the lines below, unit after unit
     std::vector<float> levels;       // of the lines above windows
@@ -65,9 +71,12 @@ public:
     struct Shown {
         std::vector<Multiplier> open;
         std::vector<EnvelopeShares> envelopes;
+        std::vector<HullCoefficients> hulls;
         std::vector<double> splits, goals;
         double ball = 0.0;
     };
+    // The bound of a lane after the last step, less what rounding may change, and shown() for it.
+    double last(int lane);
     const Shown& shown(int lane) const { return shown_[static_cast<size_t>(lane)]; }
 
     void store(int lane, Climb& to) const;
@@ -101,19 +110,16 @@ private:
         size_t first = 0;                   // of its weights among those of all envelopes
     };
 
+    // The hulls of a layer of windows over ReLUs that read the input alone.
     struct Hull {
         int pieces = 0;
-        std::vector<size_t> start;
+        std::vector<size_t> start;  // of the columns of windows; none of those without a hull
         std::vector<int32_t> col;
-        std::vector<double> w, bias, low, high;
-        std::vector<uint8_t> there;
-        AlignedVector<double> coefficient, mean, use;
-        size_t first = 0;
+        std::vector<double> w, bias, grain;
+        AlignedVector<double> coefficient, mean;  // per column of a window and lane
+        AlignedVector<double> use;                // per window and lane
+        size_t first = 0;                         // of its columns among those of all hulls
     };
-    void make_hull(int layer);
-    void begin_hull(Sheet& sheet, const Layer& layer, int j, int first, int last, const float* from);
-    HullView hull_view(Sheet& sheet);
-    size_t hulls_ = 0;
 
     void begin(int lane, const CellView& cell, const Climb& from);
     void add_splits(int lane, const FixedUnit& fixed);
@@ -129,6 +135,12 @@ private:
     void begin_envelope(Envelope& envelope, int j, int first, int last, double slope, double chord,
                         const uint8_t* from);
     EnvelopeView view_of(Sheet& sheet, int layer);
+    void make_hull(int layer);
+    bool add_hull(const Envelope& rows, int layer, int below, int window, Hull& out) const;
+    void begin_hull(Hull& hull, int window, int first, int last, const float* from);
+    static HullView view_of(Sheet& sheet, const AlignedVector<double>& lo,
+                            const AlignedVector<double>& hi);
+    void show_hull(const Sheet& sheet, int layer, int window, int lane);
     void show_envelope(const Sheet& sheet, int layer, int unit, int lane);
     void prepare();
     void backward();
@@ -154,20 +166,19 @@ private:
         AlignedVector<double> g, h, z, a, first, second;
         AlignedVector<double> mean_z, mean_a;
         // Of windows: lines by slots, slot after slot of a unit.
-        AlignedVector<double> slot_lo, slot_hi, level, level_lo, level_hi;
+        AlignedVector<double> slot_lo, slot_hi, level, level_lo, level_hi, leveled;
         std::vector<uint8_t> fixed;  // per unit and lane
         std::vector<int> entries;    // of slots
         std::vector<uint8_t> marks;
         std::vector<Split> splits;
         std::unique_ptr<Envelope> envelope;  // or none
-        std::unique_ptr<Hull> hull;
-        AlignedVector<double> leveled;
+        std::unique_ptr<Hull> hull;          // or none
         std::vector<int> live, rows;         // units and pre-activations that count on some lane
         std::vector<int> moving;             // units that are open on some lane
         bool touched = false;
     };
     std::vector<Sheet> sheets_;  // one per hidden layer
-    size_t shares_ = 0;          // of all envelopes
+    size_t shares_ = 0, coefficients_ = 0;  // of all envelopes and hulls
     AlignedVector<double> out_h_, out_z_;
     std::vector<int> out_rows_, all_;
     AlignedVector<double> lo_, hi_, input_, point_;

@@ -10,8 +10,9 @@ static inline __attribute__((always_inline)) Vec clip(const Vec& v, double lo, d
     return up < hi ? up : none + hi;
 }
 
-// Where a unit's coefficient is below 0 and its envelope is taken: that coefficient, else 0.
-static inline __attribute__((always_inline)) Vec below(const EnvelopeView& view, size_t u,
+// Where a unit's coefficient is below 0 and its envelope or hull is taken: that coefficient, else 0.
+template <typename View>
+static inline __attribute__((always_inline)) Vec below(const View& view, size_t u,
                                                        const double* x) {
     const Vec c = load(x + u * kLane), none = c - c;
     return (c < 0.0 ? c : none) * load(view.use + u * kLane);
@@ -112,107 +113,109 @@ static void climb_envelopes(const EnvelopeView& view, const int* units, int n_un
     }
 }
 
-static inline __attribute__((always_inline)) Vec hull_below(const HullView& view, size_t u,
-                                                            const double* x) {
-    const Vec c = load(x + u * kLane), none = c - c;
-    return (c < 0.0 ? c : none) * load(view.use + u * kLane);
+
+static inline __attribute__((always_inline)) Vec in_grains(const HullView& view, size_t u,
+                                                           size_t e) {
+    const double grain = view.grain[u];
+    return ((load(view.coefficient + e * kLane) / grain + 0x1.8p52) - 0x1.8p52) * grain;
 }
 
-static void relax_hulls(const HullView& view, const int* units, int n_units, const double* x,
+static void relax_hulls(const HullView& view, const int* windows, int n_windows, const double* x,
                         double* to) {
-    for (int k = 0; k < n_units; ++k) {
-        const auto u = static_cast<size_t>(units[k]);
-        const Vec c = hull_below(view, u, x);
+    for (int k = 0; k < n_windows; ++k) {
+        const auto u = static_cast<size_t>(windows[k]);
+        const Vec c = below(view, u, x);
         for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
             double* at = to + static_cast<size_t>(view.col[e]) * kLane;
-            store(at, load(at) + c * load(view.coefficient + e * kLane));
+            store(at, load(at) + c * in_grains(view, u, e));
         }
     }
 }
 
-static void bend_hulls(const HullView& view, const int* units, int n_units, const double* x,
+static void bend_hulls(const HullView& view, const int* windows, int n_windows, const double* x,
                        const double* from, double* to) {
-    for (int k = 0; k < n_units; ++k) {
-        const auto u = static_cast<size_t>(units[k]);
+    for (int k = 0; k < n_windows; ++k) {
+        const auto u = static_cast<size_t>(windows[k]);
         const Vec now = load(to + u * kLane);
         Vec sum = now - now;
         for (size_t e = view.start[u]; e < view.start[u + 1]; ++e)
-            sum += load(view.coefficient + e * kLane) *
-                   load(from + static_cast<size_t>(view.col[e]) * kLane);
-        store(to + u * kLane, hull_below(view, u, x) < 0.0 ? now + sum : now);
+            sum += in_grains(view, u, e) * load(from + static_cast<size_t>(view.col[e]) * kLane);
+        store(to + u * kLane, below(view, u, x) < 0.0 ? now + sum : now);
     }
 }
 
+// What each piece exceeds the function without its lift by, at most; the largest of these.
 static inline __attribute__((always_inline)) Vec hull_tops(const HullView& view, size_t u,
                                                            Vec* top) {
-    for (int p = 0; p < view.pieces; ++p)
-        top[p] = Vec{} + view.bias[u * static_cast<size_t>(view.pieces) + static_cast<size_t>(p)];
+    const auto pieces = static_cast<size_t>(view.pieces);
+    for (size_t p = 0; p < pieces; ++p) top[p] = Vec{} + view.bias[u * pieces + p];
     for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
         const size_t j = static_cast<size_t>(view.col[e]) * kLane;
-        const Vec lo = load(view.lo + j), hi = load(view.hi + j);
-        const Vec c = load(view.coefficient + e * kLane);
-        for (int p = 0; p < view.pieces; ++p) {
-            const Vec d = view.w[e * static_cast<size_t>(view.pieces) + static_cast<size_t>(p)] - c;
+        const Vec lo = load(view.lo + j), hi = load(view.hi + j), c = in_grains(view, u, e);
+        for (size_t p = 0; p < pieces; ++p) {
+            const Vec d = view.w[e * pieces + p] - c;
             top[p] += d * (d > 0.0 ? hi : lo);
         }
     }
     Vec most = top[0];
-    for (int p = 1; p < view.pieces; ++p) most = top[p] > most ? top[p] : most;
+    for (size_t p = 1; p < pieces; ++p) most = top[p] > most ? top[p] : most;
     return most;
 }
 
-static void lift_hulls(const HullView& view, const int* units, int n_units) {
-    Vec top[16];
-    for (int k = 0; k < n_units; ++k) {
-        const auto u = static_cast<size_t>(units[k]);
-        const Vec most = hull_tops(view, u, top), old = load(view.lift + u * kLane);
-        store(view.lift + u * kLane, load(view.use + u * kLane) > 0.0 ? most : old);
-    }
+static inline __attribute__((always_inline)) void lift_hull(const HullView& view, size_t u) {
+    Vec top[kMostPieces];
+    const Vec most = hull_tops(view, u, top), old = load(view.lift + u * kLane);
+    store(view.lift + u * kLane, load(view.use + u * kLane) > 0.0 ? most : old);
 }
 
-static void climb_hulls(const HullView& view, const int* units, int n_units, const double* x,
+static void lift_hulls(const HullView& view, const int* windows, int n_windows) {
+    for (int k = 0; k < n_windows; ++k) lift_hull(view, static_cast<size_t>(windows[k]));
+}
+
+static void climb_hulls(const HullView& view, const int* windows, int n_windows, const double* x,
                         const double* from, double decay, double step, double soft) {
-    Vec top[16];
     const auto pieces = static_cast<size_t>(view.pieces);
-    for (int k = 0; k < n_units; ++k) {
-        const auto u = static_cast<size_t>(units[k]);
-        const Vec none = {}, moves = hull_below(view, u, x) < 0.0 ? none + 1.0 : none;
-        const Vec most = hull_tops(view, u, top);
+    const auto span = [&](size_t e, double& low, double& high) {
+        low = high = view.w[e * pieces];
+        for (size_t p = 1; p < pieces; ++p) {
+            const double w = view.w[e * pieces + p];
+            low = w < low ? w : low;
+            high = w > high ? w : high;
+        }
+    };
+    for (int k = 0; k < n_windows; ++k) {
+        const auto u = static_cast<size_t>(windows[k]);
+        const Vec none = {}, moves = below(view, u, x) < 0.0 ? none + 1.0 : none;
+        Vec lead[kMostPieces];
+        const Vec most = hull_tops(view, u, lead);
         Vec size = none + 1e-200, sum = none;
+        double low, high;
         for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
             const size_t j = static_cast<size_t>(view.col[e]) * kLane;
-            double low = view.w[e * pieces], high = low;
-            for (size_t p = 1; p < pieces; ++p) {
-                const double w = view.w[e * pieces + p];
-                low = w < low ? w : low;
-                high = w > high ? w : high;
-            }
+            span(e, low, high);
             size += (high - low) * (load(view.hi + j) - load(view.lo + j));
         }
         for (size_t p = 0; p < pieces; ++p) {
-            const Vec t = 1.0 + (most - top[p]) / (soft * size);
-            top[p] = 1.0 / (t * t * t);
-            sum += top[p];
+            const Vec behind = 1.0 + (most - lead[p]) / (soft * size);
+            lead[p] = 1.0 / (behind * behind * behind);
+            sum += lead[p];
         }
         for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
             const size_t j = static_cast<size_t>(view.col[e]) * kLane;
-            const Vec lo = load(view.lo + j), hi = load(view.hi + j), width = hi - lo;
+            const Vec lo = load(view.lo + j), width = load(view.hi + j) - lo;
             const Vec c = load(view.coefficient + e * kLane);
-            double low = view.w[e * pieces], high = low;
-            Vec share = none;
-            for (size_t p = 0; p < pieces; ++p) {
-                const double w = view.w[e * pieces + p];
-                low = w < low ? w : low;
-                high = w > high ? w : high;
-                share += w > c ? top[p] : none;
-            }
-            const Vec y = width > 0.0 ? (load(from + j) - lo) / width : none;
-            const Vec mean = decay * load(view.mean + e * kLane) + (1.0 - decay) * (y - share / sum);
+            span(e, low, high);
+            // Where the leading pieces less the function are largest, and where it is wanted least.
+            Vec there = none;
+            for (size_t p = 0; p < pieces; ++p)
+                there += view.w[e * pieces + p] > c ? lead[p] : none;
+            const Vec at = width > 0.0 ? (load(from + j) - lo) / width : none;
+            const Vec mean =
+                decay * load(view.mean + e * kLane) + (1.0 - decay) * (at - there / sum);
             store(view.mean + e * kLane, mean);
             store(view.coefficient + e * kLane,
                   clip(c - step * (high - low) * moves * mean, low, high));
         }
-        const Vec next = hull_tops(view, u, top), old = load(view.lift + u * kLane);
-        store(view.lift + u * kLane, load(view.use + u * kLane) > 0.0 ? next : old);
+        lift_hull(view, u);
     }
 }

@@ -10,6 +10,7 @@
 namespace plv {
 
 inline constexpr int kLane = 8;
+inline constexpr int kMostPieces = 16;  // of windows with hulls
 inline int whole_lanes(int n) { return (n + kLane - 1) / kLane * kLane; }
 
 // A dense matrix: entry (o, i) at w[o * out_step + i * in_step].
@@ -33,8 +34,8 @@ struct ClimbView {
 
 // Windows, per unit and slot where entries are not negative: shares of the line below, factors of
 // the line above, bounds. Per unit what the line above adds, and its level: the largest slot is at
-// most level + sum (z - level)^+, and each (z - level)^+ is at most its chord. Shares and levels
-// may move where `open` is 1.
+// most level + sum (z - level)^+, and each (z - level)^+ is at most its chord. Shares may
+// move where `open` is 1, levels where `leveled` is.
 struct WindowView {
     double *under, *over, *over_lift, *level;
     const double *lo, *hi, *level_lo, *level_hi, *open, *leveled;
@@ -55,14 +56,14 @@ struct EnvelopeView {
     const double* w;
 };
 
-// The same of windows over units of slope 0: pieces are rows of `pieces` weights of every column.
+// The same above windows, which are the largest of `pieces` affine functions: the sum of
+// coefficient * value, plus lift. Coefficients count in units of `grain`, per window.
 struct HullView {
     double *coefficient, *mean, *lift;
-    const double *use, *lo, *hi;
-    const size_t* start;       // of columns, by window
+    const double *use, *lo, *hi, *grain;
+    const size_t* start;
     const int32_t* col;
-    const double* w;           // [column][piece], pieces of window j from first_piece[j] * ...
-    const double* bias;        // [window][piece]
+    const double *w, *bias;  // of pieces: by entry, and by window
     int pieces;
 };
 
@@ -135,12 +136,13 @@ struct BoundKernels {
     void (*lift_envelopes)(const EnvelopeView& view, const int* units, int n_units);
     void (*climb_envelopes)(const EnvelopeView& view, const int* units, int n_units,
                             const double* x, const double* from, double decay, double step);
-    void (*relax_hulls)(const HullView& view, const int* units, int n_units, const double* x,
+    // The same of windows. A step goes towards less than the pieces that lead, softly, allow.
+    void (*relax_hulls)(const HullView& view, const int* windows, int n_windows, const double* x,
                         double* to);
-    void (*bend_hulls)(const HullView& view, const int* units, int n_units, const double* x,
+    void (*bend_hulls)(const HullView& view, const int* windows, int n_windows, const double* x,
                        const double* from, double* to);
-    void (*lift_hulls)(const HullView& view, const int* units, int n_units);
-    void (*climb_hulls)(const HullView& view, const int* units, int n_units, const double* x,
+    void (*lift_hulls)(const HullView& view, const int* windows, int n_windows);
+    void (*climb_hulls)(const HullView& view, const int* windows, int n_windows, const double* x,
                         const double* from, double decay, double step, double soft);
 };
 

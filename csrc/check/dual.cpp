@@ -50,9 +50,12 @@ void DualChecker::tree(const DualSystem& system) {
     gain_.reset();
     if (system.gain) start_gain(*system.gain);
     at_root_ = 0;
+    begins_ = true;
+    states_ = false;
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
         const uint64_t code = body_.var();
+        if (code != 4 && code != 8) keep_stated();
         if (code == 2) {
             input();
         } else if (code == 3) {
@@ -61,6 +64,8 @@ void DualChecker::tree(const DualSystem& system) {
             bounds();
         } else if (code == 5 && gain_) {
             slopes();
+        } else if (code == 8) {
+            statement();
         } else {
             require(code <= 1 || code == 7 || (code == 6 && gain_), "unknown kind of node");
             if (code == 6)
@@ -147,28 +152,28 @@ void DualChecker::leaf(Leaf kind) {
     require(sign > 0 || (sign == 0 && strict) || thin, "a leaf proves nothing");
 }
 
+// Appends a multiplier; its sign.
+int DualChecker::read_multiplier(std::vector<Multiplier>& to, uint64_t index) {
+    body_.number(number_);
+    Multiplier& m = to.emplace_back();
+    m.index = static_cast<uint32_t>(index);
+    m.value = number_.value();
+    if (!number_.is_big)
+        m.rounded = static_cast<double>(number_.small);
+    else
+        m.rounded = m.value.bit_length() < 900 ? m.value.to_double() : kInf;
+    return number_.sign();
+}
+
 void DualChecker::read_multipliers(size_t rows, Leaf kind) {
-    const auto add = [&](std::vector<Multiplier>& to, uint64_t index) {
-        body_.number(number_);
-        Multiplier& m = to.emplace_back();
-        m.index = static_cast<uint32_t>(index);
-        m.value = number_.value();
-        if (!number_.is_big)
-            m.rounded = static_cast<double>(number_.small);
-        else
-            m.rounded = m.value.bit_length() < 900 ? m.value.to_double() : kInf;
-        return number_.sign();
-    };
     used_.clear();
-    given_.multipliers.clear();
-    given_.envelopes.clear();
     uint64_t count = body_.var();
     const size_t choices = rows + (cell_.ball != nullptr ? 1 : 0);
     for (uint64_t next = 0; count > 0; --count) {
         const uint64_t index = body_.var();
         require(next <= index && index < choices, "a leaf uses no constraint");
         next = index + 1;
-        require(add(used_, index) > 0, "a multiplier is not positive");
+        require(read_multiplier(used_, index) > 0, "a multiplier is not positive");
     }
     around_ = {};
     if (!used_.empty() && used_.back().index == rows) {
@@ -176,52 +181,111 @@ void DualChecker::read_multipliers(size_t rows, Leaf kind) {
         used_.pop_back();
     }
     if (kind == Leaf::rule) return;
-    count = body_.var();
-    uint64_t at = 0;
-    for (bool first = true; count > 0; --count) {
-        const uint64_t step = body_.var();
-        require(first || step > 0, "unit inputs are not in order");
-        at += step;
-        require(step < net_.inputs && at < net_.inputs, "there is no such unit input");
-        require(add(given_.multipliers, at) != 0, "a multiplier is zero");
-        first = false;
-    }
+    read_given();
     if (kind == Leaf::envelope) read_envelopes();
 }
 
+// The multipliers of unit inputs.
+void DualChecker::read_given() {
+    given_.multipliers.clear();
+    given_.envelopes.clear();
+    uint64_t at = 0;
+    for (uint64_t k = 0, count = body_.var(); k < count; ++k) {
+        at = next_number(at, k == 0, net_.inputs, "unit inputs are not in order, or not there");
+        require(read_multiplier(given_.multipliers, at) != 0, "a multiplier is zero");
+    }
+}
+
+// Numbers after the first one are differences, at least 1.
+uint64_t DualChecker::next_number(uint64_t last, bool first, uint64_t end, const char* reason) {
+    const uint64_t step = body_.var();
+    require((first || step > 0) && step < end && last + step < end, reason);
+    return last + step;
+}
+
 void DualChecker::read_envelopes() {
-    // Numbers after the first one are differences, at least 1.
-    const auto next = [&](uint64_t& at, bool first, uint64_t end, const char* reason) {
-        const uint64_t step = body_.var();
-        require((first || step > 0) && step < end && (at += step) < end, reason);
-    };
     const uint64_t points = uint64_t{net_.net.input_size} + net_.units;
     uint64_t unit = 0;
     for (uint64_t u = 0, units = body_.var(); u < units; ++u) {
-        next(unit, u == 0, net_.units, "units are not in order");
+        unit = next_number(unit, u == 0, net_.units, "units are not in order, or not there");
         Envelope& out = given_.envelopes.emplace_back();
         out.unit = static_cast<uint32_t>(unit);
-        require(!net_.is_window(out.unit), "a window has no envelope");
+        const bool window = net_.is_window(out.unit);
         const uint32_t own = net_.input_of(out.unit);
         const auto listed =
             std::lower_bound(given_.multipliers.begin(), given_.multipliers.end(), own,
                              [](const Multiplier& m, uint32_t i) { return m.index < i; });
-        require(listed == given_.multipliers.end() || listed->index != own,
+        const uint32_t slots = window ? net_.pieces(out.unit) : 1;
+        require(listed == given_.multipliers.end() || listed->index >= own + slots,
                 "a unit has a multiplier and an envelope");
+        if (window) {
+            out.shift = body_.var();
+            require(out.shift <= kMaxExponent, "an exponent is out of range");
+        }
         uint64_t point = 0;
         for (uint64_t p = 0, count = body_.var(); p < count; ++p) {
-            next(point, p == 0, points, "what a unit reads is not in order");
-            const uint64_t share = body_.var();
-            require(share >= 1 && share <= 256, "a share is out of range");
+            point = next_number(point, p == 0, points, "what a unit reads is not in order");
             auto entry = static_cast<uint32_t>(point);
             if (point >= net_.net.input_size) {
                 const uint32_t read = entry - net_.net.input_size;
                 const DualNode& node = net_.nodes[net_.node_of[read]];
                 entry = node.base + read - node.first_unit;
             }
-            out.shares.emplace_back(entry, static_cast<uint32_t>(share));
+            if (window) {
+                body_.number(number_);
+                require(number_.sign() != 0, "a coefficient is zero");
+                out.terms.emplace_back(entry, number_.value());
+                continue;
+            }
+            const uint64_t share = body_.var();
+            require(share >= 1 && share <= 256, "a share is out of range");
+            out.terms.emplace_back(entry, Int(static_cast<int64_t>(share)));
         }
     }
+}
+
+// A bound of a unit input, by the multipliers that follow.
+void DualChecker::statement() {
+    const uint64_t which = body_.var(), shift = body_.var();
+    require(which / 2 < net_.inputs, "there is no such unit input");
+    require(shift <= kMaxExponent, "an exponent is out of range");
+    read_given();
+    read_envelopes();
+    states_ = states_ || begins_;
+    at_root_ = kMostFirst;  // later bounds depend on what is stated
+    if (is_empty()) return;
+    const auto input = static_cast<uint32_t>(which / 2);
+    const bool upper = (which & 1) != 0;
+    if (net_.rounds && !doubles_.propagate(cell_)) {
+        cell_.empty = true;
+        return;
+    }
+    const uint32_t entry = net_.entry_of[input];
+    double least = doubles_.bound(cell_, entry, upper ? -1 : 1, shift, given_);
+    if (!std::isfinite(least)) {
+        exact_.clear();
+        exact_.add_term(entry, (upper ? Int(-1) : Int(1)) << shift);
+        const auto nodes = static_cast<uint32_t>(net_.nodes.size());
+        if (!exact_.least(cell_, cell_.lo.data(), cell_.hi.data(), nodes, &given_,
+                          doubles_.errors(), Int()))
+            return;
+        Scale den = exact_.value().den;
+        den.shift += shift;
+        least = round_down(exact_.value().num, den);
+    }
+    const double lo = upper ? cell_.lo[input] : std::max(cell_.lo[input], least);
+    const double hi = upper ? std::min(cell_.hi[input], -least) : cell_.hi[input];
+    if (lo != cell_.lo[input] || hi != cell_.hi[input]) set_bounds(input, lo, hi);
+    cell_.empty = lo > hi;
+    hold(0);
+}
+
+// At the end of a tree's beginning.
+void DualChecker::keep_stated() {
+    if (begins_ && states_)
+        stated_ = {static_cast<int64_t>(system_->box), system_->ball, cell_.empty, cell_.lo,
+                   cell_.hi};
+    begins_ = false;
 }
 
 bool DualChecker::is_empty() const {
@@ -284,7 +348,22 @@ void DualChecker::unit() {
 
 void DualChecker::bounds() {
     const uint64_t rule = body_.var();
-    require(rule <= 1, "unknown rule for bounds");
+    require(rule <= 2, "unknown rule for bounds");
+    if (rule == 2) {
+        require(stated_.box == static_cast<int64_t>(system_->box) && stated_.ball == system_->ball,
+                "no bounds were stated for this box");
+        at_root_ = kMostFirst;
+        if (is_empty()) return;
+        cell_.empty = stated_.empty;
+        for (uint32_t i = 0; i < net_.inputs && !cell_.empty; ++i) {
+            const double lo = std::max(cell_.lo[i], stated_.lo[i]);
+            const double hi = std::min(cell_.hi[i], stated_.hi[i]);
+            if (lo != cell_.lo[i] || hi != cell_.hi[i]) set_bounds(i, lo, hi);
+            cell_.empty = lo > hi;
+        }
+        hold(0);
+        return;
+    }
     if (is_empty()) return;
     // Trees about one box and ball begin with the same bounds.
     const bool root = at_root_ < kMostFirst;

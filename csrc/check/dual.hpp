@@ -81,7 +81,12 @@ private:
     enum class Leaf { rule, dual, envelope };
     void leaf(Leaf kind);
     void read_multipliers(size_t rows, Leaf kind);
+    int read_multiplier(std::vector<Multiplier>& to, uint64_t index);
+    void read_given();
     void read_envelopes();
+    uint64_t next_number(uint64_t last, bool first, uint64_t end, const char* reason);
+    void statement();
+    void keep_stated();
     void input();
     void unit();
     void bounds();
@@ -132,6 +137,15 @@ private:
         uint32_t ball = kNothing;
         std::vector<FirstBounds> steps;
     } first_;
+    // What the last tree with statements at its beginning knew when it ended; whether this one has
+    // begun with some, and begins still.
+    struct Stated {
+        int64_t box = -1;
+        uint32_t ball = kNothing;
+        bool empty = false;
+        std::vector<double> lo, hi;
+    } stated_;
+    bool states_ = false, begins_ = false;
     size_t held_ = 0;  // bytes of the long numbers and ranges that are kept
 
     Number number_;

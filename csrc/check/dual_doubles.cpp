@@ -77,6 +77,14 @@ double free_window(double g, const double* h, const double* lo, const double* hi
     return out;
 }
 
+using Listed = std::vector<Envelope>::const_iterator;
+
+// The first one from a unit on.
+Listed first_envelope(const Given& given, uint32_t unit) {
+    return std::lower_bound(given.envelopes.begin(), given.envelopes.end(), unit,
+                            [](const Envelope& e, uint32_t at) { return e.unit < at; });
+}
+
 double times(double c, double end) { return c == 0 ? 0 : c * end; }
 
 }  // namespace
@@ -321,8 +329,15 @@ DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, V
         if (node.is_linear()) {
             pull_linear(k, size, sum);
         } else if (node.kind == Kind::max) {
-            for (uint32_t w = 0; w < node.size; ++w)
-                pull_window(cell, k, w, given != nullptr, size, sum);
+            auto envelope = given != nullptr ? first_envelope(*given, net_.nodes[k].first_unit)
+                                             : Listed{};
+            for (uint32_t w = 0; w < node.size; ++w) {
+                if (given != nullptr && envelope != given->envelopes.end() &&
+                    envelope->unit == net_.nodes[k].first_unit + w)
+                    pull_envelope(cell, *envelope++, size, sum);
+                else
+                    pull_window(cell, k, w, given != nullptr, size, sum);
+            }
         } else if (given != nullptr) {
             pull_given(cell, k, *given, size, sum);
         } else {
@@ -489,50 +504,72 @@ void DualDoubles::pull_given(const Cell& cell, uint32_t k, const Given& given,
     sum.error += error;
 }
 
-// The minimum over what the unit reads, where that is the input alone. What is passed on are the
-// numbers that the gradients get, so that no more is rounded than in other sums: all terms are at
-// most |g| (1 + |s|) times those of R.
+// The least of the pieces' minima, where they read the input alone. What is passed on are the
+// numbers that the gradients get: no more is rounded than in other sums of these terms.
 void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, const Magnitudes& size,
                                 Value& sum) {
-    const uint32_t k = net_.node_of[envelope.unit];
+    const uint32_t k = net_.node_of[envelope.unit], n = net_.net.input_size;
     const DualNode& extra = net_.nodes[k];
-    const uint32_t i = envelope.unit - extra.first_unit, e = extra.slot_entry[i];
-    const double g = g_[extra.base + i], s = extra.slope[i];
+    const uint32_t own = extra.base + envelope.unit - extra.first_unit;
+    const double g = g_[own];
     if (g == 0) return;
-    const uint32_t tensor = net_.tensor_of(e);
-    if (tensor == 0 || !net_.net.nodes[tensor - 1].is_linear() ||
-        !net_.nodes[tensor - 1].reads_input_only) {
-        sum.error = kInf;
-        return;
+    const std::vector<Piece> pieces = pieces_of(net_, cell, envelope.unit);
+    const auto reads_input = [&](uint32_t entry) {
+        const uint32_t tensor = net_.tensor_of(entry);
+        return tensor > 0 && net_.net.nodes[tensor - 1].is_linear() &&
+               net_.nodes[tensor - 1].reads_input_only;
+    };
+    for (const Piece& piece : pieces)
+        if (!reads_input(piece.entry)) sum.error = kInf;
+    if (pieces.empty() || sum.error == kInf) return;
+    passed_.assign(n, 0.0);
+    row_.assign(n, 0.0);
+    const auto each_term = [&](uint32_t entry, auto visit) {
+        const uint32_t tensor = net_.tensor_of(entry);
+        const DualNode& reads = net_.nodes[tensor - 1];
+        net_.net.nodes[tensor - 1].each_term(
+            entry - net_.base[tensor], [&](uint32_t j, size_t at) { visit(j, reads.weight[at]); });
+    };
+    const double unit = std::ldexp(1.0, -static_cast<int>(std::min<uint64_t>(envelope.shift, 2000)));
+    for (const auto& [entry, value] : envelope.terms)
+        if (entry < n) passed_[entry] = g * value.to_double() * unit;
+    if (!net_.is_window(envelope.unit)) {  // of what the unit reads
+        each_term(pieces[0].entry, [&](uint32_t j, double w) { row_[j] = passed_[j] * w; });
+        passed_.swap(row_);
+        row_.assign(n, 0.0);
     }
-    const Node& from = net_.net.nodes[tensor - 1];
-    const DualNode& reads = net_.nodes[tensor - 1];
-    const uint32_t row = e - net_.base[tensor];
-    share_.resize(net_.net.input_size);
-    for (const auto& [entry, share] : envelope.shares)
-        if (entry < net_.net.input_size) share_[entry] = share * 0x1p-8;
-    const double bias = reads.weight[from.bias_of(row)];
-    double off = g * s * bias, on = g * bias;
-    from.each_term(row, [&](uint32_t j, size_t at) {
-        const double w = reads.weight[at], passed = g * share_[j] * w;
-        if (w == 0) return;
-        const double lo = cell.box.lo[j].rounded, hi = cell.box.hi[j].rounded;
-        const double a = g * s * w - passed, b = g * w - passed;
-        off += times(a, a > 0 ? lo : hi);
-        on += times(b, b > 0 ? lo : hi);
-        g_[j] += passed;
-    });
-    for (const auto& [entry, share] : envelope.shares)
-        if (entry < net_.net.input_size) share_[entry] = 0;
-    const int32_t piece = cell.pieces[envelope.unit];
-    double term = piece == 1 ? on : piece == 0 ? off : least(off, on);
-    if (net_.rounds) {
-        const double lost = std::abs(g) * std::max(1.0, std::abs(s)) * errors_[e];
-        term -= lost;
-        sum.error += lost;
+    double term = 0, error = std::abs(g) * size.a[own];
+    for (const Piece& piece : pieces) {
+        const bool first = &piece == pieces.data();
+        double factor = g;
+        if (!piece.active) {
+            const DualNode& of = net_.nodes[net_.node_of[piece.of]];
+            factor = g * of.slope[piece.of - of.first_unit];
+        }
+        const uint32_t tensor = net_.tensor_of(piece.entry);
+        const Node& from = net_.net.nodes[tensor - 1];
+        const double bias =
+            net_.nodes[tensor - 1].weight[from.bias_of(piece.entry - net_.base[tensor])];
+        double value = factor * bias;
+        each_term(piece.entry, [&](uint32_t j, double w) { row_[j] = w; });
+        for (uint32_t j = 0; j < n; ++j) {
+            if (row_[j] == 0 && passed_[j] == 0) continue;
+            const double c = factor * row_[j] - passed_[j];
+            value += times(c, c > 0 ? cell.box.lo[j].rounded : cell.box.hi[j].rounded);
+            row_[j] = 0;
+        }
+        if (net_.rounds) value -= std::abs(factor) * errors_[piece.entry];
+        term = first ? value : least(term, value);
+        error += std::abs(factor) * size.r[piece.entry] * 2;
+        if (net_.rounds) error += std::abs(factor) * errors_[piece.entry];
+    }
+    for (uint32_t j = 0; j < n; ++j) {
+        if (passed_[j] == 0) continue;
+        g_[j] += passed_[j];
+        error += std::abs(passed_[j]) * size.a[j] * static_cast<double>(pieces.size());
     }
     sum.lower += term;
-    sum.error += 4 * std::abs(g) * (1 + std::abs(s)) * (size.r[e] + size.a[extra.base + i]);
+    sum.error += 4 * error;
 }
 
 void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool given,
@@ -597,6 +634,20 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
         g_[e] += h[s];
     }
     sum.lower += term;
+}
+
+double DualDoubles::bound(const Cell& cell, uint32_t entry, double sign, uint64_t shift,
+                          const Given& given) {
+    measure(cell);
+    if (!(local_.tiny < kInf) || shift > 900) return -kInf;
+    std::fill(g_.begin(), g_.end(), 0.0);
+    std::fill(v_.begin(), v_.end(), 0.0);
+    g_[entry] = sign;
+    for (const Multiplier& v : given.multipliers)
+        v_[v.index] = std::ldexp(v.rounded, -static_cast<int>(shift));
+    const Value value = pull(cell, local_, {0, local_.a[entry]}, 0, &given);
+    const double least = value.lower - value.error;
+    return std::isfinite(least) ? std::nextafter(least, -kInf) : -kInf;
 }
 
 bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows,

@@ -58,6 +58,10 @@ public:
     bool is_positive(const Cell& cell, const std::vector<DualRow>& rows,
                      const std::vector<Multiplier>& used, double around, const Given* given);
 
+    // A lower bound of sign times an entry, with the multipliers over 2^shift; -infinity where this
+    // finds none. Of a network as executed, `propagate` comes first.
+    double bound(const Cell& cell, uint32_t entry, double sign, uint64_t shift, const Given& given);
+
     uint64_t exact_rows() const { return exact_rows_; }
 
 private:
@@ -126,7 +130,7 @@ private:
     // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
     std::vector<double> above_, below_, left_, right_;
     std::vector<double> v_, h_;  // of unit inputs
-    std::vector<double> share_;  // of inputs
+    std::vector<double> passed_, row_;  // of inputs: by an envelope, and of a row
     std::vector<uint8_t> zero_;  // entries that are known to be 0 on the cell, by relax()
     std::vector<uint32_t> active_, live_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each

@@ -96,6 +96,34 @@ std::pair<double, double> unit_range(const Node& node, uint32_t i, int state, do
     return {rises ? scaled(lo, false) : 0.0, rises ? hi : std::max(hi, scaled(lo, true))};
 }
 
+std::vector<Piece> pieces_of(const DualNet& net, const Cell& cell, uint32_t unit) {
+    std::vector<Piece> out;
+    const uint32_t k = net.node_of[unit], i = unit - net.nodes[k].first_unit;
+    const DualNode& extra = net.nodes[k];
+    const int32_t own = cell.pieces[unit];
+    if (!net.is_window(unit)) {
+        if (own != 0) out.push_back({extra.slot_entry[i], true});
+        if (own != 1) out.push_back({extra.slot_entry[i], false, unit});
+        return out;
+    }
+    for (uint32_t s = extra.slot_start[i]; s < extra.slot_start[i + 1]; ++s) {
+        if (own >= 0 && s != extra.slot_start[i] + static_cast<uint32_t>(own)) continue;
+        const uint32_t entry = extra.slot_entry[s], tensor = net.tensor_of(entry);
+        const Node* from = tensor == 0 ? nullptr : &net.net.nodes[tensor - 1];
+        const uint32_t row = entry - net.base[tensor];
+        const bool convex = from != nullptr && from->kind == Kind::units &&
+                            !(Int(1) << from->slope_shift[row] < from->slope_num.at(row));
+        if (!convex) {
+            out.push_back({entry, true});
+            continue;
+        }
+        const std::vector<Piece> inner =
+            pieces_of(net, cell, net.nodes[tensor - 1].first_unit + row);
+        out.insert(out.end(), inner.begin(), inner.end());
+    }
+    return out;
+}
+
 void Sum::add(Int x, const Scale& d) {
     if (x.is_zero()) return;
     if (!same(den, d)) {
@@ -335,51 +363,69 @@ void DualExact::add_gradient(uint32_t entry, const Sum& value) {
     g.values[entry - net_.base[tensor]] += product(quotient(g.den, value.den), value.num);
 }
 
-// Adds the lesser of the pieces' minima over what the unit reads, and passes the shares on. The
-// gradient is g / den, where den is divisible by that of the slope.
+// The minimum of a piece times g / den, less what is passed on; false if there is none.
+bool DualExact::least_piece(const Piece& piece, const std::map<uint32_t, Sum>& passed,
+                            const Cell& cell, const Int& g, const Scale& den, const double* errors,
+                            Sum& out) const {
+    const Form form = form_of(piece.entry, errors);
+    if (!form.bounded) return false;
+    Sum y{g, den};
+    if (!piece.active) {
+        const uint32_t k = net_.node_of[piece.of], i = piece.of - net_.nodes[k].first_unit;
+        y.num *= net_.net.nodes[k].slope_num.at(i);
+        y.den.shift += net_.net.nodes[k].slope_shift[i];
+    }
+    out.add(y.num * form.constant.num, times(y.den, form.constant.den));
+    out.add(-(y.num.is_negative() ? -y.num : y.num) * form.error.num,
+            times(y.den, form.error.den));
+    std::map<uint32_t, Sum> left;
+    for (const auto& [entry, w] : form.terms)
+        left[entry] = {y.num * w.num, times(y.den, w.den)};
+    for (const auto& [entry, value] : passed) left[entry].add(-value.num, value.den);
+    for (const auto& [entry, c] : left) {
+        if (c.num.is_zero()) continue;
+        if (net_.tensor_of(entry) != 0) {
+            const auto [low, high] = output_range(net_, cell, entry);
+            if (!add_least(out, c.num, low, high, c.den)) return false;
+            continue;
+        }
+        const DualEnd& end = c.num.sign() > 0 ? cell.box.lo[entry] : cell.box.hi[entry];
+        if (!end.finite) return false;
+        out.add(c.num * end.num, times(c.den, scale_of(end.den)));
+    }
+    return true;
+}
+
+// Adds the least of the pieces' minima over what they read, less what is passed on, and passes
+// that on. The gradient is g / den.
 bool DualExact::pull_envelope(const Envelope& envelope, const Cell& cell, const Int& g,
                               const Scale& den, const double* errors) {
-    const uint32_t k = net_.node_of[envelope.unit];
-    const Node& node = net_.net.nodes[k];
-    const uint32_t i = envelope.unit - net_.nodes[k].first_unit;
-    const Form form = form_of(net_.nodes[k].slot_entry[i], errors);
-    if (!form.bounded) return false;
-    const int32_t piece = cell.pieces[envelope.unit];
+    std::map<uint32_t, Sum> passed;
+    for (const auto& [entry, value] : envelope.terms) {
+        Sum& one = passed[entry] = {g * value, den};
+        one.den.shift += envelope.shift;
+    }
+    if (!net_.is_window(envelope.unit)) {
+        // Shares are of what the unit reads.
+        const uint32_t k = net_.node_of[envelope.unit];
+        const DualNode& extra = net_.nodes[k];
+        const Form form = form_of(extra.slot_entry[envelope.unit - extra.first_unit], errors);
+        std::erase_if(passed, [&](const auto& one) { return !form.terms.contains(one.first); });
+        for (auto& [entry, value] : passed) {
+            const Sum& w = form.terms.at(entry);
+            value = {value.num * w.num, times(value.den, w.den)};
+        }
+    }
     Sum best;
     bool any = false;
-    for (int32_t p = piece < 0 ? 0 : piece; p <= (piece < 0 ? 1 : piece); ++p) {
-        const Int y = p == 1 ? g : (g * node.slope_num.at(i)) >> node.slope_shift[i];
+    for (const Piece& piece : pieces_of(net_, cell, envelope.unit)) {
         Sum sum;
-        sum.add(y * form.constant.num, times(den, form.constant.den));
-        sum.add(-(y.is_negative() ? -y : y) * form.error.num, times(den, form.error.den));
-        auto share = envelope.shares.begin();
-        for (const auto& [entry, w] : form.terms) {
-            while (share != envelope.shares.end() && share->first < entry) ++share;
-            const bool has = share != envelope.shares.end() && share->first == entry;
-            const Int c = ((y << 8) - g * Int(has ? share->second : 0)) * w.num;
-            if (c.is_zero()) continue;
-            Scale over = times(den, w.den);
-            over.shift += 8;
-            if (net_.tensor_of(entry) == 0) {
-                const DualEnd& end = c.sign() > 0 ? cell.box.lo[entry] : cell.box.hi[entry];
-                if (!end.finite) return false;
-                sum.add(c * end.num, times(over, scale_of(end.den)));
-                continue;
-            }
-            const auto [low, high] = output_range(net_, cell, entry);
-            if (!add_least(sum, c, low, high, over)) return false;
-        }
+        if (!least_piece(piece, passed, cell, g, den, errors, sum)) return false;
         if (!any || less(sum, best)) best = std::move(sum);
         any = true;
     }
     sum_.add(best);
-    for (const auto& [entry, share] : envelope.shares) {
-        const auto at = form.terms.find(entry);
-        if (at == form.terms.end()) continue;
-        Sum passed{g * Int(share) * at->second.num, times(den, at->second.den)};
-        passed.den.shift += 8;
-        add_gradient(entry, passed);
-    }
+    for (const auto& [entry, value] : passed) add_gradient(entry, value);
     return true;
 }
 

@@ -18,11 +18,13 @@ struct Multiplier {
     double rounded;
 };
 
-// A unit of two pieces that a leaf bounds by what it reads: of the inputs and outputs of units, by
-// their entries in order, shares in 256ths.
+// A unit or window that a leaf bounds by a function of inputs and outputs of units, by their entries
+// in order: of a unit of two pieces shares, in 256ths, of what it reads; of a window coefficients
+// over 2^shift.
 struct Envelope {
     uint32_t unit;
-    std::vector<std::pair<uint32_t, uint32_t>> shares;
+    std::vector<std::pair<uint32_t, Int>> terms;
+    uint64_t shift = 8;
 };
 
 // What a leaf lists, in the order of unit inputs and of units.
@@ -42,6 +44,17 @@ struct Sum {
     void add(const Sum& other) { add(other.num, other.den); }
     void negate() { num.negate(); }
 };
+
+// A piece of a unit or window on a cell: what an entry of a linear node is, times 1 or the slope of
+// a unit, `of`.
+struct Piece {
+    uint32_t entry;
+    bool active;  // times 1
+    uint32_t of = 0;
+};
+// Those of a unit that are left on a cell. A window has those of its slots; of a slot that is the
+// output of a convex unit, the unit's.
+std::vector<Piece> pieces_of(const DualNet& net, const Cell& cell, uint32_t unit);
 
 // What a unit of two pieces, which is active, inactive, or (-1) either, can be for inputs between
 // two bounds, rounded outwards.
@@ -102,6 +115,8 @@ private:
         bool bounded = true;  // the error is
     };
     Form form_of(uint32_t entry, const double* errors) const;
+    bool least_piece(const Piece& piece, const std::map<uint32_t, Sum>& passed, const Cell& cell,
+                     const Int& g, const Scale& den, const double* errors, Sum& out) const;
     void add_gradient(uint32_t entry, const Sum& value);
 
     const DualNet& net_;

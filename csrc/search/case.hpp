@@ -36,6 +36,9 @@ public:
         std::string text;
         std::vector<Node> children;
         std::vector<std::pair<int, std::string>> leaves;
+        // Of a root: bounds stated once for all cases of its box, after the first `begun` bytes.
+        std::shared_ptr<const std::string> stated;
+        size_t begun = 0;
     };
     // How many nodes are best visited together.
     size_t together() const;
@@ -79,7 +82,11 @@ private:
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
-    void improve(Node& node);
+    bool worth_improving(Node& node) const;
+    void improve(Node& node, Outcome& out);
+    void state_bounds(Ascent& ascent, int layer, const std::vector<int>& rows, Node& node,
+                      std::string& text);
+    std::vector<ListedEnvelope> listed_envelopes(const Ascent::Shown& shown) const;
     bool affine_refuted(Node& node, std::string& text);
     bool program_pays(Node& node, std::string& text, std::vector<Cut>* cuts = nullptr);
     std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);

@@ -17,6 +17,9 @@ constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points every
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
+constexpr int kStatedSteps = 20;        // of ascents for bounds
+constexpr double kWorthStating = 0.01;  // of the width of an interval
+constexpr size_t kMostStated = 2000;    // units
 }  // namespace
 
 // The root: its first bounds, which cases of one box share, and an attack; whether it is left open.
@@ -52,8 +55,31 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
             return false;
         }
     }
-    if (witness_) out.answer = Answer::violated;
-    return !witness_;
+    if (witness_) {
+        out.answer = Answer::violated;
+        return false;
+    }
+    if (ball_ != nullptr || !worth_improving(node)) return true;
+    ascent_->load(0, node.cell(ball_), node.path, kNowhere);
+    ascent_->climb(kFirstSteps);
+    if (ascent_->refuted(0)) {
+        ++counts_.leaves;
+        write_shown(node.path, ascent_->shown(0), out.text);
+        out.answer = Answer::refuted;
+        return false;
+    }
+    improve(node, out);
+    return true;
+}
+
+// Whether there is something open behind the first layer, and not too much.
+bool CaseSearch::worth_improving(Node& node) const {
+    const CellView cell = node.cell(ball_);
+    size_t open = 0;
+    for (int l = 1; l < depth_; ++l)
+        for (int j = 0; j < net_.layers[l].units && !net_.layers[l].is_max(); ++j)
+            open += crown_.is_open(cell, l, j);
+    return open > 0 && open <= kMostStated;
 }
 
 // Bounds all nodes together; false on a violation.
@@ -73,7 +99,6 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
                 continue;
             }
         }
-        if (!node.part && getenv("PLV_EXP")) improve(node);
         ascent_->load(static_cast<int>(lanes.size()), node.cell(ball_), node.path,
                       node.climb ? *node.climb : kNowhere);
         lanes.push_back(i);
@@ -147,53 +172,65 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
     return true;
 }
 
-void CaseSearch::improve(Node& node) {
-    const int steps = atoi(getenv("PLV_EXP"));
-    node.own_bounds();
-    const CellView cell = node.cell(ball_);
-    const auto report = [&](const char* what) {
-        ascent_->load(0, cell, node.path, kNowhere);
-        ascent_->climb(kFirstSteps);
-        fprintf(stderr, "%s %g\n", what, ascent_->least(0));
-    };
-    report("before");
-    for (int l = 1; l < depth_; ++l) {
-        const Layer& layer = net_.layers[l];
-        if (layer.is_max()) {
-            for (int j = 0; j < layer.units; ++j)
-                for (int s = 0; s < layer.slots; ++s) {
-                    const int e = layer.entry(j, s);
-                    if (e < 0) continue;
-                    // identity rows of relu layer l-1
-                    double lo = cell.bounds.lo[box_.net->row(l - 1, e)], hi = cell.bounds.hi[box_.net->row(l - 1, e)];
-                    double &zl = cell.bounds.lo[box_.net->row(l, e)], &zh = cell.bounds.hi[box_.net->row(l, e)];
-                    zl = std::max(zl, std::max(lo, 0.0)); zh = std::min(zh, std::max(hi, 0.0));
-                }
-            continue;
+// Bounds by ascents of what is open behind the first layer, for all cases of the box: they are
+// stated in its first proof.
+void CaseSearch::improve(Node& node, Outcome& out) {
+    LocalBox::Roots& roots = *box_.roots;
+    const std::lock_guard lock(roots.mutex);
+    if (!roots.better) {
+        Node better = node;
+        better.own_bounds();
+        auto text = std::make_shared<std::string>();
+        for (int l = 1; l < depth_; ++l) {
+            const Layer& layer = net_.layers[l];
+            std::vector<int> rows;
+            for (int j = 0; j < layer.units && !layer.is_max(); ++j)
+                if (crown_.is_open(better.cell(ball_), l, j)) rows.push_back(j);
+            if (rows.empty()) continue;
+            Ascent ascent(*box_.net, l, stop_);
+            state_bounds(ascent, l, rows, better, *text);
+            // Intervals carry them on: to windows, above all.
+            put_bounds(*text, 0);
+            if (!crown_.intervals(better.cell(ball_))) break;
         }
-        Ascent ascent(*box_.net, l, stop_);
-        std::vector<int> rows;
-        double before = 0, after = 0;
-        for (int j = 0; j < layer.units; ++j)
-            if (crown_.is_open(cell, l, j)) rows.push_back(j);
-        for (size_t k = 0; k < rows.size(); k += 4) {
-            std::vector<LinearForm> goals;
-            for (size_t i = k; i < std::min(k + 4, rows.size()); ++i)
-                for (double sign : {1.0, -1.0}) { LinearForm f; f.terms = {{rows[i], sign}}; goals.push_back(f); }
-            ascent.set_goals(goals);
-            for (size_t g = 0; g < goals.size(); ++g) { ascent.load((int)g, cell, node.path, kNowhere); ascent.choose((int)g, (int)g); }
-            ascent.climb(steps, false);
-            for (size_t g = 0; g < goals.size(); ++g) {
-                const int r = goals[g].terms[0].first;
-                double &zl = cell.bounds.lo[box_.net->row(l, r)], &zh = cell.bounds.hi[box_.net->row(l, r)];
-                if (g % 2 == 0) before += zh - zl;
-                if (g % 2 == 0) zl = std::max(zl, ascent.least((int)g)); else zh = std::min(zh, -ascent.least((int)g));
-                if (g % 2) after += zh - zl;
-            }
-        }
-        fprintf(stderr, "layer %d open %zu width %g -> %g\n", l, rows.size(), before, after);
+        roots.better = better.bounds;
+        roots.stated = std::move(text);
     }
-    report("after");
+    node.bounds = roots.better;
+    out.stated = roots.stated;
+    out.begun = out.text.size();
+}
+
+void CaseSearch::state_bounds(Ascent& ascent, int layer, const std::vector<int>& rows, Node& node,
+                              std::string& text) {
+    constexpr size_t kEach = kLane / 2;
+    const CellView cell = node.cell(ball_);
+    for (size_t from = 0; from < rows.size(); from += kEach) {
+        std::vector<LinearForm> goals;
+        for (size_t i = from; i < std::min(from + kEach, rows.size()); ++i)
+            for (const double sign : {1.0, -1.0}) goals.push_back({{{rows[i], sign}}});
+        const int count = static_cast<int>(goals.size());
+        ascent.set_goals(std::move(goals));
+        for (int lane = 0; lane < count; ++lane) {
+            ascent.load(lane, cell, node.path, kNowhere);
+            ascent.choose(lane, lane);
+        }
+        ascent.climb(kStatedSteps, false);
+        for (int lane = 0; lane < count; ++lane) {
+            const int row = rows[from + static_cast<size_t>(lane) / 2];
+            const size_t at = box_.net->row(layer, row);
+            double &lo = cell.bounds.lo[at], &hi = cell.bounds.hi[at];
+            const bool upper = lane % 2 != 0;
+            const double found = ascent.last(lane), old = upper ? -hi : lo;
+            if (!(found > old + kWorthStating * (hi - lo))) continue;
+            (upper ? hi : lo) = upper ? -found : found;
+            std::vector<Listed> listed;
+            for (const Multiplier& m : ascent.shown(lane).open)
+                listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), m.h, true});
+            put_statement(text, box_.number(net_, layer, row, 0), upper, std::move(listed),
+                          listed_envelopes(ascent.shown(lane)));
+        }
+    }
 }
 
 // By a program, where no unit is open.
@@ -425,6 +462,40 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
                      [](const Node& a, const Node& b) { return a.score > b.score; });
 }
 
+// Functions of the local input in terms of the input: x of a column is 2^exponent times it.
+std::vector<ListedEnvelope> CaseSearch::listed_envelopes(const Ascent::Shown& shown) const {
+    std::vector<ListedEnvelope> out;
+    for (const EnvelopeShares& one : shown.envelopes) {
+        ListedEnvelope& to = out.emplace_back();
+        to.unit = box_.net->unit(one.layer, one.unit);
+        for (const auto& [column, share] : one.shares)
+            to.terms.emplace_back(box_.free[static_cast<size_t>(column)], Int(share));
+    }
+    for (const HullCoefficients& one : shown.hulls) {
+        ListedEnvelope& to = out.emplace_back();
+        to.unit = box_.net->unit(one.layer, one.window);
+        to.is_window = true;
+        int least = 0;
+        const auto exponent = [&](int column) {
+            return box_.inputs[box_.free[static_cast<size_t>(column)]].exponent;
+        };
+        for (const auto& [column, c] : one.coefficients) {
+            int e = 0;
+            Int::from_double_scaled(c, e);
+            least = std::min(least, e - exponent(column));
+        }
+        to.shift = static_cast<uint64_t>(-least);
+        for (const auto& [column, c] : one.coefficients) {
+            int e = 0;
+            const Int whole = Int::from_double_scaled(c, e);
+            const int up = e - exponent(column) - least;
+            to.terms.emplace_back(box_.free[static_cast<size_t>(column)],
+                                  whole << static_cast<size_t>(up));
+        }
+    }
+    return out;
+}
+
 void CaseSearch::write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
                              std::string& text) {
     std::vector<std::pair<int, double>> goals;
@@ -452,14 +523,7 @@ void CaseSearch::write_shown(const std::vector<FixedUnit>& path, const Ascent::S
             list(fixed.piece, v);
         }
     }
-    std::vector<ListedEnvelope> envelopes;
-    for (const EnvelopeShares& one : shown.envelopes) {
-        ListedEnvelope& to = envelopes.emplace_back();
-        to.unit = box_.net->unit(one.layer, one.unit);
-        for (const auto& [column, share] : one.shares)
-            to.shares.emplace_back(box_.free[static_cast<size_t>(column)], share);
-    }
-    put_leaf(text, goals, std::move(listed), std::move(envelopes));
+    put_leaf(text, goals, std::move(listed), listed_envelopes(shown));
 }
 
 }  // namespace plv

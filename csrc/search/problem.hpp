@@ -47,6 +47,8 @@ struct LocalBox {
         std::mutex mutex;
         std::shared_ptr<RowBounds> bounds[2];  // by intervals, and by lines after that
         int known = 0;                         // how many; none that is known: the box is empty
+        std::shared_ptr<RowBounds> better;     // by ascents after that, with what states them
+        std::shared_ptr<const std::string> stated;
     };
     std::unique_ptr<Roots> roots = std::make_unique<Roots>();
     std::unique_ptr<BoundNet> net;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/timer.hpp"
+#include "search/leaf.hpp"
 
 namespace plv {
 
@@ -174,6 +175,11 @@ bool Scheduler::step(Active& one) {
         CaseSearch::Outcome& outcome = outcomes[n];
         auto& [part, place] = places[n];
         if (outcome.answer == CaseSearch::Answer::unknown) return false;
+        if (outcome.stated) {
+            const std::lock_guard lock(proof_mutex_);
+            cases_[one.number].stated = std::move(outcome.stated);
+            cases_[one.number].begun = outcome.begun;
+        }
         if (outcome.answer == CaseSearch::Answer::refuted) {
             finish(one.number, std::move(part), place, std::move(outcome.text));
             continue;
@@ -210,8 +216,15 @@ VerifyResult Scheduler::result() {
     for (const Case& one : cases_)
         if (!one.refuted) return std::move(result_);
     result_.status = VerifyResult::Status::unsat;
+    const std::string* stated = nullptr;
     for (Case& one : cases_) {
-        result_.proof += one.proof;
+        result_.proof.append(one.proof, 0, one.begun);
+        if (one.stated && one.stated.get() == stated)
+            put_bounds(result_.proof, 2);
+        else if (one.stated)
+            result_.proof += *one.stated;
+        if (one.stated) stated = one.stated.get();
+        result_.proof.append(one.proof, one.begun);
         one.proof = {};
     }
     return std::move(result_);

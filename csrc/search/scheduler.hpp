@@ -37,6 +37,9 @@ private:
     struct Case {
         std::string proof;
         bool refuted = false;
+        // What is stated after the first `begun` bytes, once for all cases that share it.
+        std::shared_ptr<const std::string> stated;
+        size_t begun = 0;
     };
 
     // A case and its nodes that one thread has.
