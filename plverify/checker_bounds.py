@@ -34,28 +34,35 @@ loses ``|g|`` times that, and intervals are as much wider.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, inf, lcm, nextafter, sqrt
-from operator import sub
+from math import gcd, inf, lcm
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from plverify.checker_claims import Ball, Box, Side
+from plverify.checker_minima import (
+    ONE,
+    ZERO,
+    Extended,
+    Gradient,
+    down,
+    exact,
+    least_maximum,
+    least_term,
+    multipliers,
+    over_box,
+    plus,
+    times,
+    up,
+)
 from plverify.exact_net import Affine, Conv, ExactNet, Sparse, Units
 
-Extended: TypeAlias = Fraction | float
-"""A rational number, or an infinity."""
 Interval: TypeAlias = tuple[float, float]
-Gradient: TypeAlias = tuple[list[int], int]
-"""Integers over a denominator, one per entry of a tensor."""
-ZERO, ONE = Fraction(0), Fraction(1)
 TIE = 1 + 2.0**-10
 """Of the default slopes. Not 1: networks with small integers have ``hi = -lo``."""
 NEAR = 2.0**-20
 """Slots of windows this near count as equal: last digits decide nothing."""
-TRIES = 6
-"""Most multipliers of an l2 ball that are tried for a row."""
 CHORD_BITS = 52
 """Slopes of chords are rounded down to multiples of ``2**-CHORD_BITS``."""
 
@@ -112,13 +119,14 @@ class Rounding(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a leaf lists: multipliers of unit inputs, and units with envelopes.
+    """What a leaf lists: multipliers of unit inputs, and units and windows with envelopes.
 
-    An envelope has shares, in 256ths, of points: of inputs, then of outputs of units.
+    An envelope has numbers for points, for inputs and after them for outputs of units: for a unit
+    of two pieces shares of what it reads, for a window coefficients.
     """
 
     multipliers: Mapping[int, int]
-    envelopes: Mapping[int, Mapping[int, int]]
+    envelopes: Mapping[int, Mapping[int, Fraction]]
 
 
 Errors: TypeAlias = dict[int, list[float]]
@@ -243,8 +251,8 @@ class Bounds:
         lo, hi = cell.lo[at[0]], cell.hi[at[0]]
         if state == 1:
             return lo, hi
-        left = _times(unit.slope, lo)
-        values = (left, _times(unit.slope, hi)) if state == 0 else (left, ZERO, exact(hi))
+        left = times(unit.slope, lo)
+        values = (left, times(unit.slope, hi)) if state == 0 else (left, ZERO, exact(hi))
         return down(min(values)), up(max(values))
 
     # --------------------------------------------------------------------------- back substitution
@@ -309,7 +317,7 @@ class Bounds:
             The ball's multiplier.
         """
         total, gradient = self._pull_back(cell, start, constant, given, errors)
-        return _plus(total, over_box(gradient, cell.box, cell.ball, Fraction(around)))
+        return plus(total, over_box(gradient, cell.box, cell.ball, Fraction(around)))
 
     def _best(self, cell: Cell, start: dict[int, Gradient], errors: Errors) -> Extended:
         """The best lower bound by default slopes, of some multipliers for the ball."""
@@ -317,7 +325,7 @@ class Bounds:
         tried = [ZERO]
         if cell.ball is not None:
             tried += multipliers(gradient, cell.box, cell.ball)
-        return _plus(total, max(over_box(gradient, cell.box, cell.ball, m) for m in tried))
+        return plus(total, max(over_box(gradient, cell.box, cell.ball, m) for m in tried))
 
     def _pull_back(
         self,
@@ -339,7 +347,7 @@ class Bounds:
                     continue
                 for g, error in zip(out[0], errors.get(k, ()), strict=False):
                     if g:
-                        total += _least(-abs(g), -inf, error) / out[1]
+                        total += least_term(-abs(g), -inf, error) / out[1]
                 back, bias, den = self._pull(k, *out)
                 total += Fraction(bias, den)
             else:
@@ -415,23 +423,22 @@ class Bounds:
         whole = cell.pieces[number] < 0 and bool(v)
         if state == 1:
             h = (v or 0) if whole else g - (v or 0)
-            return h, _least(g - h, lo, hi)
+            return h, least_term(g - h, lo, hi)
         if state == 0:
             low = int(g * slope)
             h = (v or 0) if whole else low + (v or 0)
-            return h, _least(low - h, lo, hi)
+            return h, least_term(low - h, lo, hi)
         if v is None:
             line = self._line(lo, hi, slope, g > 0)
             if line is None:
                 return 0, -inf
             v = int(g * line)
-        right, left = _least(g - v, 0.0, hi), _least(int(g * slope) - v, lo, 0.0)
+        right, left = least_term(g - v, 0.0, hi), least_term(int(g * slope) - v, lo, 0.0)
         return v, min(right, left)
 
-    def _form(self, number: int, errors: Errors) -> tuple[dict[int, Fraction], Fraction, Extended]:
-        """What a unit reads, in terms of points, and how far that may be off as executed."""
-        unit = self.units[number]
-        tensor, at = self.place(unit.node, unit.at[0])
+    def _form(self, entry: int, errors: Errors) -> tuple[dict[int, Fraction], Fraction, Extended]:
+        """What a unit input is, in terms of points, and how far that may be off as executed."""
+        tensor, at = self.read(entry)
         waiting: dict[tuple[int, int], Fraction] = {(tensor, at): ONE}
         terms: dict[int, Fraction] = {}
         constant, off = ZERO, cast("Extended", ZERO)
@@ -453,6 +460,13 @@ class Bounds:
                     waiting[source] = old + c * Fraction(weight, row.den)
         return {point: c for point, c in terms.items() if c}, constant, off
 
+    def read(self, number: int) -> tuple[int, int]:
+        """The tensor and its entry that a unit reads as its input of this number."""
+        for unit in self.units:
+            if unit.first <= number < unit.first + len(unit.at):
+                return self.place(unit.node, unit.at[number - unit.first])
+        raise AssertionError("there is no such unit input")
+
     def place(self, node: int, joined: int) -> tuple[int, int]:
         """The tensor and its entry that a place among the joined sources of a node is."""
         for source in self.net.nodes[node].sources:
@@ -461,32 +475,53 @@ class Bounds:
             joined -= self.sizes[source]
         raise AssertionError("a node reads what is not there")
 
+    def _pieces(self, cell: Cell, number: int) -> list[tuple[int, Fraction]]:
+        """The unit input and the factor of every piece that is left to a unit or window."""
+        unit, own = self.units[number], cell.pieces[number]
+        if unit.slope is not None:
+            both = [(1, ONE), (0, unit.slope)]
+            return [(unit.first, factor) for piece, factor in both if own in (-1, piece)]
+        out: list[tuple[int, Fraction]] = []
+        for slot, place in enumerate(unit.at):
+            if own not in (-1, slot):
+                continue
+            tensor, at = self.place(unit.node, place)
+            inner = self.of_node[tensor - 1][at] if tensor - 1 in self.of_node else None
+            slope = self.units[inner].slope if inner is not None else None
+            if inner is not None and slope is not None and slope <= 1:
+                out += self._pieces(cell, inner)
+            else:
+                out.append((unit.first + slot, ONE))
+        return out
+
     def _envelope(
         self,
         cell: Cell,
         number: int,
         g: Fraction,
-        shares: Mapping[int, int],
+        given: Mapping[int, Fraction],
         grads: dict[int, Gradient],
         errors: Errors,
     ) -> Extended:
         """What a unit with an envelope adds; what it passes on is added to `grads`."""
-        slope = self.units[number].slope
-        assert slope is not None
-        terms, constant, off = self._form(number, errors)
-        if off == inf:
-            return -inf
-        given = {point: g * w * Fraction(shares.get(point, 0), 256) for point, w in terms.items()}
+        unit = self.units[number]
+        if unit.slope is None:
+            passed = {point: g * c for point, c in given.items()}
+        else:
+            terms = self._form(unit.first, errors)[0]
+            passed = {point: g * w * given.get(point, ZERO) for point, w in terms.items()}
         tried: list[Extended] = []
-        for piece in (0, 1):
-            if cell.pieces[number] not in (-1, piece):
-                continue
-            y = g if piece else g * slope
+        for at, factor in self._pieces(cell, number):
+            terms, constant, off = self._form(at, errors)
+            if off == inf:
+                return -inf
+            y = g * factor
             total: Extended = y * constant - abs(y) * off
-            for point, w in terms.items():
-                total = _plus(total, self._least_point(cell, point, y * w - given[point]))
+            for point in {*terms, *passed}:
+                c = y * terms.get(point, ZERO) - passed.get(point, ZERO)
+                total = plus(total, self._least_point(cell, point, c))
             tried.append(total)
-        for point, value in given.items():
+        for point, value in passed.items():
             tensor, at = 0, point
             if point >= self.net.input_size:
                 node = self.units[point - self.net.input_size].node
@@ -537,8 +572,8 @@ class Bounds:
                 v[p] = int(g * share)
         if g >= 0:
             return v, least_maximum(g, list(zip(v, lo, hi, strict=True)), max(lo), max(hi))
-        apart = [_least(-c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
-        first = [_least(g - c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
+        apart = [least_term(-c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
+        first = [least_term(g - c, a, b) for c, a, b in zip(v, lo, hi, strict=True)]
         if -inf in apart or -inf in first:
             return v, -inf
         total = sum(apart, ZERO)
@@ -567,131 +602,7 @@ class Bounds:
             )
 
 
-def over_box(gradient: Gradient, box: Box, ball: Ball | None, m: Fraction) -> Extended:
-    """The minimum over a box of ``gradient . x + m (phi(x) - size)``; without a ball ``m = 0``."""
-    values, den = gradient
-    total = ZERO if ball is None else -m * ball.size
-    for i, (v, lo, hi) in enumerate(zip(values, box.lo, box.hi, strict=True)):
-        if not v and not m:
-            continue
-        g = Fraction(v, den)
-        at: Side
-        if ball is not None and m and (ball.squares or abs(g) <= m):
-            middle = ball.centre[i] - (g / (2 * m) if ball.squares else 0)
-            above = middle if lo is None else max(lo, middle)
-            at = above if hi is None else min(above, hi)
-        else:
-            at = lo if v > 0 else hi
-        if at is None:
-            return -inf
-        total += g * at
-        if ball is not None and m:
-            total += m * ball.term(i, at)
-    return total
-
-
-def multipliers(gradient: Gradient, box: Box, ball: Ball) -> Iterator[Fraction]:
-    """Multipliers of a ball that are worth trying for a function; as all are sound, in doubles.
-
-    The best one is where the minimum lies on the sphere. For absolute values inputs use the radius
-    up in the order of their slopes. For squares this is Newton's method: which inputs the box holds
-    back is taken as known from the multiplier before.
-    """
-    values, den = gradient
-    try:
-        slopes = [v / den for v in values]
-        centre, size = list(map(float, ball.centre)), float(ball.size)
-        lows = [-inf if v is None else float(v) for v in box.lo]
-        highs = [inf if v is None else float(v) for v in box.hi]
-    except OverflowError:
-        return
-    inputs = list(zip(slopes, centre, lows, highs, strict=True))
-    if not ball.squares:
-        near = [abs(min(max(lo, c), hi) - c) for _, c, lo, hi in inputs]
-        far = [abs((lo if g > 0 else hi) - c) for g, c, lo, hi in inputs]
-        used = sum(near)
-        for g, step in sorted(zip(map(abs, slopes), map(sub, far, near), strict=True))[::-1]:
-            used += step
-            if used > size:
-                if g > 0:
-                    yield Fraction(g)
-                return
-        return
-    m, free, held = 0.0, sum(g * g for g in slopes), 0.0
-    for _ in range(TRIES):
-        better = sqrt(free / (size - held)) / 2 if free > 0 and size > held else 0.0
-        if not 1e-150 < better < 1e150 or abs(better - m) <= 1e-14 * better:
-            return
-        yield Fraction(better)
-        m, free, held = better, 0.0, 0.0
-        for g, c, lo, hi in inputs:
-            middle = c - g * (0.5 / m)
-            if lo <= middle <= hi:
-                free += g * g
-            else:
-                step = (lo if middle < lo else hi) - c
-                held += step * step
-
-
-def least_maximum(
-    c: int, parts: Sequence[tuple[int, float, float]], low: float, top: float
-) -> Extended:
-    """The minimum of ``c t - sum v z`` for ``low <= t <= top`` and ``l <= z <= min(u, t)``.
-
-    Parts are ``(v, l, u)`` with ``l <= low``. In `t` the minimum over the ``z`` is convex and
-    piecewise linear with kinks at the ``u`` of parts with ``v > 0``.
-    """
-    total: Extended = ZERO
-    for v, lo, _ in parts:
-        if v < 0:
-            if lo == -inf:
-                return -inf
-            total -= v * Fraction(lo)
-    rising = [(v, u) for v, _, u in parts if v > 0]
-    if low == -inf and c > sum(v for v, _ in rising):
-        return -inf
-    if top == inf and c < sum(v for v, u in rising if u == inf):
-        return -inf
-    kinks = {low, top, *(u for _, u in rising if low < u < top)} - {-inf, inf}
-    values = []
-    for t in map(Fraction, kinks or {0.0}):
-        bounded = (v * (t if u == inf or u > t else Fraction(u)) for v, u in rising)
-        values.append(c * t - sum(bounded))
-    return total + min(values)
-
-
 # ----------------------------------------------------------------------------------------- helpers
-
-
-def exact(value: float) -> Extended:
-    """A double as a rational number, if it is one."""
-    return value if value in (inf, -inf) else Fraction(value)
-
-
-def down(value: Extended) -> float:
-    """The largest double that is not above."""
-    try:
-        near = float(value)
-    except OverflowError:
-        return -inf if value < 0 else nextafter(inf, 0)
-    return near if near in (inf, -inf) or Fraction(near) <= value else nextafter(near, -inf)
-
-
-def up(value: Extended) -> float:
-    """The smallest double that is not below."""
-    return -down(-value)
-
-
-def _plus(a: Extended, b: Extended) -> Extended:
-    return -inf if -inf in (a, b) else a + b
-
-
-def _times(factor: Fraction, value: float) -> Extended:
-    if not factor:
-        return ZERO
-    if value in (inf, -inf):
-        return value if factor > 0 else -value
-    return factor * Fraction(value)
 
 
 def _largest(lo: Sequence[float], hi: Sequence[float]) -> int:
@@ -713,14 +624,6 @@ def _share(lo: Sequence[float], hi: Sequence[float], p: int) -> Fraction | None:
         return None
     share = (Fraction(hi[p]) - Fraction(start)) / (Fraction(hi[p]) - Fraction(lo[p]))
     return Fraction((share.numerator << CHORD_BITS) // share.denominator, 1 << CHORD_BITS)
-
-
-def _least(c: int, lo: float, hi: float) -> Extended:
-    """The minimum of ``c z``."""
-    if not c:
-        return ZERO
-    end = lo if c > 0 else hi
-    return -inf if end in (inf, -inf) else c * Fraction(end)
 
 
 def _linear_row(node: Any, i: int) -> LinearRow:

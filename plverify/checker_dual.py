@@ -27,15 +27,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import inf
+from operator import gt
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from plverify.checker_bounds import Bounds, Cell, Given, Rounding
 from plverify.checker_claims import KEYS, Ball, Box, Claim, Gain, Row, System, read_claim
 from plverify.checker_gain import Gradients, Ranges
+from plverify.checker_minima import down
 from plverify.exact_net import ExactNet
 from plverify.proof_reader import MAX_TREE, Body, Rejected, definitions, require
 
-RULE, DUAL, INPUT, UNIT, BOUNDS, SLOPES, NORM, ENVELOPE = range(8)
+RULE, DUAL, INPUT, UNIT, BOUNDS, SLOPES, NORM, ENVELOPE, STATEMENT = range(9)
 MAX_EXPONENT = 1 << 16
 """Largest accepted exponent of a leaf's multipliers, up and down."""
 MAX_SPLIT = 1 << 16
@@ -155,6 +157,11 @@ class _Walk:
         self.gain: Gain | None = None
         self.gradients: Gradients | None = None
         self.cell: Cell
+        # The root; what was known when the last beginning with statements ended; whether this tree
+        # begins still, and has begun with statements.
+        self.root: Cell
+        self.stated: Cell | None = None
+        self.begins = self.states = False
         self.ranges: list[Ranges] = []  # of gradients on the cell
         # Children that were not read, the next one last, with what is known of gradients there.
         self.waiting: list[tuple[Cell, list[Ranges]]] = []
@@ -177,7 +184,8 @@ class _Walk:
     def _read(self, systems: Sequence[System]) -> None:
         for system in systems:
             self.rows, self.ball, self.gain = system.rows, system.ball, system.gain
-            root = self.bounds.start(system.box, system.ball)
+            root = self.root = self.bounds.start(system.box, system.ball)
+            self.begins, self.states = True, False
             self.waiting = [(root, self._no_ranges())]
             _, errors = self.bounds.with_errors(root)
             finite = all(error < inf for some in errors.values() for error in some)
@@ -198,12 +206,18 @@ class _Walk:
         """Read a node; False for a leaf, otherwise `cell` is the first child's."""
         code = self.body.var()
         self.nodes += 1
+        if code not in (BOUNDS, STATEMENT):
+            if self.begins and self.states:
+                self.stated = replace(self.cell, box=self.root.box)
+            self.begins = False
         if code == INPUT:
             self._input()
         elif code == UNIT:
             self._unit()
         elif code == BOUNDS:
             self._bounds()
+        elif code == STATEMENT:
+            self._statement()
         elif code == SLOPES and self.gain is not None:
             self._slopes()
         elif code == NORM and self.gain is not None:
@@ -261,24 +275,59 @@ class _Walk:
             require(out[at], "a multiplier is zero")
         return out
 
-    def _envelopes(self, multipliers: Mapping[int, int]) -> dict[int, dict[int, int]]:
+    def _envelopes(self, multipliers: Mapping[int, int]) -> dict[int, dict[int, Fraction]]:
         units = self.bounds.units
         points = self.net.input_size + len(units)
-        out: dict[int, dict[int, int]] = {}
-        unit = 0
+        out: dict[int, dict[int, Fraction]] = {}
+        number = 0
         for k in range(self.body.var()):
-            unit = self._after(unit, k == 0, len(units), "units")
-            require(units[unit].slope is not None, "a window has no envelope")
-            listed = units[unit].first in multipliers
+            number = self._after(number, k == 0, len(units), "units")
+            unit = units[number]
+            listed = any(unit.first + i in multipliers for i in range(len(unit.at)))
             require(not listed, "a unit has a multiplier and an envelope")
-            shares: dict[int, int] = {}
+            shift = 8
+            if unit.slope is None:
+                shift = self.body.var()
+                require(shift <= MAX_EXPONENT, "an exponent is out of range")
+            terms: dict[int, Fraction] = {}
             point = 0
             for p in range(self.body.var()):
                 point = self._after(point, p == 0, points, "what a unit reads")
-                shares[point] = self.body.var()
-                require(1 <= shares[point] <= 256, "a share is out of range")
-            out[unit] = shares
+                value = self.body.var() if unit.slope is not None else self.body.big()
+                if unit.slope is not None:
+                    require(1 <= value <= 256, "a share is out of range")
+                require(value, "a coefficient is zero")
+                terms[point] = Fraction(value, 1 << shift)
+            out[number] = terms
         return out
+
+    def _statement(self) -> None:
+        which, shift = self.body.var(), self.body.var()
+        require(which // 2 < self.bounds.inputs, "there is no such unit input")
+        require(shift <= MAX_EXPONENT, "an exponent is out of range")
+        multipliers = self._multipliers()
+        given = Given(multipliers, self._envelopes(multipliers))
+        self.states = self.states or self.begins
+        if self.bounds.is_empty(self.cell):
+            return
+        seen, errors = self.bounds.with_errors(self.cell)
+        if seen.empty:
+            self.cell = seen
+            return
+        number, upper = divmod(which, 2)
+        tensor, at = self.bounds.read(number)
+        grad = [0] * self.bounds.sizes[tensor]
+        grad[at] = -(1 << shift) if upper else 1 << shift
+        least = self.bounds.least(self.cell, {tensor: (grad, 1)}, Fraction(0), given, errors)
+        if least == -inf:
+            return
+        lo, hi = list(self.cell.lo), list(self.cell.hi)
+        if upper:
+            hi[number] = min(hi[number], -down(least / (1 << shift)))
+        else:
+            lo[number] = max(lo[number], down(least / (1 << shift)))
+        empty = lo[number] > hi[number]
+        self.cell = replace(self.cell, lo=lo, hi=hi, empty=empty)
 
     def _after(self, last: int, first: bool, end: int, what: str) -> int:
         """The next one of increasing numbers, given by its difference."""
@@ -303,19 +352,12 @@ class _Walk:
             places = [(0, i, a) for i, a in row.inputs]
             places += [(len(self.net.nodes), j, c) for j, c in row.outputs]
             if row.unit is not None:
-                places.append((*self._place(row.unit[0]), row.unit[1]))
+                places.append((*self.bounds.read(row.unit[0]), row.unit[1]))
             for tensor, at, a in places:
                 if tensor not in grads:
                     grads[tensor] = ([0] * self.bounds.sizes[tensor], 1)
                 grads[tensor][0][at] += m * a
         return grads, constant
-
-    def _place(self, number: int) -> tuple[int, int]:
-        """The tensor's entry that a unit reads as its input of this number."""
-        for unit in self.bounds.units:
-            if unit.first <= number < unit.first + len(unit.at):
-                return self.bounds.place(unit.node, unit.at[number - unit.first])
-        raise AssertionError("a claim names a unit input that is not there")
 
     def _index(self, last: int, size: int, what: str) -> int:
         index = self.body.var()
@@ -355,7 +397,19 @@ class _Walk:
 
     def _bounds(self) -> None:
         rule = self.body.var()
-        require(rule in (0, 1), "unknown rule for bounds")
+        require(rule in (0, 1, 2), "unknown rule for bounds")
+        if rule == 2:
+            stated = self.stated
+            known = stated is not None and stated.box == self.root.box
+            known = known and stated is not None and stated.ball == self.root.ball
+            require(known, "no bounds were stated for this box")
+            assert stated is not None
+            if not self.bounds.is_empty(self.cell):
+                lo = list(map(max, self.cell.lo, stated.lo))
+                hi = list(map(min, self.cell.hi, stated.hi))
+                empty = stated.empty or any(map(gt, lo, hi))
+                self.cell = replace(self.cell, lo=lo, hi=hi, empty=empty)
+            return
         if self.bounds.is_empty(self.cell):
             return
         better = self.bounds.substitute if rule else self.bounds.propagate

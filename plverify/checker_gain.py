@@ -27,8 +27,9 @@ from fractions import Fraction
 from math import inf, isqrt, lcm
 from typing import NamedTuple
 
-from plverify.checker_bounds import Bounds, Cell, down, up
+from plverify.checker_bounds import Bounds, Cell
 from plverify.checker_claims import Gain
+from plverify.checker_minima import down, up
 
 BITS = 64
 ZERO, ONE = Fraction(0), Fraction(1)

@@ -30,8 +30,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plverify.checker_bounds import Rounding, up
+from plverify.checker_bounds import Rounding
 from plverify.checker_dual import Executed
+from plverify.checker_minima import up
 from plverify.errors import InputError
 from plverify.exact_array import FloatArray
 from plverify.network import Network

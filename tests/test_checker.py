@@ -643,5 +643,5 @@ def test_checker_uses_no_float_and_nothing_but_exact_net(module):
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plverify"):
             ours = ("exact_net", "proof_reader", "checker_tree", "checker_dual", "checker_claims")
             # In the last two doubles stand for themselves.
-            ours += ("checker_nets", "checker_bounds", "checker_gain")
+            ours += ("checker_nets", "checker_minima", "checker_bounds", "checker_gain")
             assert node.module.removeprefix("plverify.") in ours

@@ -94,6 +94,7 @@ RANKS = [
     {"constraint"},
     {"checker_nets"},
     {"checker_claims"},
+    {"checker_minima"},
     {"checker_bounds"},
     {"checker_gain"},
     {"network", "local", "checker", "checker_dual", "checker_tree", "io", "property", "replay"}
@@ -121,9 +122,10 @@ STRICT = {
     "checker_tree": {"exact_net", "proof_reader"},
     "checker_nets": {"exact_net"},
     "checker_claims": {"checker_nets", "exact_net", "proof_reader"},
-    "checker_bounds": {"checker_claims", "exact_net"},
-    "checker_gain": {"checker_bounds", "checker_claims"},
-    "checker_dual": {"checker_bounds", "checker_claims", "checker_gain"}
+    "checker_minima": {"checker_claims"},
+    "checker_bounds": {"checker_claims", "checker_minima", "exact_net"},
+    "checker_gain": {"checker_bounds", "checker_claims", "checker_minima"},
+    "checker_dual": {"checker_bounds", "checker_claims", "checker_gain", "checker_minima"}
     | {"exact_net", "proof_reader"},
     "checker": {"checker_dual", "checker_tree", "exact_net", "proof_reader"},
 }
