@@ -1,4 +1,4 @@
-"""From one region to a report: what a trained digits network does around images; half a minute.
+"""From one region to a report: what a trained digits network does around images; a few seconds.
 
 Writes ``digits_results.jsonl`` and ``digits_report.html`` into the current folder.
 """

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import isinf
+from math import isinf, lcm
 from typing import Any
 
 from plverify import proof as proof_files
-from plverify.attacks.base import Aim, Point, aims
+from plverify.attacks.base import Aim, Point, aims, scaled_sides
 from plverify.constraint import Constraint
 from plverify.domain import Bound, Box
 from plverify.exact_array import ExactArray, exact_number
-from plverify.exact_net import common_denominator
 from plverify.property import Ball, Disjunct, Property
 from plverify.question import decide
 from plverify.result import enclose
@@ -107,17 +106,20 @@ def _cube(aim: Aim, radius: Fraction) -> Box | None:
             return aim.domain
         radius = above
     # In integers over one denominator; Fractions would take three times as long.
-    (*middle, size), den = common_denominator([*aim.x, radius])
+    (lowest, highest), whole = scaled_sides(aim.domain)
+    centre, own = aim.scaled
+    den = lcm(whole, own, radius.denominator)
+    size, grow, stretch = int(radius * den), den // own, den // whole
     lo, hi = list(aim.domain.lo), list(aim.domain.hi)
-    for i, v in enumerate(middle):
-        a, b = lo[i], hi[i]
-        if not isinstance(a, Fraction) or a.numerator * den < (v - size) * a.denominator:
-            lo[i] = Fraction(v - size, den)
-        elif a.numerator * den > (v + size) * a.denominator:
+    for i, (a, v, b) in enumerate(zip(lowest, centre, highest, strict=True)):
+        low, high = v * grow - size, v * grow + size
+        if a is None or a * stretch < low:
+            lo[i] = Fraction(low, den)
+        elif a * stretch > high:
             return None
-        if not isinstance(b, Fraction) or (v + size) * b.denominator < b.numerator * den:
-            hi[i] = Fraction(v + size, den)
-        elif (v - size) * b.denominator > b.numerator * den:
+        if b is None or high < b * stretch:
+            hi[i] = Fraction(high, den)
+        elif low > b * stretch:
             return None
     return Box.of_exact(lo, hi)
 

@@ -193,7 +193,8 @@ def finite(value: Any, name: str) -> Fraction:
 
 def check_size(value: Fraction, name: str) -> None:
     """Raise `InputError` if the number has more than `MAX_BITS` bits."""
-    if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
+    num, den = value.as_integer_ratio()
+    if num.bit_length() > MAX_BITS or den.bit_length() > MAX_BITS:
         raise InputError(f"{name} has more than {MAX_BITS} bits")
 
 

@@ -183,6 +183,10 @@ class Box(Domain):
         box = Box.__new__(Box)
         box.dim = _dimension(len(lo))
         for i, (a, b) in enumerate(zip(lo, hi, strict=True)):
+            if type(a) is type(b) is Fraction:
+                (p, q), (r, s) = a.as_integer_ratio(), b.as_integer_ratio()
+                if p * s <= r * q:  # as Fractions compare, in a third of the time
+                    continue
             _check_side(i, a, b)
         box.__dict__.update(lo=tuple(lo), hi=tuple(hi))  # what the two properties would cache
         return box

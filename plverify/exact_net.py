@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import gcd, lcm
+from math import gcd, isfinite, lcm
 from operator import mul
 from typing import Any, NamedTuple
 
@@ -162,9 +162,14 @@ def common_denominator(values: Sequence[Any]) -> tuple[list[int], int]:
     >>> common_denominator([0.5, Fraction(1, 3), 2])
     ([3, 2, 12], 6)
     """
-    exact = [exact_fraction(v) for v in values]
-    den = lcm(*(v.denominator for v in exact))
-    return [v.numerator * (den // v.denominator) for v in exact], den
+    ratios = [
+        v.as_integer_ratio()
+        if type(v) is Fraction or (type(v) is float and isfinite(v))  # most, in half the time
+        else exact_fraction(v).as_integer_ratio()
+        for v in values
+    ]
+    den = lcm(*(q for _, q in ratios))
+    return [p * (den // q) for p, q in ratios], den
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from plverify.errors import InputError
 from plverify.exact_array import ExactArray
 from plverify.exact_net import common_denominator, pack_ints
 from plverify.exact_nodes import Max
+from plverify.facets import facets
 from plverify.result import enclose
 from plverify.vertices import Vertices, vertices_of
 from plverify.volume import polytope_volume, volume_bounds
@@ -134,7 +135,7 @@ class LocalRegion:
         if isinstance(self._shape, _Points):
             point, den = self._shape.inside
             return tuple(Fraction(v, den) for v in point)
-        found = _facets_of(self.inequalities, self.domain.dim)
+        found = facets(self.inequalities, self.domain.dim)
         assert found is not None
         (point, den), _, _ = found
         return tuple(Fraction(v, den) for v in point)
@@ -294,7 +295,7 @@ def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegi
     """
     rows, owners = region_rows(net, domain, pattern)
     if domain.dim > _core.max_dimension:
-        found = _facets_of(rows, domain.dim)
+        found = facets(rows, domain.dim)
         if found is None:
             raise InputError("the pattern has no region in the domain")
         inside, kept, on = found
@@ -314,7 +315,7 @@ def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegi
     else:
         steps = [0, 1][: domain.dim]
         listed = [[(k + step) % len(layers) for step in steps] for k in range(len(layers))]
-    facets = [
+    sides = [
         (rows[number], owners[number], tuple(corners))
         for layer, number, corners in zip(layers, numbers, listed, strict=True)
         if layer == -1
@@ -323,13 +324,8 @@ def region_of_pattern(net: Network, domain: Domain, pattern: Array) -> LocalRegi
         (list(raw[0]), list(raw[1]) if len(raw) == 3 else None, raw[-1])
         for raw in answer["complex"].exact_vertices(0)
     ]
-    table, units, members = zip(*facets, strict=True) if facets else ((), (), ())
+    table, units, members = zip(*sides, strict=True) if sides else ((), (), ())
     return LocalRegion(net, domain, pattern, table, units, _Corners(tuple(corners), members))
-
-
-def _facets_of(rows: Sequence[Row], dim: int) -> Any:
-    """``(inside, numbers of rows, points)`` of the polytope's facets; None without interior."""
-    return _core.facets(polytope_bytes(rows, dim))
 
 
 def _constant(dim: int) -> _core.Net:

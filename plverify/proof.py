@@ -251,12 +251,15 @@ def var_bytes(value: int) -> bytes:
     b'\\xac\\x02'
     """
     if value < 128:
-        return bytes((value,))
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
         value >>= 7
     return bytes([*out, value])
+
+
+_ONE_BYTE = [bytes((v,)) for v in range(128)]
 
 
 def big_bytes(value: int) -> bytes:
@@ -266,4 +269,11 @@ def big_bytes(value: int) -> bytes:
     (b'\\x01\\xff', b'\\x00')
     """
     size = (value.bit_length() + 8) // 8 if value else 0
-    return var_bytes(size) + value.to_bytes(size, "little", signed=True)
+    head = _ONE_BYTE[size] if size < 128 else var_bytes(size)
+    return head + value.to_bytes(size, "little", signed=True)
+
+
+def ratio_bytes(value: Fraction | float) -> bytes:
+    """A number, exactly, as BIG numerator, BIG denominator."""
+    num, den = value.as_integer_ratio()
+    return big_bytes(num) + big_bytes(den)

@@ -67,10 +67,12 @@ class Ball:
     def __post_init__(self) -> None:
         if self.norm not in BALL_NORMS:
             raise InputError(f"the norm of a ball is {self.norm!r:.30}, expected 'l1' or 'l2'")
-        center = ExactArray(self.center, "the center of a ball")
-        if len(center.shape) != 1 or not center.shape[0]:
-            raise InputError(f"the center of a ball has shape {center.shape}, expected a vector")
-        object.__setattr__(self, "center", tuple(center.fractions().tolist()))
+        if type(self.center) is not tuple or {type(v) for v in self.center} != {Fraction}:
+            center = ExactArray(self.center, "the center of a ball")
+            if len(center.shape) != 1 or not center.shape[0]:
+                shape = center.shape
+                raise InputError(f"the center of a ball has shape {shape}, expected a vector")
+            object.__setattr__(self, "center", tuple(center.fractions().tolist()))
         for v in self.center:
             check_size(v, "the center of a ball")
         object.__setattr__(self, "size", finite(self.size, "the size of a ball"))
@@ -92,8 +94,13 @@ class Ball:
         >>> Ball("l2", [0, 0], 2).meets(Box(1, 3, 2)), Ball("l1", [0, 0], 2).meets(Box(2, 3, 2))
         (True, False)
         """
-        sides = zip(box.lo, self.center, box.hi, strict=True)
-        return self.contains([Fraction(min(max(a, c), b)) for a, c, b in sides])
+        out = Fraction(0)
+        for a, c, b in zip(box.lo, self.center, box.hi, strict=True):
+            if a <= c <= b:
+                continue
+            gap = Fraction(a - c if c < a else c - b)
+            out += gap if self.norm == "l1" else gap * gap
+        return out <= self.size
 
     def describe(self) -> str:
         """A short text for people.

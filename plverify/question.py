@@ -14,16 +14,16 @@ from typing import Any, Literal
 
 import plverify._core as _core
 from plverify.certificate import check, check_body
-from plverify.domain import Bound, Domain
+from plverify.domain import Domain
 from plverify.errors import InputError
 from plverify.exact_net import pack_ints
 from plverify.network import Network
 from plverify.proof import encode, unsat_header
-from plverify.property import BALL_NORMS, Ball, Disjunct, Property
+from plverify.property import BALL_NORMS, Disjunct, Property
 from plverify.result import Status
 from plverify.unbounded import GivenUp, Walk, beyond_doubles
 
-SPEC_MAGIC = b"PLVSPEC2"
+SPEC_MAGIC = b"PLVSPEC3"
 _FOREVER = 1e9
 """Seconds that no clock of the engine need count."""
 
@@ -242,46 +242,54 @@ def _walk(
 
 def property_bytes(spec: Property) -> bytes:
     """A property as the engine reads it."""
-    sides: dict[int, bytes] = {}  # disjuncts share boxes
-    balls: dict[int, bytes] = {}  # and balls
-    out = [SPEC_MAGIC, struct.pack("<III", spec.n_inputs, spec.n_outputs, len(spec.disjuncts))]
+    numbers: dict[tuple[int, int], int] = {}  # disjuncts share boxes and balls
+    shared: dict[bytes, int] = {}
+    out = []
     for case in spec.disjuncts:
-        if id(case.box) not in sides:
-            sides[id(case.box)] = b"".join(map(_bound_bytes, case.box.lo + case.box.hi))
-        if id(case.ball) not in balls:
-            balls[id(case.ball)] = _ball_bytes(case.ball)
-        out += [struct.pack("<I", len(case.constraints)), sides[id(case.box)], balls[id(case.ball)]]
+        pair = id(case.box), id(case.ball)
+        if pair not in numbers:
+            numbers[pair] = shared.setdefault(_inputs_bytes(case), len(shared))
+        out.append(struct.pack("<II", numbers[pair], len(case.constraints)))
         for row in case.constraints:
             out.append(struct.pack("<B", row.strict))
             for terms in (row.inputs, row.outputs):
                 out.append(struct.pack(f"<I{len(terms)}I", len(terms), *(i for i, _ in terms)))
             out += [pack_ints([v for _, v in terms]) for terms in (row.inputs, row.outputs)]
             out.append(pack_ints((row.bound.numerator, row.bound.denominator)))
+    sizes = spec.n_inputs, spec.n_outputs, len(shared)
+    cases = struct.pack("<I", len(spec.disjuncts))
+    return b"".join([SPEC_MAGIC, struct.pack("<III", *sizes), *shared, cases, *out])
+
+
+def _inputs_bytes(case: Disjunct) -> bytes:
+    """The box and the ball of a disjunct."""
+    out = []
+    for value in (*case.box.lo, *case.box.hi):
+        if isinstance(value, float):
+            out.append(b"\x01")
+        else:
+            out += (b"\x00", _ratio_bytes(value))
+    if case.ball is None:
+        out.append(b"\x00")
+    else:
+        out.append(struct.pack("<B", 1 + BALL_NORMS.index(case.ball.norm)))
+        out += map(_ratio_bytes, (*case.ball.center, case.ball.size))
     return b"".join(out)
 
 
-def _bound_bytes(value: Bound) -> bytes:
-    if not isinstance(value, Fraction):
-        return b"\x01"
-    return b"\x00" + _ratio_bytes(value)
+_one_word = struct.Struct("<Bqq").pack
 
 
 def _ratio_bytes(value: Fraction) -> bytes:
-    """``INTS(2)`` of numerator and denominator, as `pack_ints` in half the time."""
-    num, den = value.numerator, value.denominator
+    """``INTS(2)`` of numerator and denominator, as `pack_ints` in a fifth of the time."""
+    num, den = value.as_integer_ratio()
     words = max(num.bit_length(), den.bit_length()) // 64 + 1
+    if words == 1:
+        return _one_word(1, num, den)
     if words > 255:
         return pack_ints((num, den))  # raises
     ends = [v.to_bytes(8 * words, "little", signed=True) for v in (num, den)]
     return bytes((words,)) + ends[0] + ends[1]
-
-
-def _ball_bytes(ball: Ball | None) -> bytes:
-    if ball is None:
-        return b"\x00"
-    numbers = (*ball.center, ball.size)
-    packed = [_ratio_bytes(v) for v in numbers]
-    return struct.pack("<B", 1 + BALL_NORMS.index(ball.norm)) + b"".join(packed)
 
 
 def check_limits(threads: int, timeout: float | None) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from plverify import proof as proof_files
 from plverify.attacks.base import Aim, Point, aims, strict_point
-from plverify.attacks.walk import RESTARTS, walk
+from plverify.attacks.walk import walk
 from plverify.ball import header, question
 from plverify.domain import Bound, Box
 from plverify.network import Network, load
@@ -242,7 +242,7 @@ class _Search:
             lower_exact=ends[0],
             upper_exact=ends[1],
             witness=self.witness,
-            adversarial=None if near is None else tuple(float(v) for v in near.point),
+            adversarial=None if near is None else near.point,
             adversarial_norm=far,
             adversarial_label=None if near is None else near.label,
             proof=keep_proof(data, proof),
@@ -270,7 +270,7 @@ class _Search:
         self.upper, self.witness = distance, point
         return True
 
-    def _descend(self, start: Point | None = None, restarts: int = RESTARTS) -> None:
+    def _descend(self, start: Point | None = None, restarts: int | None = None) -> None:
         """Walk to a local minimum of the distance, from a point of ``S`` or by an attack."""
         starts = None if start is None else np.array([[rounded(v) for v in start]])
         [found] = walk([self.aim], starts=starts, restarts=restarts, timeout=self._left())

@@ -7,7 +7,7 @@ an exact vector ``y`` with ``y J = 0``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +16,7 @@ from operator import mul
 from typing import Any
 
 import numpy as np
-from flint import fmpz_mat, nmod_mat
+from flint import fmpz, fmpz_mat, nmod_mat
 
 from plverify.exact_array import FloatArray
 from plverify.exact_net import common_denominator
@@ -25,6 +25,7 @@ from plverify.programs import Vector, solve
 from plverify.result import Result
 
 PRIMES = ((1 << 61) - 1, (1 << 62) - 57, (1 << 63) - 25)
+"""What is tried first; then the primes below the last one."""
 _UNIT = 2.0**-53
 
 
@@ -61,7 +62,9 @@ def rank_of(table: Sequence[Sequence[int]]) -> Rank:
     >>> found.rank, found.combinations
     (2, {1: (Fraction(2, 1), Fraction(0, 1))})
     """
-    for prime in PRIMES:
+    # Modulo a prime the rank is less only where it divides all the largest regular minors: a finite
+    # number of primes.
+    for prime in _primes():
         columns = _pivots(table, prime)
         rows = _pivots([[row[j] for row in table] for j in columns], prime)
         if len(rows) == min(len(table), len(table[0])):
@@ -70,7 +73,16 @@ def rank_of(table: Sequence[Sequence[int]]) -> Rank:
         found = _combinations(table, rows, columns, rest)
         if found is not None:
             return Rank(tuple(rows), tuple(columns), found, prime)
-    raise RuntimeError("the rank is less modulo three primes than over the integers")
+    raise AssertionError("there are more primes")
+
+
+def _primes() -> Iterator[int]:
+    yield from PRIMES
+    number = PRIMES[-1]
+    while True:
+        number -= 2
+        if fmpz(number).is_prime():
+            yield number
 
 
 def _combinations(

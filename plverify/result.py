@@ -120,7 +120,8 @@ def rounded(value: Fraction) -> float:
     -inf
     """
     try:
-        return float(value)
+        num, den = value.as_integer_ratio()
+        return num / den  # of integers, so it rounds once; float(value) does the same, slowly
     except OverflowError:
         return math.inf if value > 0 else -math.inf
 
@@ -138,7 +139,9 @@ def enclose(value: Fraction, root: bool = False) -> tuple[float, float]:
         """Sign of ``x - value`` (of ``x^2 - value`` where ``root``), ``x >= 0``."""
         if math.isinf(x):
             return 1
-        difference = Fraction(x) ** (2 if root else 1) - value
+        p, q = x.as_integer_ratio()
+        ours, its = (p * p, q * q) if root else (p, q)
+        difference = ours * denominator - numerator * its
         return (difference > 0) - (difference < 0)
 
     numerator, denominator = value.numerator, value.denominator

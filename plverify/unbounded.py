@@ -30,7 +30,8 @@ Place = tuple[list[int], int]
 Share = tuple[int, Fraction]
 """A unit input's number, and how much of its multiplier a row's multiplier makes."""
 
-LARGEST = 2**300
+_BITS = 300
+LARGEST = 2**_BITS
 """Sides of boxes that the engine's search takes are smaller."""
 MOST = 100_000
 """Programs for one disjunct; then it is given up."""
@@ -39,10 +40,13 @@ _DUAL, _UNIT = 1, 3
 
 def beyond_doubles(box: Box) -> bool:
     """Whether the engine's search does not take a box."""
-    return any(
-        isinstance(v, float) or not -LARGEST * v.denominator < v.numerator < LARGEST * v.denominator
-        for v in {*box.lo, *box.hi}
-    )
+    for v in (*box.lo, *box.hi):
+        if isinstance(v, float):
+            return True
+        num, den = v.as_integer_ratio()
+        if num.bit_length() - den.bit_length() >= _BITS and not abs(num) < LARGEST * den:
+            return True
+    return False
 
 
 class GivenUp(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -195,7 +196,23 @@ def test_the_engine_reads_what_is_written() -> None:
                 assert both(answer["file"], net, spec)
     broken = question.property_bytes(spec)
     with pytest.raises(ValueError, match="ball|malformed|property|truncated|bytes"):
-        pv._core.verify(net.core, broken.replace(b"PLVSPEC2", b"PLVSPEC1"))
+        pv._core.verify(net.core, broken.replace(b"PLVSPEC3", b"PLVSPEC2"))
+    number = broken.rindex(struct.pack("<III", 1, 0, 1)) + 4  # of the only case's box
+    with pytest.raises(ValueError, match="no such box"):
+        pv._core.verify(net.core, broken[:number] + b"\1" + broken[number + 1 :])
+
+
+def test_cases_of_one_box_and_several_balls() -> None:
+    net = pv.Network.from_arrays([[[1.0, 0.0]]])
+    row = Constraint((), ((0, -1),), F(-1))  # y >= 1
+    box, center = Box(-2, 2, 2), (F(0), F(0))
+    for norm in ("l1", "l2"):
+        near, close, far = (Ball(norm, center, F(size)) for size in ("1/10", "99/100", "101/100"))
+        for balls, status in (((near, far), "sat"), ((far, near), "sat"), ((near, close), "unsat")):
+            spec = Property(2, 1, tuple(Disjunct(box, (row,), ball) for ball in balls))
+            answer = question.decide(net, spec, want_proof=True)
+            assert answer["status"] == status
+            assert status == "sat" or both(answer["file"], net, spec)
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])

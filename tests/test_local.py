@@ -11,6 +11,9 @@ import pytest
 from graph_strategies import random_case_nd, random_net, to_domain, to_nodes
 
 import plverify as pv
+from plverify import _core
+from plverify.domain import polytope_bytes
+from plverify.facets import _proposed, facets
 from plverify.local import LocalRegion
 from plverify.network import Network
 
@@ -100,3 +103,55 @@ def test_many_inputs() -> None:
     assert wide.region(np.ones(40)).inequalities == ((1,) * 40 + (0,),)
     line = pv.Slice(np.zeros(40), np.ones((40, 1)), pv.Space(1))
     assert wide.region([1], line).inequalities == ((1, 0),)
+
+
+def _polyhedron(random: Random) -> tuple[list[tuple[int, ...]], int]:
+    """Rows with all kinds of coincidences, and the dimension."""
+    dim = random.choice([1, 2, 3, 5, 9])
+    big = random.choice([2, 3, 50, 10**6, 10**20])
+    rows: dict[tuple[int, ...], None] = {}
+    for _ in range(random.randint(1, 2 * dim + 4)):
+        a = [random.randint(-big, big) * (random.random() < 0.7) for _ in range(dim)]
+        c = random.randint(-big // 4, big * 2) * (random.random() < 0.8)
+        if any(a):
+            rows[tuple(v // gcd(*a, c) for v in (*a, c))] = None
+    if random.random() < 0.4:
+        for k in range(dim):
+            for sign in (1, -1):
+                side = [sign * (j == k) for j in range(dim)]
+                rows[(*side, random.choice([1, 2, 3]))] = None
+    return list(rows), dim
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_facets_are_those_of_the_exact_simplex_method(block: int) -> None:
+    kinds = set()
+    for seed in range(25 * block, 25 * block + 25):
+        rows, dim = _polyhedron(Random(seed))
+        want, found = _core.facets(polytope_bytes(rows, dim)), facets(rows, dim)
+        kinds.add(found is None)
+        if found is None:
+            assert want is None
+            continue
+        inside, kept, on = found
+        assert kept == list(want[1])
+        assert _proposed(rows, dim) == found  # the exact simplex method was not needed
+
+        def values(point: tuple[list[int], int], rows: list[tuple[int, ...]] = rows) -> list[int]:
+            assert point[1] > 0
+            return [sum(a * v for a, v in zip(r, (*point[0], point[1]), strict=True)) for r in rows]
+
+        assert min(values(inside), default=1) > 0
+        for k, point in zip(kept, on, strict=True):
+            here = values(point)
+            assert here[k] == 0
+            assert all(here[j] > 0 for j in kept if j != k)
+    assert kinds == {False, True} or block > 1
+
+
+def test_facets_of_a_thin_polyhedron() -> None:
+    thin = [(1, 0, 0), (-(10**30), 1, 1), (10**30, -1, 0), (0, 1, 1), (0, -1, 1), (0, -1, 2)]
+    want = _core.facets(polytope_bytes(thin, 2))
+    found = facets(thin, 2)
+    assert found is not None
+    assert found[1] == list(want[1])

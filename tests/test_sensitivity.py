@@ -119,6 +119,8 @@ def test_a_prime_that_hides_the_rank_is_not_believed():
     assert rank_of(table).rank == 2
     assert rank_of(table).prime == PRIMES[1]
     assert rank_of([[PRIMES[0] * PRIMES[1], 1], [0, 1]]).rank == 2
+    many = PRIMES[0] * PRIMES[1] * PRIMES[2]
+    assert rank_of([[many, 0], [0, 1]]).rank == 2  # a fourth prime is needed
     assert rank_of([[0, 0], [0, 0]]).rank == 0
 
 

@@ -400,10 +400,10 @@ def test_the_bytes_of_a_property():
     def ints(*values):
         return b"\x01" + struct.pack(f"<{len(values)}q", *values)
 
-    sizes = b"PLVSPEC2" + u32s(2, 2, 1) + u32s(1)
+    sizes, case = b"PLVSPEC3" + u32s(2, 2, 1), u32s(1) + u32s(0, 1)
     lo, hi = b"\0" + ints(0, 1) + b"\1", b"\0" + ints(1, 2) + b"\0" + ints(1, 1)
     row = b"\1" + u32s(1, 1) + u32s(1, 0) + ints(3) + ints(-1) + ints(2, 1)
-    assert question.property_bytes(spec) == sizes + lo + hi + b"\0" + row
+    assert question.property_bytes(spec) == sizes + lo + hi + b"\0" + case + row
 
 
 # ------------------------------------------------------------------------ extrema

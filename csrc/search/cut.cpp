@@ -22,7 +22,7 @@ bool CaseSearch::inside(const Node& node, int side, double value) const {
     if (!(value > node.lo[side] && value < node.hi[side])) return false;
     const Rational exact = box_.value(side, value);
     const uint32_t input = box_.free[side];
-    return less(*problem_.spec().lo[input], exact) && less(exact, *problem_.spec().hi[input]);
+    return less(*problem_.inputs().lo[input], exact) && less(exact, *problem_.inputs().hi[input]);
 }
 
 // What a bound at `value` cuts off, moved outward to few digits; with a share of 1 if that is too

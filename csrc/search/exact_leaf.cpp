@@ -141,8 +141,8 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
             const bool cut = low ? node.cut_lo[k] : node.cut_hi[k];
             const uint32_t input = box_.free[k];
             const Rational end = cut   ? box_.value(k, low ? node.lo[k] : node.hi[k])
-                                 : low ? *problem_.spec().lo[input]
-                                       : *problem_.spec().hi[input];
+                                 : low ? *problem_.inputs().lo[input]
+                                       : *problem_.inputs().hi[input];
             ExactRow row;
             row.a.resize(n);
             row.a[k] = low ? end.den : -end.den;
@@ -324,7 +324,7 @@ std::optional<StrictPoint> CaseSearch::refute_near(const Node& node,
 std::optional<StrictPoint> CaseSearch::refute_in_ball(const Node& node,
                                                       const std::vector<ExactRow>& all,
                                                       const std::vector<uint8_t>& strict) {
-    const SpecBall& ball = *problem_.spec().ball;
+    const SpecBall& ball = *problem_.inputs().ball;
     const auto n = static_cast<size_t>(dim_);
     const size_t first = 2 * n;
     std::vector<double> lo(n), hi(n), scale(n);

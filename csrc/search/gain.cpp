@@ -430,7 +430,7 @@ GainResult largest_jacobian(std::shared_ptr<const Net> net, const GainQuestion& 
                             StopToken& stop, std::atomic<int64_t>* progress) {
     PLV_EXPECT(question.weights.size() == question.rows * static_cast<size_t>(net->output_size()),
                "weights of other outputs than the network has");
-    const std::shared_ptr<const LocalBox> box = LocalBox::make(*net, question.domain);
+    const std::shared_ptr<const LocalBox> box = LocalBox::make(*net, *question.domain.inputs);
     PLV_EXPECT(box && box->dim == net->input_size,
                "the box is unbounded, too large for doubles or without an interior");
     const CaseProblem problem(net, question.domain, box);

@@ -331,8 +331,8 @@ std::vector<ExactRow> GainSearch::domain_rows() const {
         row.c = low ? -end.num : end.num;
     };
     for (size_t k = 0; k < dim_; ++k) {
-        put(k, *question_.domain.lo[box_.free[k]], true);
-        put(k, *question_.domain.hi[box_.free[k]], false);
+        put(k, *question_.domain.inputs->lo[box_.free[k]], true);
+        put(k, *question_.domain.inputs->hi[box_.free[k]], false);
     }
     for (const SpecConstraint& from : question_.domain.constraints) {
         ExactRow& row = rows.emplace_back();

@@ -17,7 +17,7 @@ bool at_most(const Rational& a, const Rational& b) { return a.num * b.den <= b.n
 
 // ------------------------------------------------------------------------------- the box
 
-std::shared_ptr<const LocalBox> LocalBox::make(const Net& net, const SpecCase& spec) {
+std::shared_ptr<const LocalBox> LocalBox::make(const Net& net, const SpecInputs& spec) {
     auto box = std::make_shared<LocalBox>();
     LocalBox& out = *box;
     const auto n = static_cast<size_t>(net.input_size);
@@ -74,7 +74,7 @@ std::shared_ptr<const LocalBox> LocalBox::make(const Net& net, const SpecCase& s
     return box;
 }
 
-void LocalBox::make_ball(const SpecBall& from, const SpecCase& spec) {
+void LocalBox::make_ball(const SpecBall& from, const SpecInputs& spec) {
     ball.norm = from.squares ? LocalBall::Norm::l2 : LocalBall::Norm::l1;
     ball.size = Int::ratio(from.size.num, from.size.den);
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -153,7 +153,7 @@ std::optional<Witness> CaseProblem::violation_near(const double* s) const {
     std::vector<Rational> x;
     for (int k = 0; k < dim(); ++k) {
         Rational value = box_->value(k, s[k]);
-        const Rational &lo = *spec_.lo[box_->free[k]], &hi = *spec_.hi[box_->free[k]];
+        const Rational &lo = *inputs().lo[box_->free[k]], &hi = *inputs().hi[box_->free[k]];
         if (at_most(value, lo)) value = lo;
         if (at_most(hi, value)) value = hi;
         x.push_back(std::move(value));
@@ -173,10 +173,10 @@ std::optional<Witness> CaseProblem::violation_at(const std::vector<Rational>& x)
         }
         const Rational& v = x[static_cast<size_t>(place)];
         whole.push_back(v.num * den.divexact(v.den));
-        const Rational &lo = *spec_.lo[i], &hi = *spec_.hi[i];
+        const Rational &lo = *inputs().lo[i], &hi = *inputs().hi[i];
         if (!at_most(lo, v) || !at_most(v, hi)) return std::nullopt;
     }
-    if (spec_.ball && !in_ball(whole, den)) return std::nullopt;
+    if (inputs().ball && !in_ball(whole, den)) return std::nullopt;
     const std::vector<Int> y = outputs_at(whole, den);  // over den and the outputs' scale
     const Int& scale = box_->scales->total[depth()];
     for (const SpecConstraint& row : spec_.constraints) {
@@ -195,7 +195,7 @@ std::optional<Witness> CaseProblem::violation_at(const std::vector<Rational>& x)
 }
 
 bool CaseProblem::in_ball(const std::vector<Int>& x, const Int& den) const {
-    const SpecBall& ball = *spec_.ball;
+    const SpecBall& ball = *inputs().ball;
     Int common = den;
     for (const Rational& c : ball.center) common = Int::lcm(common, c.den);
     Int sum;  // over common, or its square

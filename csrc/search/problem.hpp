@@ -33,7 +33,7 @@ struct Witness {
 // The box of a case: x of free[k] = center + 2^exponent s_k; the other inputs are points.
 struct LocalBox {
     // None if an input is unbounded or too large for doubles.
-    static std::shared_ptr<const LocalBox> make(const Net& net, const SpecCase& spec);
+    static std::shared_ptr<const LocalBox> make(const Net& net, const SpecInputs& spec);
 
     int dim = 0;
     std::vector<uint32_t> free;
@@ -55,7 +55,7 @@ struct LocalBox {
     std::unique_ptr<Scales> scales;
     std::vector<std::vector<uint64_t>> first_slot;  // number of each unit's first slot
 
-    void make_ball(const SpecBall& from, const SpecCase& spec);
+    void make_ball(const SpecBall& from, const SpecInputs& spec);
     // The exact value of x of free[k] at local coordinate s: dyadic.
     Rational value(int k, double s) const;
     // The number of a unit input in the proof format.
@@ -69,7 +69,7 @@ public:
 
     const Net& net() const { return *net_; }
     const LocalBox& box() const { return *box_; }
-    const SpecCase& spec() const { return spec_; }
+    const SpecInputs& inputs() const { return *spec_.inputs; }
     const std::vector<Goal>& goals() const { return goals_; }
     int dim() const { return box_->dim; }
     int depth() const { return box_->net->depth; }

@@ -12,18 +12,6 @@ namespace {
 
 constexpr size_t kFirstTurn = 16;  // visits of a case before others have theirs
 
-bool same_box(const SpecCase& a, const SpecCase& b) {
-    const auto same = [](const auto& x, const auto& y) {
-        if (x.size() != y.size()) return false;
-        for (size_t i = 0; i < x.size(); ++i)
-            if (x[i].has_value() != y[i].has_value() ||
-                (x[i] && !(x[i]->num == y[i]->num && x[i]->den == y[i]->den)))
-                return false;
-        return true;
-    };
-    return same(a.lo, b.lo) && same(a.hi, b.hi);
-}
-
 }  // namespace
 
 Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, bool attack, StopToken& stop,
@@ -35,11 +23,11 @@ Scheduler::Scheduler(std::shared_ptr<const Net> net, const Spec& spec, bool atta
       progress_(progress),
       cases_(spec.cases.size()) {}
 
-// The problem of a case; null where the search cannot take it. Cases often share a box.
+// The problem of a case; null where the search cannot take it.
 std::shared_ptr<const CaseProblem> Scheduler::open_case(size_t number) {
     const SpecCase& spec = spec_.cases[number];
-    if (number == 0 || !box_ || !same_box(spec, spec_.cases[number - 1]))
-        box_ = LocalBox::make(*net_, spec);
+    if (number == 0 || !box_ || spec.inputs != spec_.cases[number - 1].inputs)
+        box_ = LocalBox::make(*net_, *spec.inputs);
     return box_ ? std::make_shared<const CaseProblem>(net_, spec, box_) : nullptr;
 }
 

@@ -13,33 +13,43 @@ Rational read_rational(ByteReader& in) {
     return {std::move(parts[0]), std::move(parts[1])};
 }
 
+SpecInputs read_inputs(ByteReader& in, uint32_t count) {
+    SpecInputs out;
+    for (auto* ends : {&out.lo, &out.hi})
+        for (uint32_t i = 0; i < count; ++i) {
+            if (in.u8())
+                ends->emplace_back();
+            else
+                ends->emplace_back(read_rational(in));
+        }
+    if (const uint8_t kind = in.u8(); kind != 0) {
+        PLV_EXPECT(kind <= 2, "unknown kind of ball");
+        SpecBall& ball = out.ball.emplace();
+        ball.squares = kind == 2;
+        for (uint32_t i = 0; i < count; ++i) ball.center.push_back(read_rational(in));
+        ball.size = read_rational(in);
+    }
+    return out;
+}
+
 }  // namespace
 
 Spec Spec::parse(std::string_view bytes) {
     ByteReader in(bytes);
-    in.expect("PLVSPEC2");
+    in.expect("PLVSPEC3");
     Spec out;
     out.inputs = in.u32();
     out.outputs = in.u32();
+    std::vector<std::shared_ptr<const SpecInputs>> inputs;
+    for (uint32_t left = in.u32(); left > 0; --left)
+        inputs.push_back(std::make_shared<const SpecInputs>(read_inputs(in, out.inputs)));
     const uint32_t cases = in.u32();
     for (uint32_t c = 0; c < cases; ++c) {
         SpecCase next;
+        const uint32_t number = in.u32();
+        PLV_EXPECT(number < inputs.size(), "no such box");
+        next.inputs = inputs[number];
         const uint32_t constraints = in.u32();
-        for (auto* ends : {&next.lo, &next.hi})
-            for (uint32_t i = 0; i < out.inputs; ++i) {
-                if (in.u8())
-                    ends->emplace_back();
-                else
-                    ends->emplace_back(read_rational(in));
-            }
-        if (const uint8_t kind = in.u8(); kind != 0) {
-            PLV_EXPECT(kind <= 2, "unknown kind of ball");
-            SpecBall ball;
-            ball.squares = kind == 2;
-            for (uint32_t i = 0; i < out.inputs; ++i) ball.center.push_back(read_rational(in));
-            ball.size = read_rational(in);
-            next.ball = std::move(ball);
-        }
         for (uint32_t k = 0; k < constraints; ++k) {
             SpecConstraint row;
             row.strict = in.u8() != 0;

@@ -2,6 +2,7 @@
 // linear constraints between inputs and outputs.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -28,9 +29,14 @@ struct SpecBall {
     Rational size;
 };
 
-struct SpecCase {
+// The inputs that a case is about.
+struct SpecInputs {
     std::vector<std::optional<Rational>> lo, hi;  // per input; none: unbounded
     std::optional<SpecBall> ball;
+};
+
+struct SpecCase {
+    std::shared_ptr<const SpecInputs> inputs;  // cases often share them
     std::vector<SpecConstraint> constraints;
 };
 

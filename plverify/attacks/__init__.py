@@ -35,7 +35,7 @@ def attack(
     *,
     eps: Any = None,
     steps: int | None = None,
-    restarts: int = walk.RESTARTS,
+    restarts: int | None = None,
     seed: int = 0,
 ) -> Adversarial | list[Adversarial]:
     """Look for a close input with another label.
@@ -62,8 +62,8 @@ def attack(
         Only inputs at most so far away count; "fgsm" and "pgd" then try this radius only.
     steps : int, optional
         Of "deepfool" (default 50) and "pgd" (default 40).
-    restarts : int
-        Of "exact-deepfool": walks from random points.
+    restarts : int, optional
+        Of "exact-deepfool": walks from random points (default by the norm, 20 to 100).
     seed : int
         Of "pgd".
 
@@ -106,7 +106,7 @@ def _run(
     wanted: Sequence[Aim],
     radius: Fraction | float | None,
     steps: int | None,
-    restarts: int,
+    restarts: int | None,
     seed: int,
 ) -> list[Point | None]:
     """Points that attacks return, one per aim; none of them is believed."""

@@ -7,10 +7,10 @@ only what holds in exact arithmetic is reported (`sealed`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from math import inf
+from math import inf, lcm
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,14 @@ from plverify.result import Result, enclose, rounded
 NORMS = ("l1", "l2", "linf")
 _ORDERS = {"l1": 1, "l2": 2, "linf": inf}
 Point = tuple[Fraction, ...]
+Exact = Sequence[Fraction] | Sequence[float]
+"""A point; floats are the dyadic rationals they are."""
 
 _HALVINGS = 50
 _SMALLEST, _LARGEST = 2.0**-50, 2.0**-6
 """Steps across the boundary that are tried, relative to the distance."""
+_STRICT_STEPS = np.array([0.0, *np.geomspace(2.0**-26, 1.0, 27)])
+"""And those to an input of float32 that is strictly beyond it."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,35 @@ class Aim:
         lo, hi = self.sides
         return np.clip(np.array([rounded(v) for v in self.x]), lo, hi)
 
+    @cached_property
+    def nearest_start(self) -> Point:
+        """The point of the domain that is nearest to ``x``: itself if it is in it."""
+        if self.holds(self.x):
+            return self.x
+        sides = zip(self.domain.lo, self.x, self.domain.hi, strict=True)
+        return tuple(Fraction(max(a, min(v, b))) for a, v, b in sides)
+
+    def holds(self, point: Exact) -> bool:
+        """Whether the domain holds an exact point."""
+        # In integers over one denominator; Fractions would take three times as long.
+        (lowest, highest), whole = scaled_sides(self.domain)
+        values, den = self.scaled if point is self.x else common_denominator(point)
+        return all(
+            (a is None or a * den <= v * whole) and (b is None or v * whole <= b * den)
+            for a, v, b in zip(lowest, values, highest, strict=True)
+        )
+
+    @cached_property
+    def scaled(self) -> tuple[list[int], int]:
+        """``x`` as integers over one denominator."""
+        return common_denominator(self.x)
+
     def margin(self, outputs: FloatArray) -> FloatArray:
         """(k,): how far outputs (k, m) are in ``S``, in floating point; negative outside."""
         own = self.label if self.target is None else self.target
-        most = np.delete(outputs, own, axis=1).max(axis=1)
-        gap: FloatArray = most - outputs[:, own]
+        others = outputs.copy()
+        others[:, own] = -inf
+        gap: FloatArray = others.max(axis=1) - outputs[:, own]
         return gap if self.target is None else -gap
 
     def rows(self, outputs: FloatArray) -> FloatArray:
@@ -94,7 +122,7 @@ class Aim:
         out[:, own] = -1.0
         return out if self.target is None else -out
 
-    def reached(self, point: Sequence[Fraction], *, strict: bool = False) -> int | None:
+    def reached(self, point: Exact, *, strict: bool = False) -> int | None:
         """The label of a point of ``S``; None outside. Decided exactly.
 
         Parameters
@@ -108,22 +136,23 @@ class Aim:
         int or None
             The output, other than `label`, that is largest (the target).
         """
-        sides = zip(self.domain.lo, point, self.domain.hi, strict=True)
-        if not all(a <= v <= b for a, v, b in sides):
+        if not self.holds(point):
             return None
         return attained(evaluate(self.net, point), self.label, self.target, strict=strict)
 
-    def distance(self, point: Sequence[Fraction]) -> Fraction:
+    def distance(self, point: Exact) -> Fraction:
         """The exact distance of a point from `x`; in l2 its square."""
-        ends, den = common_denominator([*self.x, *point])
-        gaps = [abs(a - b) for a, b in zip(ends, ends[len(self.x) :], strict=False)]
+        (own, scale), (ends, den) = self.scaled, common_denominator(point)
+        common = lcm(scale, den)
+        grow, stretch = common // scale, common // den
+        gaps = [abs(a * grow - b * stretch) for a, b in zip(own, ends, strict=True)]
         if self.norm == "l2":
-            return Fraction(sum(v * v for v in gaps), den * den)
-        return Fraction(max(gaps) if self.norm == "linf" else sum(gaps), den)
+            return Fraction(sum(v * v for v in gaps), common * common)
+        return Fraction(max(gaps) if self.norm == "linf" else sum(gaps), common)
 
     def gradients(self, points: FloatArray) -> FloatArray:
         """(k, n): the gradients of `margin` at points (k, n), in floating point."""
-        return gradients(self.net, points, self.rows(self.net(points)))
+        return gradients(self.net, points, self.rows)
 
     def size(self, step: FloatArray) -> float:
         """The norm of a step, in floating point."""
@@ -193,9 +222,9 @@ def aims(
     for x, label, to in zip(table, named, wanted, strict=True):
         outputs = evaluate(net, x)
         own = max(range(len(outputs)), key=outputs.__getitem__) if label is None else label
-        ends = zip(where.lo, x, where.hi, strict=True)
-        inside = attained(outputs, own, to) is not None and all(a <= v <= b for a, v, b in ends)
-        out.append(Aim(net, x, own, to, norm, where, inside, sides))
+        aim = Aim(net, x, own, to, norm, where, False, sides)
+        inside = attained(outputs, own, to) is not None and aim.holds(x)
+        out.append(replace(aim, inside=True) if inside else aim)
     return out
 
 
@@ -206,6 +235,8 @@ def _per_point(
         return [None] * count
     if isinstance(values, bool):
         raise InputError(f"{name} is {values}, expected the number of an output")
+    if type(values) is int and 0 <= values < classes:
+        return [values] * count
     table = ExactArray(values, name)
     listed = table.fractions().ravel().tolist() * (count if table.shape == () else 1)
     if len(listed) != count:
@@ -217,6 +248,18 @@ def _per_point(
 
 
 @lru_cache(maxsize=4)  # all points of a data set have the same domain
+def scaled_sides(domain: Box) -> tuple[list[list[int | None]], int]:
+    """The sides of a box as integers over one denominator, None where infinite."""
+    finite = [v for v in (*domain.lo, *domain.hi) if isinstance(v, Fraction)]
+    den = lcm(*(v.denominator for v in finite))
+    sides = [
+        [None if isinstance(v, float) else int(v * den) for v in side]
+        for side in (domain.lo, domain.hi)
+    ]
+    return sides, den
+
+
+@lru_cache(maxsize=4)
 def _domain_sides(domain: Box) -> tuple[FloatArray, FloatArray]:
     """Ends of a box in float64: within it, but for sides that hold no double."""
     ends = []
@@ -306,7 +349,7 @@ def sealed(
         reached=reached,
         distance=distance,
         upper=enclose(distance, root=square)[1],
-        adversarial=None if strict is None else tuple(float(v) for v in strict.point),
+        adversarial=None if strict is None else strict.point,
         adversarial_label=None if strict is None else strict.label,
         adversarial_norm=None if far is None else enclose(far, root=square)[1],
     )
@@ -377,9 +420,9 @@ def _promising(aim: Aim, points: FloatArray) -> list[int]:
 
 @dataclass(frozen=True)
 class StrictPoint:
-    """A float32 input, as exact numbers, and its label."""
+    """A float32 input and its label."""
 
-    point: Point
+    point: tuple[float, ...]
     label: int
 
 
@@ -417,18 +460,17 @@ def strict_point(aim: Aim, near: Point) -> StrictPoint | None:
         length = aim.size(direction)
         if length > 0:
             steps.append(direction / length)
-    sizes = np.concatenate([[0.0], scale * np.geomspace(2.0**-26, 1.0, 27)])
     ways = np.array(steps or [0 * start])
-    tried = (start + sizes[:, None, None] * ways).reshape(-1, len(start))
+    tried = (start + (scale * _STRICT_STEPS)[:, None, None] * ways).reshape(-1, len(start))
     with np.errstate(over="ignore"):
         points = np.clip(tried.astype(np.float32), *ends).astype(np.float64)
     seems = _seems_strict(aim, points)
     far = np.linalg.norm(points[seems] - aim.centre, _ORDERS[aim.norm], axis=1)
     for k in seems[far.argsort(kind="stable")[:8]]:
-        exact = tuple(Fraction(v) for v in points[k].tolist())
-        label = aim.reached(exact, strict=True)
+        point = tuple(points[k].tolist())
+        label = aim.reached(point, strict=True)
         if label is not None:
-            return StrictPoint(exact, label)
+            return StrictPoint(point, label)
     return None
 
 

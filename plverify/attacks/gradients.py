@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from plverify.exact_array import FloatArray
@@ -9,7 +11,9 @@ from plverify.network import Network
 from plverify.nodes import Linear, Units
 
 
-def gradients(net: Network, points: FloatArray, rows: FloatArray) -> FloatArray:
+def gradients(
+    net: Network, points: FloatArray, rows: FloatArray | Callable[[FloatArray], FloatArray]
+) -> FloatArray:
     """``rows[k] . df`` at ``points[k]``, of one of the pieces where two meet; rounds.
 
     Parameters
@@ -17,6 +21,7 @@ def gradients(net: Network, points: FloatArray, rows: FloatArray) -> FloatArray:
     net : Network
     points : (k, n) array of float64
     rows : (k, m) array of float64
+        Or a function of the outputs (k, m) at the points that returns it.
 
     Returns
     -------
@@ -28,9 +33,10 @@ def gradients(net: Network, points: FloatArray, rows: FloatArray) -> FloatArray:
     """
     tensors = {0: points} | dict(net.node_values(points))
     sizes = [tensors[t].shape[1] for t in range(len(net.nodes) + 1)]
-    flow: dict[int, FloatArray] = {len(net.nodes): rows}
+    last = len(net.nodes)
+    flow: dict[int, FloatArray] = {last: rows(tensors[last]) if callable(rows) else rows}
     with np.errstate(all="ignore"):
-        for k in range(len(net.nodes) - 1, -1, -1):
+        for k in range(last - 1, -1, -1):
             grad = flow.pop(k + 1, None)
             if grad is None:
                 continue

@@ -21,7 +21,9 @@ from plverify.errors import InputError
 from plverify.nearest import place_point
 from plverify.network import Network
 
-RESTARTS = 20
+RESTARTS = {"l1": 100, "l2": 20, "linf": 60}
+"""Walks from random points, beyond which hardly any found a nearer point of the digits networks
+(2,000 did); those in l1 see the fewest regions, and cost the least."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def nearest_boundary(
     domain: Box | None = None,
     *,
     starts: Any = None,
-    restarts: int = RESTARTS,
+    restarts: int | None = None,
     timeout: float | None = None,
 ) -> list[BoundaryPoint | None]:
     """Close inputs of another label, one per point: local minima of the distance.
@@ -69,7 +71,7 @@ def nearest_boundary(
         Where the inputs lie; default anywhere.
     starts : (batch, n) array of float64, optional
         Points of ``S`` at which the only walks begin.
-    restarts : int
+    restarts : int, optional
         Walks from random points, the same ones every time.
     timeout : float, optional
         Seconds after which the points that are left get None.
@@ -101,11 +103,11 @@ def walk(
     wanted: Sequence[Aim],
     *,
     starts: Any = None,
-    restarts: int = RESTARTS,
+    restarts: int | None = None,
     timeout: float | None = None,
 ) -> list[BoundaryPoint | None]:
     """As `nearest_boundary`, of aims that share network, norm and domain."""
-    if isinstance(restarts, bool) or not 0 <= restarts <= 1_000_000:
+    if isinstance(restarts, bool) or not 0 <= (restarts or 0) <= 1_000_000:
         raise InputError(f"restarts is {restarts}, expected a number from 0")
     out: list[BoundaryPoint | None] = [None] * len(wanted)
     todo = []
@@ -126,7 +128,7 @@ def walk(
         [-1 if (to := wanted[k].target) is None else to for k in todo],
         first.targeted,
         first.norm,
-        restarts,
+        RESTARTS[first.norm] if restarts is None else restarts,
         None if starts is None else np.asarray(starts, np.float64)[todo],
         timeout,
     )
@@ -154,12 +156,11 @@ def _settled(aim: Aim, raw: dict[str, Any]) -> BoundaryPoint | None:
 def _solution(aim: Aim, raw: dict[str, Any]) -> Point | None:
     """The solution of the linear system that determines the walk's point; None without one."""
     lo, hi = aim.domain.lo, aim.domain.hi
-    # An input outside the domain was attacked from its nearest point there.
-    centre = [Fraction(max(a, min(v, b))) for a, v, b in zip(lo, aim.x, hi, strict=True)]
     rows = [(row[:-1], -row[-1]) for row in raw["active"]]
-    return place_point(aim.norm, rows, centre, lo, hi, raw["places"].tolist())
+    # An input outside the domain was attacked from its nearest point there.
+    return place_point(aim.norm, rows, aim.nearest_start, lo, hi, raw["places"].tolist())
 
 
-def run(wanted: Sequence[Aim], restarts: int) -> list[Point | None]:
+def run(wanted: Sequence[Aim], restarts: int | None) -> list[Point | None]:
     """The attack ``"exact-deepfool"``: one exact point per aim."""
     return [None if found is None else found.point for found in walk(wanted, restarts=restarts)]

@@ -304,7 +304,7 @@ class Certifier:
             return {"witness": witness}
         return {
             "witness": witness,
-            "adversarial": tuple(float(v) for v in near.point),
+            "adversarial": near.point,
             "adversarial_norm": enclose(aim.distance(near.point), root=aim.norm == "l2")[1],
             "adversarial_label": near.label,
         }
