@@ -188,6 +188,8 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
             at.node.part = part;
             at.node.place = piece == 0 ? 1 : 0;
             at.node.pieces[unit] = static_cast<int8_t>(piece);
+            // It does not follow from the rows of later layers alone: those assume it.
+            at.node.path.push_back({layer, open[i], piece});
             const size_t r = bound_net_.row(layer, open[i]);
             double &lo = at.node.bounds->lo[r], &hi = at.node.bounds->hi[r];
             if (piece)
