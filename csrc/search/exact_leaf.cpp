@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "search/case.hpp"
+#include "search/walls.hpp"
 
 namespace plv {
 
@@ -143,48 +144,16 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
             const Rational end = cut   ? box_.value(k, low ? node.lo[k] : node.hi[k])
                                  : low ? *problem_.spec().lo[input]
                                        : *problem_.spec().hi[input];
-            ExactRow row;
-            row.a.resize(n);
-            row.a[k] = low ? end.den : -end.den;
-            row.c = low ? -end.num : end.num;
-            all.push_back(std::move(row));
+            all.push_back(side_row(n, static_cast<size_t>(k), end, low));
         }
-    struct Origin {
-        uint64_t number = 0, other = UINT64_MAX;
-        Int scale;
-        int goal = -1;
-    };
-    std::vector<Origin> origins(all.size());
-    for (const FixedUnit& fixed : node.path) {
-        const Layer& layer = net_.layers[fixed.layer];
-        for (int s = 0; s < std::max(layer.slots, 1); ++s) {
-            Origin origin;
-            origin.scale = box_.scales->total[fixed.layer];
-            int entry = fixed.unit, minus = -1;
-            if (layer.is_max()) {
-                entry = layer.entry(fixed.unit, fixed.piece);
-                minus = layer.entry(fixed.unit, s);
-                if (minus < 0 || s == fixed.piece || minus == entry) continue;
-                origin.number = box_.number(net_, fixed.layer, fixed.unit, s);
-                origin.other = box_.number(net_, fixed.layer, fixed.unit, fixed.piece);
-            } else {
-                origin.number = box_.number(net_, fixed.layer, fixed.unit, 0);
-            }
-            ExactRow row = problem_.unit_row(fixed.layer, entry, minus, pattern.data());
-            if (!layer.is_max() && fixed.piece == 0) {
-                row.c.negate();
-                for (Int& v : row.a) v.negate();
-            }
-            all.push_back(std::move(row));
-            origins.push_back(std::move(origin));
-        }
-    }
+    const size_t sides = all.size();
+    std::vector<Wall> walls = walls_of(problem_, node.path, pattern.data());
+    for (Wall& wall : walls) all.push_back(std::move(wall.row));
+    const size_t first_goal = all.size();
     std::vector<uint8_t> strict(all.size(), 0);
+    std::vector<Int> goal_scales;
     for (size_t g = 0; g < forms_.size(); ++g) {
-        Origin origin;
-        origin.goal = static_cast<int>(g);
-        all.push_back(problem_.goal_row(g, pattern.data(), origin.scale));
-        origins.push_back(std::move(origin));
+        all.push_back(problem_.goal_row(g, pattern.data(), goal_scales.emplace_back()));
         strict.push_back(problem_.goals()[g].strict);
     }
     std::vector<const ExactRow*> rows;
@@ -209,17 +178,13 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
     std::vector<std::pair<int, Int>> goals;
     std::vector<std::pair<uint64_t, Int>> listed;
     for (const auto& [r, y] : found->multipliers) {
-        if (static_cast<size_t>(r) == origins.size()) {
+        const auto at = static_cast<size_t>(r);
+        if (at == all.size())  // the ball
             goals.emplace_back(static_cast<int>(forms_.size()), y);
-            continue;
-        }
-        const Origin& origin = origins[static_cast<size_t>(r)];
-        if (origin.goal >= 0) {
-            goals.emplace_back(origin.goal, y * origin.scale);
-        } else if (static_cast<size_t>(r) >= 2 * n) {
-            listed.emplace_back(origin.number, y * origin.scale);
-            if (origin.other != UINT64_MAX) listed.emplace_back(origin.other, y * origin.scale);
-        }
+        else if (at >= first_goal)
+            goals.emplace_back(static_cast<int>(at - first_goal), y * goal_scales[at - first_goal]);
+        else if (at >= sides)
+            walls[at - sides].list(y, listed);
     }
     put_exact_leaf(text, std::move(goals), std::move(listed));
     return Answer::refuted;

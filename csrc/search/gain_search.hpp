@@ -72,6 +72,12 @@ private:
     bool contradicts(ProgramRow&& row, const double* slope, double constant, double size);
     bool add_fixed(GainNode& at, int layer);
     Answer decide(GainNode& at, std::string& text, int& unit);
+    bool refute_exactly(GainNode& at, std::string& text);
+    std::optional<std::vector<Rational>> inner_point(const GainNode& at,
+                                                     const std::vector<FixedUnit>& path,
+                                                     const std::vector<uint8_t>& pattern,
+                                                     std::string& text);
+    std::string fix_windows(const GainNode& at, std::string& text);
     std::vector<uint8_t> pattern_of(const GainNode& at) const;
     std::vector<ExactRow> domain_rows() const;
     bool is_met(const GainNode& at);
@@ -104,6 +110,7 @@ private:
     std::string text_;             // of the finished tree
     std::vector<double> weight_, slope_, row_;
     std::vector<ProgramRow> program_;
+    bool is_thin_ = false;  // the program leaves no interior that doubles could see
 };
 
 }  // namespace plv
