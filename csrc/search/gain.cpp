@@ -167,10 +167,8 @@ bool GainSearch::is_inside(const double* s, std::vector<uint8_t>& pattern) {
                 if (layer.one_piece[i]) continue;
                 const double z = one_.value(l, i, 0);
                 bool active = z > 0.0;
-                const double size = size_at(l, i);
-                // A unit that is constant on the region has no wall there; one that reads nothing
-                // but what is switched off is.
-                if (!(std::fabs(z) > kSure * size) && !(z == 0.0 && size == 0.0)) {
+                if (!(std::fabs(z) > kSure * size_at(l, i))) {
+                    // A unit that is constant on the region has no wall there.
                     const ExactRow row = problem_.unit_row(l, i, -1, pattern.data());
                     if (!row.is_constant()) return false;
                     active = row.c.sign() > 0;
@@ -189,8 +187,7 @@ bool GainSearch::is_inside(const double* s, std::vector<uint8_t>& pattern) {
             for (int k = 0; k < layer.slots; ++k) {
                 const int e = layer.entry(i, k), p = layer.entry(i, best);
                 if (e < 0 || e == p) continue;
-                const double gap = most - one_.value(l, e, 0), both = size + size_at(l, e);
-                if (gap > kSure * both || (gap == 0.0 && both == 0.0)) continue;
+                if (most - one_.value(l, e, 0) > kSure * (size + size_at(l, e))) continue;
                 // Nor do slots meet that are a constant apart, or the same.
                 const ExactRow row = problem_.unit_row(l, p, e, pattern.data());
                 if (!row.is_constant()) return false;
