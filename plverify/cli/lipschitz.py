@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from plverify.cli.arguments import Argument, Exit, Option
+from plverify.cli.arguments import Exit, Json, Model, Option, Threads
 from plverify.cli.common import (
     check_output,
     check_run,
@@ -18,7 +18,7 @@ from plverify.errors import InputError
 
 
 def lipschitz(
-    model: Annotated[str, Argument(help="A network file.", metavar="MODEL")],
+    model: Model,
     box: Annotated[
         str | None,
         Option(
@@ -49,8 +49,8 @@ def lipschitz(
     timeout: Annotated[
         float | None, Option(help="Stop after this many seconds with the interval found.")
     ] = None,
-    threads: Annotated[int, Option(help="Threads; 0 for one per core.", min=0)] = 1,
-    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    threads: Threads = 1,
+    json: Json = False,
 ) -> None:
     """Bound the Lipschitz constant of a network from below and from above.
 
