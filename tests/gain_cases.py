@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
-from math import ceil
 from operator import mul
 from typing import Any
 
@@ -27,8 +26,8 @@ import plverify as pv
 from plverify.network import Network
 
 NORMS = ("l1", "l2", "linf")
-GRID = 1 << 40
-"""Squares of spectral norms are rounded up to multiples of its inverse."""
+ROOM = Fraction(1, 1 << 32)
+"""Relative, above the square of a spectral norm: a checker in doubles needs some."""
 
 
 class Regions(Full):
@@ -94,17 +93,15 @@ def sharp_gain(rng: random.Random, graph: Graph, net: Network, box: Any) -> Dual
 
 
 def _norm(matrix: Matrix, norm: str) -> Fraction:
-    """The operator norm; in l2 its square, of several rows rounded up to the grid."""
+    """The operator norm; in l2 its square, of several rows rounded up."""
     if norm != "l2":
         lines = matrix if norm == "linf" else list(zip(*matrix, strict=True))
         return max(sum(map(abs, line), Fraction(0)) for line in lines)
     if len(matrix) == 1:
         return sum((v * v for v in matrix[0]), Fraction(0))
-    value = np.linalg.norm(np.array(matrix, dtype=float), 2) ** 2
-    step = Fraction(1, GRID)
-    while not norm_at_most(matrix, norm, Fraction(ceil(value * GRID), GRID) + step):
-        step *= 2
-    return Fraction(ceil(value * GRID), GRID) + step
+    rough = Fraction(np.linalg.norm(np.array(matrix, dtype=float), 2) ** 2)
+    assert norm_at_most(matrix, norm, rough * (1 + ROOM))
+    return rough * (1 + ROOM)
 
 
 def _direction(matrix: Matrix) -> tuple[list[Fraction], Fraction]:
