@@ -4,11 +4,12 @@
 #include <cmath>
 
 #include "search/gain_search.hpp"
-#include "search/walls.hpp"
+#include "search/refute.hpp"
 
 namespace plv {
 
 namespace {
+constexpr size_t kFewInputs = 12;    // exact programs of so many take milliseconds
 constexpr double kSure = 1e-9;       // floating point decides by more than this share
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 }  // namespace
@@ -209,6 +210,7 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
         }
     }
     jacobian_.set_cell(at.node.cell(nullptr));
+    crown_.set_lines(at.node.cell(nullptr));
 }
 
 // The multipliers of the program's last row and of those that contradict it, in a cell with these
@@ -378,9 +380,15 @@ GainSearch::Answer GainSearch::decide(GainNode& at, std::string& text, int& unit
     centre(at);
     if (!at.point.empty()) offer(at.point.data());
     if (is_known(pattern)) return leaf();
-    const std::optional<std::vector<Rational>> x = inner_point(at, at.node.path, pattern, text);
-    if (!x) return Answer::leaf;
-    std::optional<Witness> witness = problem_.violation_at(*x);
+    const ExactCell cell = exact_cell(at.node.path, pattern);
+    const std::optional<StrictPoint> found = solve(at, cell, true);
+    if (!found->found) {
+        put_walls_leaf(at, cell, found->multipliers, text);
+        return Answer::leaf;
+    }
+    std::vector<Rational> x;
+    for (const Int& v : found->x) x.push_back({v, found->den});
+    std::optional<Witness> witness = problem_.violation_at(x);
     if (!witness) return Answer::unknown;
     best_at_.clear();
     take(pattern.data(), std::move(*witness));
@@ -398,38 +406,67 @@ bool GainSearch::refute_exactly(GainNode& at, std::string& text) {
     while (last + 1 < bound_net_.depth && is_known(last)) ++last;
     std::vector<FixedUnit> path = at.node.path;
     std::erase_if(path, [&](const FixedUnit& fixed) { return fixed.layer > last; });
-    return !inner_point(at, path, pattern_of(at), text);
+    const ExactCell cell = exact_cell(path, pattern_of(at));
+    const std::optional<StrictPoint> found = solve(at, cell, false);
+    if (!found || found->found) return false;
+    put_walls_leaf(at, cell, found->multipliers, text);
+    return true;
 }
 
-// A point inside the domain where these units, whose rows are affine, are on their pieces; without
-// one, writes the leaf that shows that there is none.
-std::optional<std::vector<Rational>> GainSearch::inner_point(const GainNode& at,
-                                                             const std::vector<FixedUnit>& path,
-                                                             const std::vector<uint8_t>& pattern,
-                                                             std::string& text) {
-    ++result_.exact_programs;
-    std::vector<ExactRow> all = domain_rows();
-    const size_t sides = 2 * dim_, first_wall = all.size();
-    std::vector<Wall> walls = walls_of(problem_, path, pattern.data());
+// The rows that are > 0 inside the domain where units, whose rows are affine, are on their pieces.
+GainSearch::ExactCell GainSearch::exact_cell(const std::vector<FixedUnit>& path,
+                                             const std::vector<uint8_t>& pattern) const {
+    ExactCell cell{domain_rows(), walls_of(problem_, path, pattern.data())};
     // A unit that is constant on the region is no wall of it, unless it is on its other side.
-    std::erase_if(
-        walls, [](const Wall& wall) { return wall.row.is_constant() && wall.row.c.sign() >= 0; });
-    for (Wall& wall : walls) all.push_back(std::move(wall.row));
-    std::vector<const ExactRow*> rows;
-    for (const ExactRow& row : all) rows.push_back(&row);
-    const auto found = strict_point(static_cast<int>(dim_), rows, {}, &stop_);
-    if (!found) throw Stopped{};
-    if (found->found) {
+    std::erase_if(cell.walls, [](const Wall& wall) {
+        return wall.row.is_constant() && wall.row.c.sign() >= 0;
+    });
+    for (Wall& wall : cell.walls) cell.rows.push_back(std::move(wall.row));
+    return cell;
+}
+
+// A point inside, the node's if it is, or multipliers that show that there is none. Where it takes
+// an exact program that is large, only if it is `needed`.
+std::optional<StrictPoint> GainSearch::solve(const GainNode& at, const ExactCell& cell,
+                                             bool needed) {
+    ++result_.exact_programs;
+    if (!at.point.empty()) {
+        StrictPoint here;
         std::vector<Rational> x;
-        for (const Int& v : found->x) x.push_back({v, found->den});
-        return x;
+        for (size_t k = 0; k < dim_; ++k) {
+            x.push_back(box_.value(static_cast<int>(k), at.point[k]));
+            here.den = Int::lcm(here.den, x.back().den);
+        }
+        for (const Rational& v : x) here.x.push_back(v.num * here.den.divexact(v.den));
+        here.found = std::all_of(cell.rows.begin(), cell.rows.end(), [&](const ExactRow& row) {
+            Int v = row.c * here.den;
+            for (size_t k = 0; k < dim_; ++k) v.add_mul(row.a[k], here.x[k]);
+            return v.sign() > 0;
+        });
+        if (here.found) return here;
     }
+    const std::vector<uint8_t> strict(cell.rows.size(), 1);
+    std::optional<StrictPoint> found =
+        refute_near(box_, at.node.lo, at.node.hi, cell.rows, strict, simplex_, stop_);
+    if (found || (!needed && dim_ > kFewInputs)) return found;
+    std::vector<const ExactRow*> rows;
+    for (const ExactRow& row : cell.rows) rows.push_back(&row);
+    found = strict_point(static_cast<int>(dim_), rows, {}, &stop_);
+    if (!found) throw Stopped{};
+    return found;
+}
+
+// A leaf whose sum is at most 0 on a cell without an interior.
+void GainSearch::put_walls_leaf(const GainNode& at, const ExactCell& cell,
+                                const std::vector<std::pair<int, Int>>& multipliers,
+                                std::string& text) {
+    const size_t sides = 2 * dim_, first_wall = cell.rows.size() - cell.walls.size();
     std::vector<std::pair<int, Int>> goals;
     std::vector<std::pair<uint64_t, Int>> listed;
-    for (const auto& [r, y] : found->multipliers) {
+    for (const auto& [r, y] : multipliers) {
         const auto from = static_cast<size_t>(r);
         if (from >= first_wall)
-            walls[from - first_wall].list(y, listed);
+            cell.walls[from - first_wall].list(y, listed);
         else if (from >= sides)
             goals.emplace_back(static_cast<int>(from - sides),
                                y * question_.domain.constraints[from - sides].bound.den);
@@ -438,7 +475,6 @@ std::optional<std::vector<Rational>> GainSearch::inner_point(const GainNode& at,
     const std::string after = fix_windows(at, text);
     put_exact_leaf(text, std::move(goals), std::move(listed));
     text += after;
-    return std::nullopt;
 }
 
 // Splits all windows of which one slot is known to be the largest, down to the child with that

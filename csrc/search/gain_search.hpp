@@ -18,6 +18,7 @@
 #include "search/leaf.hpp"
 #include "search/node.hpp"
 #include "search/problem.hpp"
+#include "search/walls.hpp"
 
 namespace plv {
 
@@ -47,6 +48,11 @@ private:
         double scale = 1.0;
         std::vector<Multiplier> multipliers;
     };
+    // Rows that are > 0 inside: sides of the box, constraints, and last those of the walls.
+    struct ExactCell {
+        std::vector<ExactRow> rows;
+        std::vector<Wall> walls;
+    };
     enum class Answer { leaf, split, unknown };
 
     // Looking for points.
@@ -73,10 +79,11 @@ private:
     bool add_fixed(GainNode& at, int layer);
     Answer decide(GainNode& at, std::string& text, int& unit);
     bool refute_exactly(GainNode& at, std::string& text);
-    std::optional<std::vector<Rational>> inner_point(const GainNode& at,
-                                                     const std::vector<FixedUnit>& path,
-                                                     const std::vector<uint8_t>& pattern,
-                                                     std::string& text);
+    ExactCell exact_cell(const std::vector<FixedUnit>& path,
+                         const std::vector<uint8_t>& pattern) const;
+    std::optional<StrictPoint> solve(const GainNode& at, const ExactCell& cell, bool needed);
+    void put_walls_leaf(const GainNode& at, const ExactCell& cell,
+                        const std::vector<std::pair<int, Int>>& multipliers, std::string& text);
     std::string fix_windows(const GainNode& at, std::string& text);
     std::vector<uint8_t> pattern_of(const GainNode& at) const;
     std::vector<ExactRow> domain_rows() const;
