@@ -203,16 +203,17 @@ def quantities() -> list[tuple[Any, ...]]:
         rows = list(csv.DictReader(file))
     return [
         (r["net"], r["quantity"], r["box_radius"], int(r["point"]), r["attained_lower"],
-         r["exact_or_best_upper"])
+         r["exact_or_best_upper"], r["upper_kind"])
         for r in rows
-        if r["net"] != "mlp_64_64_64_10" or r["box_radius"] != "0.1"
     ]  # fmt: skip
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is not there")
-@pytest.mark.parametrize(("name", "quantity", "radius", "point", "lower", "upper"), quantities())
+@pytest.mark.parametrize(
+    ("name", "quantity", "radius", "point", "lower", "upper", "kind"), quantities()
+)
 def test_reference_values(
-    name: str, quantity: str, radius: str, point: int, lower: str, upper: str
+    name: str, quantity: str, radius: str, point: int, lower: str, upper: str, kind: str
 ) -> None:
     net = digits(name)
     centre, box = ball(name, point, radius)
@@ -220,19 +221,23 @@ def test_reference_values(
     if quantity[0] == "s":
         order = np.argsort(-net(centre))
         output = [int(j == order[0]) - int(j == order[1]) for j in range(net.output_size)]
-    # Some of the larger network take minutes: then the interval alone is compared.
-    large = name == "mlp_64_64_64_10"
+    # The spectral norm of all of the larger network is not closed in minutes.
+    large = name == "mlp_64_64_64_10" and quantity == "v_l2"
     found = pv.lipschitz(
         net, box, quantity[2:], output=output, proof=True, timeout=5 if large else None
     )
-    assert found.status == "complete" or large
-    if found.status == "complete":
+    assert found.status == ("timeout" if large else "complete")
+    if large:
+        assert found.upper <= 1.3 * found.lower
+    else:
         assert found.exact or (quantity == "v_l2" and found.upper <= found.lower * (1 + 1e-8))
+    assert found.proof_upper is not None
+    assert found.proof_upper >= found.upper
     if lower:
         assert found.upper >= float(lower) * (1 - 1e-7)
     if upper:  # a solver's value may be above the truth by its tolerance
         assert found.lower <= float(upper) * (1 + 1e-6)
-        if "upper bound" not in quantity and quantity[0] == "s":
+        if not kind.startswith("upper bound"):  # it is the constant, or above it by 2e-3
             assert found.upper >= float(upper) - 3e-3
     assert found.proof is None or pv.check(found.proof, net)
 

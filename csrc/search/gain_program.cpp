@@ -447,7 +447,7 @@ std::optional<StrictPoint> GainSearch::solve(const GainNode& at, const ExactCell
     }
     const std::vector<uint8_t> strict(cell.rows.size(), 1);
     std::optional<StrictPoint> found =
-        refute_near(box_, at.node.lo, at.node.hi, cell.rows, strict, simplex_, stop_);
+        refute_near(box_, at.node.lo, at.node.hi, cell.rows, strict, near_, stop_);
     if (found || (!needed && dim_ > kFewInputs)) return found;
     std::vector<const ExactRow*> rows;
     for (const ExactRow& row : cell.rows) rows.push_back(&row);

@@ -105,7 +105,7 @@ private:
     Crown crown_;
     JacobianBounds jacobian_;
     Points points_, one_;
-    Simplex simplex_;
+    Simplex simplex_, near_;  // of the node's program, and of what is exact
     std::mt19937_64 random_{1};
 
     GainResult result_;

@@ -110,7 +110,11 @@ def lipschitz(
                 ("norm", norm if output is None else f"{norm}, of output {output}"),
                 ("domain", found.domain),
                 ("method", method),
-                *([("proof", written)] if written is not None else []),
+                *(
+                    [("proof", f"{written} (of at most {found.proof_upper:.12g})")]
+                    if written
+                    else []
+                ),
                 ("time", seconds_text(found.seconds)),
             ]
         )
