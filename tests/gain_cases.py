@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from math import gcd
 from operator import mul
 from typing import Any
 
@@ -79,17 +80,21 @@ def sharp_gain(rng: random.Random, graph: Graph, net: Network, box: Any) -> Dual
     if norm == "l2" and len(rows) > 1:
         direction, lower = _direction(matrix)
         header |= {"direction": list(map(text, direction)), "lower": text(lower)}
-    constraints = [
-        Row({i: -int(a) for i, a in enumerate(row[:-1]) if int(a)}, {}, Fraction(row[-1]), True)
-        for row in header["constraints"]
-    ]
-    walk = Regions(graph, System(box, constraints))
+    walk = Regions(graph, System(box, [_canonical(row) for row in header["constraints"]]))
     records: Records = []
     for _ in rows if norm == "linf" else rows[:1]:
         walk.records = []
         walk.run()
         records += walk.records
     return DualProof(header, records)
+
+
+def _canonical(constraint: list[str]) -> Row:
+    """``a . x + c > 0`` with coprime coefficients, which multipliers are for."""
+    *terms, constant = map(int, constraint)
+    common = gcd(*terms)
+    left = {i: -a // common for i, a in enumerate(terms) if a}
+    return Row(left, {}, Fraction(constant, common), True)
 
 
 def _norm(matrix: Matrix, norm: str) -> Fraction:
