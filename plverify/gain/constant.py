@@ -275,7 +275,9 @@ def _result(
         attained=None if attained is None else attained.value,
         witness=None if attained is None else attained.point,
         proof=keep_proof(found.proof, proof) if proof else None,
-        proof_upper=enclose(found.proven, root=root)[1] if proof and found.proven else None,
+        proof_upper=(
+            enclose(found.proven, root=root)[1] if proof and found.proven is not None else None
+        ),
         nodes=found.nodes,
         seconds=time.perf_counter() - start,
     )
