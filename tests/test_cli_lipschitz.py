@@ -35,7 +35,7 @@ def test_json_is_what_python_gives_and_the_proof_is_accepted(
     code, text, _ = cli(*asked, "--proof", proof)
     assert code == 0
     assert "(exact)" in text
-    assert f"{proof}, of at most " in text
+    assert f"{proof} (of at most " in text
 
 
 def test_methods_side_by_side(cli: Any, model: str, tmp_path: Path) -> None:
