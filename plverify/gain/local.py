@@ -31,8 +31,8 @@ from plverify.result import Status
 
 _ROOM = 1e-9
 """By how much a bound found in floating point is raised before it is proven."""
-_SHARE = {True: 1 / 3, False: 1 / 2}
-"""Of a timeout, what the search may take: the checker takes as long, for matrices twice as long."""
+_SHARE = {True: 1 / 4, False: 1 / 2}
+"""Of a timeout, what the search may take: the checker takes as long, for matrices thrice that."""
 
 
 @dataclass(frozen=True)
