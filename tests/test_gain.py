@@ -62,7 +62,11 @@ def cases(count: int, first: int = 0) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize("seed", cases(40))
+DOUBTFUL = (132, 160, 499)
+"""Programs through windows, 28 units with one kink, and a unit that is 0 at a corner of the box."""
+
+
+@pytest.mark.parametrize("seed", [*cases(40), *DOUBTFUL])
 def test_degenerate_graphs_against_all_regions(seed: int) -> None:
     case = random_graph(seed)
     net = Network(case.net.inputs, to_nodes(case.net, seed))
@@ -109,6 +113,19 @@ def test_random_networks_against_enumeration(sizes: tuple[int, ...], seed: int) 
             assert listed.upper is not None
             assert listed.attained is not None
             assert listed.attained.value <= listed.upper <= found.upper**2 * F(101, 100) + 1
+
+
+def test_a_leaf_is_judged_by_its_own_bound() -> None:
+    """The bound of a matrix by centre and radius may be larger on a part than on the whole."""
+    rng = np.random.default_rng(40)
+    sizes = (3, 8, 6, 2)
+    weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in pairwise(sizes)]
+    biases = [0.5 * rng.normal(size=b).astype(np.float32) for b in sizes[1:]]
+    net = Network.from_arrays(weights, biases, -3.0)
+    found = pv.lipschitz(net, pv.Box(-1, 1, 3), "l2", proof=True)
+    assert found.status == "complete"
+    assert found.upper <= found.lower * (1 + 1e-8)
+    assert pv.check(found.proof, net, python=True)
 
 
 def test_all_of_the_plane() -> None:
