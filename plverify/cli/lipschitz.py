@@ -202,11 +202,12 @@ def _layers(model: str, plot: str | None, json: bool) -> None:
 
 
 def _norm_text(lower: float, upper: float) -> str:
-    """One number where both ends agree to nine digits, else both.
+    """One number of as many digits as both ends share, nine or six, else both.
 
-    >>> _norm_text(1.0, 1.0 + 1e-12), _norm_text(1.0, 1.5)
-    ('1', '1..1.5')
+    >>> _norm_text(1.0, 1.0 + 1e-12), _norm_text(1.23456711, 1.23456722), _norm_text(1.0, 1.5)
+    ('1', '1.23457', '1..1.5')
     """
     if upper - lower <= 1e-9 * upper:
         return f"{upper:.9g}"
-    return f"{lower:.6g}..{upper:.6g}"
+    ends = f"{lower:.6g}", f"{upper:.6g}"
+    return ends[0] if ends[0] == ends[1] else "..".join(ends)
