@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isqrt, lcm
+from operator import mul
 from typing import Any, NamedTuple, TypeAlias
 
 from plverify.checker_nets import absolute_sum, difference
@@ -472,22 +473,27 @@ def _attained(
     pattern = net.pattern_at(list(witness))
     require(not pattern.on_boundary, "the witness does not lie inside a region")
     table, den = net.affine_map(pattern.bits)
-    product = [
-        [Fraction(sum((c * table[k][i] for k, c in enumerate(row) if c), Fraction(0)), den)
-         for i in range(net.input_size)]
-        for row in rows
-    ]  # fmt: skip
+    common = lcm(*(c.denominator for row in rows for c in row))
+    den *= common
+    product = []  # over den
+    for row in rows:
+        total = [0] * net.input_size
+        for c, entries in zip(row, table, strict=True):
+            if factor := int(c * common):
+                total = [t + factor * a for t, a in zip(total, entries, strict=False)]
+        product.append(total)
     if norm == "linf":
-        return max(sum(map(abs, row), Fraction(0)) for row in product)
+        return Fraction(max(sum(map(abs, row)) for row in product), den)
     if norm == "l1":
-        return max(sum(map(abs, column), Fraction(0)) for column in zip(*product, strict=True))
+        return Fraction(max(sum(map(abs, column)) for column in zip(*product, strict=True)), den)
     if len(rows) == 1:
-        return sum((v * v for v in product[0]), Fraction(0))
+        return Fraction(sum(v * v for v in product[0]), den * den)
     require(direction is not None and any(direction), "a direction is missing")
     assert direction is not None
-    image = [sum((a * b for a, b in zip(direction, column, strict=True)), Fraction(0))
-             for column in zip(*product, strict=True)]  # fmt: skip
-    return Fraction(sum((v * v for v in image), Fraction(0)), sum(v * v for v in direction))
+    common = lcm(*(v.denominator for v in direction))
+    y = [int(v * common) for v in direction]
+    image = [sum(map(mul, y, column)) for column in zip(*product, strict=True)]
+    return Fraction(sum(v * v for v in image), den * den * sum(v * v for v in y))
 
 
 # --------------------------------------------------------------------------------------- properties

@@ -426,10 +426,12 @@ def _split_floats(a: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64], 
 
 
 def _bit_length(a: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bit lengths of int64 magnitudes below 2**63; in halves, so that the floats are exact."""
-    high = np.abs(a) >> 32
-    length = np.frexp(high.astype(np.float64))[1].astype(np.int64) + 32
-    return np.where(high > 0, length, np.frexp(np.where(high > 0, 0, a).astype(np.float64))[1])
+    """Bit lengths of int64 magnitudes below 2**63, from the exponents of exact floats."""
+    size = np.abs(a)
+    if size.max(initial=0) > 1 << 53:  # in halves
+        high = size >> 32
+        return np.where(high > 0, _bit_length(high) + 32, _bit_length(np.where(high > 0, 0, size)))
+    return np.maximum((size.astype(np.float64).view(np.int64) >> 52) - 1022, 0)
 
 
 def _total_bits(mant: NDArray[np.int64], up: NDArray[np.int64]) -> NDArray[np.int64]:

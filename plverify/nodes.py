@@ -189,6 +189,12 @@ class Conv(OneSource, Linear):
         """(kernels, channels of a group, K) in float64."""
         return self._weights(False, None).reshape(self.rows.rows, -1, len(self.taps))
 
+    @cached_property
+    def _apart(self) -> list[bool]:
+        """Per kernel entry, whether it reads no position twice."""
+        counts = [np.bincount(taps[taps >= 0], minlength=1).max() for taps in self.taps]
+        return [bool(most <= 1) for most in counts]
+
     def _columns(self, x: FloatArray) -> FloatArray:
         """(batch, groups, entries, P): what every kernel entry reads at every position."""
         batch, k = len(x), len(self.taps)
@@ -220,7 +226,10 @@ class Conv(OneSource, Linear):
             spread = np.matmul(kernel, part).reshape(len(part), self.channels, -1, self.places)
             for k, places in enumerate(self.taps):
                 index: Any = (slice(None), slice(None), places)
-                np.add.at(out[at : at + step], index, spread[:, :, k])
+                if self._apart[k]:  # what is lost at -1 does not matter
+                    out[at : at + step][index] += spread[:, :, k]
+                else:
+                    np.add.at(out[at : at + step], index, spread[:, :, k])
         return out[:, :, :-1].reshape(len(g), inputs)
 
     def triplets(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

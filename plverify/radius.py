@@ -279,10 +279,11 @@ class _Search:
 
     # ----------------------------------------------------------------------------- the search
 
-    def _ask(self, radius: Bound, seconds: float | None) -> Status:
+    def _ask(self, radius: Bound, seconds: float | None, attack: bool = True) -> Status:
         """Whether ``S`` has no input as close as a radius; notes what that says of the ends.
 
-        The radius is given as the ends are: by its square in l2.
+        The radius is given as the ends are: by its square in l2. Attacks in the search take time
+        where the incumbent is the closest input.
         """
         answer = decide(
             self.aim.net,
@@ -291,7 +292,7 @@ class _Search:
             threads=self.threads,
             timeout=seconds,
             progress=self.progress,
-            attack=self.witness is None,
+            attack=attack or self.witness is None,
             claim=(self.aim.net, self._header(radius, closed=True)) if self.keep else None,
         )
         self.rounds += 1
@@ -332,7 +333,7 @@ class _Search:
             limit = math.inf if left is None else _SHARE * left
             quick = not walked and limit > _QUICK
             limit = _QUICK if quick else limit
-            status = self._ask(radius, None if math.isinf(limit) else limit)
+            status = self._ask(radius, None if math.isinf(limit) else limit, attack=walked)
             if status is Status.INTERRUPTED:
                 return status
             if not walked and (quick or status is Status.SAT) and status is not Status.UNSAT:

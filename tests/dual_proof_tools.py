@@ -124,7 +124,9 @@ def encode(record: tuple[Any, ...]) -> bytes:
         return out
     if kind == "input":
         return b"\2" + var(rest[0]) + big(rest[1]) + big(rest[2])
-    return {"unit": b"\3", "bounds": b"\4"}[kind] + var(rest[0])
+    if kind == "norm":
+        return b"\6"
+    return {"unit": b"\3", "bounds": b"\4", "slopes": b"\5"}[kind] + var(rest[0])
 
 
 def _steps(terms: Sequence[tuple[int, Any]]) -> list[int]:
@@ -178,8 +180,10 @@ def decode(body: bytes) -> Records:
             records[-1] = ("envelope", *records[-1][1:], units)
         elif code == 2:
             records.append(("input", number(), integer(), integer()))
-        elif code in (3, 4):
-            records.append(({3: "unit", 4: "bounds"}[code], number()))
+        elif code == 6:
+            records.append(("norm",))
+        elif code in (3, 4, 5):
+            records.append(({3: "unit", 4: "bounds", 5: "slopes"}[code], number()))
     assert b"".join(map(encode, records)) == body
     return records
 
@@ -530,6 +534,12 @@ class Full:
             found, around = self.outside(rows, strict), ONE
         if found is None:
             return False
+        self.refute(found, around)
+        return True
+
+    def refute(self, found: Sequence[Fraction], around: Fraction = ZERO) -> None:
+        """A leaf with multipliers of sides, path and system's rows, and of the ball."""
+        first = len(self.sides) + len(self.path)
         den = lcm(*(y.denominator for y in found))
         whole = [int(y * den) for y in found]
         v: dict[int, int] = {}
@@ -540,7 +550,6 @@ class Full:
         if around:
             used.append((len(self.system.rows), den))
         self.records.append(("dual", 0, used, sorted((k, m) for k, m in v.items() if m)))
-        return True
 
     def outside(self, rows: list[Affine], strict: list[bool]) -> list[Fraction] | None:
         """Multipliers that show with the ball's that no point where the rows hold is in it."""

@@ -56,6 +56,7 @@ from dual_proof_tools import (
     unsat,
     with_body,
 )
+from gain_cases import engine_gain, sharp_gain
 from oracle_graph import Graph
 from oracle_nd import NdDomain, _leaves, _start
 from proof_tools import Proof, pack, unpack
@@ -325,6 +326,15 @@ def _engine_radius(rng: random.Random, graph: Graph, net: Network) -> Case | Non
     return _engine_case("radius", graph, net, data)
 
 
+def _sharp_lipschitz(rng: random.Random, graph: Graph, net: Network) -> Case:
+    return Case("lipschitz", graph, net, sharp_gain(rng, graph, net, _wide_box(rng, graph.inputs)))
+
+
+def _engine_lipschitz(rng: random.Random, graph: Graph, net: Network) -> Case | None:
+    data = engine_gain(rng, graph, net, _wide_box(rng, graph.inputs))
+    return _engine_case("lipschitz", graph, net, data)
+
+
 def _region_tree(rng: random.Random, graph: Graph, net: Network) -> Case:
     domain = NdDomain.box(*zip(*_wide_box(rng, graph.inputs), strict=True))
     return Case("region tree", graph, net, prove_tree(graph, domain, net.digest, rng.randrange(99)))
@@ -363,6 +373,8 @@ _MAKERS: dict[str, Callable[[random.Random, Graph, Network], Case | None]] = {
     "dead units by the engine": _engine_dead_units,
     "sup distance": _engine_distance,
     "radius": _engine_radius,
+    "lipschitz": _sharp_lipschitz,
+    "lipschitz by the engine": _engine_lipschitz,
     "region tree": _region_tree,
     "tiling": _tiling,
 }
@@ -513,11 +525,13 @@ def changed_record(proof: DualProof, rng: random.Random) -> DualProof:
     elif how == 2:
         other = rng.randrange(len(records))
         records[at], records[other] = records[other], records[at]
+    elif how == 3 and proof.header["claim"] == "lipschitz" and rng.random() < 0.5:
+        records.insert(at, rng.choice((("norm",), ("slopes", rng.choice((0, 1, 2))))))
     elif how == 3:
         records.insert(at, ("bounds", rng.choice((0, 1, 1, 2))))
     elif record[0] in ("dual", "rule", "envelope"):
         records[at] = _changed_leaf(record, rng)
-    elif record[0] in ("unit", "bounds"):
+    elif record[0] in ("unit", "bounds", "slopes"):
         records[at] = (record[0], max(0, record[1] + rng.choice((-1, 1))))
     elif record[0] == "input":
         kind, i, num, den = record
@@ -628,7 +642,7 @@ def _subtree_end(records: Records, at: int, counts: list[int]) -> int:
             left += 2
         elif kind == "unit":
             left += counts[records[at][1]]
-        elif kind == "bounds":
+        elif kind in ("bounds", "slopes"):
             left += 1
         at += 1
     return at
@@ -727,14 +741,21 @@ def _accept_with_a_margin(mutant: Mutant, header: dict[str, Any], stream: bytes)
         systems = systems_of(graph, header["property"])
     elif header["claim"] == "maximum":
         systems = [better_than_maximum(graph, header)]
+    elif header["claim"] == "lipschitz":
+        upper = Fraction(header["upper"])
+        weaker = header | {"upper": str(upper + MARGIN * (1 + abs(upper)))}
+        return _both_accept(mutant, weaker, stream)
     else:  # no such statement about one network and its outputs
         return ("bounds", 1) in decode(zlib.decompress(stream))
     for system in systems:
         system.rows[:] = [
             row._replace(bound=row.bound - MARGIN * (1 + abs(row.bound))) for row in system.rows
         ]
-    weaker = unsat(graph, mutant.net.digest, systems, []).header
-    data = pack(json.dumps(weaker).encode(), stream)
+    return _both_accept(mutant, unsat(graph, mutant.net.digest, systems, []).header, stream)
+
+
+def _both_accept(mutant: Mutant, header: dict[str, Any], stream: bytes) -> bool:
+    data = pack(json.dumps(header).encode(), stream)
     return all(pv.check(data, mutant.net, python=python) for python in (False, True))
 
 

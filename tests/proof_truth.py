@@ -6,13 +6,14 @@ Exact linear programs on all patterns of a network (`dual_proof_tools.full`), it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
 from math import gcd, lcm
+from operator import mul
 from typing import Any
 
-from dual_proof_tools import Ball, Full, Row, System, full, highest, nearest
+from dual_proof_tools import Ball, Full, Row, System, combine, full, highest, nearest, plain
 from oracle_graph import Graph, evaluate, sources
 from oracle_nd import NdDomain, _leaves, _start
 
@@ -222,6 +223,131 @@ def _region_list(net: Graph, header: dict[str, Any]) -> bool:
     return sum(1 for _ in _leaves(net, start)) == count
 
 
+# ------------------------------------------------------------------------------ Lipschitz constants
+
+Matrix = list[list[Fraction]]
+
+
+def _lipschitz(net: Graph, header: dict[str, Any]) -> bool:
+    norm, domain = header["norm"], gain_domain(net, header)
+    lower, upper = Fraction(header["lower"]), Fraction(header["upper"])
+    need(norm in ("l1", "l2", "linf"), "norm")
+    rows = [terms_of(row, net.sizes[-1]) for row in header["rows"]]
+    need(rows, "rows")
+    direction = header["direction"]
+    if direction is not None:
+        direction = point_of(direction)
+        need(norm == "l2" and len(direction) == len(rows) > 1, "direction")
+    x = point_of(header["witness"])
+    need(len(x) == net.inputs, "witness")
+    sides = [_apply(row, x) for row in domain.rows]
+    strict = sides[len(sides) - len(header["constraints"]) :]
+    jacobian = jacobian_at(net, x)
+    if jacobian is None or any(v < 0 for v in sides) or any(v <= 0 for v in strict):
+        return False
+    here = times(rows, jacobian)
+    if norm == "l2" and len(rows) > 1:
+        if direction is None or not any(direction):
+            return False
+        image = [sum(map(mul, direction, column)) for column in zip(*here, strict=True)]
+        attained = sum(v * v for v in image) / sum(v * v for v in direction)
+        if attained < lower:
+            return False
+    elif norm_below(here, norm, lower):
+        return False
+    return all(norm_at_most(times(rows, j), norm, upper) for j, _ in jacobians(net, domain))
+
+
+def gain_domain(net: Graph, header: dict[str, Any]) -> NdDomain:
+    """Where the header of a Lipschitz constant says it holds: its constraints come last."""
+    box = box_of(header["box"], net.inputs)
+    need(all(a is None or b is None or a < b for a, b in box), "a flat box")
+    rows = [tuple(Fraction(whole(v)) for v in row) for row in header["constraints"]]
+    need(all(len(row) == net.inputs + 1 and any(row[:-1]) for row in rows), "constraints")
+    lo, hi = zip(*box, strict=True)
+    sides = NdDomain.box(lo, hi)
+    return sides._replace(rows=(*sides.rows, *rows))
+
+
+def jacobians(net: Graph, domain: NdDomain) -> Iterator[tuple[Matrix, list[Fraction]]]:
+    """The Jacobian of every region that meets the interior of a domain, and a point inside."""
+    try:
+        start = _start(net, domain)
+    except ValueError:
+        return  # no interior, no region
+    for cell in _leaves(net, start):
+        point = [Fraction(v, cell.point[-1]) for v in cell.point[:-1]]
+        yield [[Fraction(v, den) for v in row[:-1]] for row, den in cell.tensors[-1]], point
+
+
+def jacobian_at(net: Graph, x: Sequence[Fraction]) -> Matrix | None:
+    """The Jacobian of the region that a point lies inside, None on a kink."""
+    size = net.inputs + 1
+    unit = [tuple(Fraction(i == j) for j in range(size)) for i in range(net.inputs)]
+    tensors = [unit]
+    for node in net.nodes:
+        joined = [f for source in sources(node) for f in tensors[source]]
+        made = []
+        for k, entry in enumerate(node[2]):
+            if node[0] == "linear":
+                made.append(tuple(map(plain, combine(size, [(c, joined[j]) for j, c in entry[0]],
+                                                     entry[1]))))  # fmt: skip
+            elif node[0] == "units":
+                z = _apply(joined[k], x)
+                if z == 0 and any(joined[k]) and entry != 1:
+                    return None
+                made.append(tuple(v * (1 if z > 0 else entry) for v in joined[k]))
+            else:
+                some = {joined[j] for j in entry if j >= 0}
+                most = max(_apply(f, x) for f in some)
+                best = [f for f in some if _apply(f, x) == most]
+                if len(best) > 1:
+                    return None
+                made.append(best[0])
+        tensors.append(made)
+    return [list(f[:-1]) for f in tensors[-1]]
+
+
+def _apply(row: Sequence[Fraction], x: Sequence[Fraction]) -> Fraction:
+    return sum(map(mul, row[:-1], x), row[-1])
+
+
+def times(rows: Sequence[dict[int, Fraction]], jacobian: Matrix) -> Matrix:
+    """Combinations of the outputs' gradients."""
+    return [
+        [sum((c * jacobian[j][i] for j, c in row.items()), Fraction(0))
+         for i in range(len(jacobian[0]))]
+        for row in rows
+    ]  # fmt: skip
+
+
+def norm_at_most(matrix: Matrix, norm: str, bound: Fraction) -> bool:
+    """Whether an operator norm, in l2 its square, is at most a bound."""
+    if norm != "l2":
+        lines = matrix if norm == "linf" else list(zip(*matrix, strict=True))
+        return max(sum(map(abs, line)) for line in lines) <= bound
+    # Elimination: bound I - M M' has no negative pivot, and nothing beside a pivot that is 0.
+    n = len(matrix)
+    left = [[bound * (p == q) - sum(map(mul, matrix[p], matrix[q])) for q in range(n)]
+            for p in range(n)]  # fmt: skip
+    for p in range(n):
+        if left[p][p] < 0 or (left[p][p] == 0 and any(left[p][p + 1 :])):
+            return False
+        for i in range(p + 1, n):
+            if left[i][p]:
+                factor = left[i][p] / left[p][p]
+                left[i] = [a - factor * b for a, b in zip(left[i], left[p], strict=True)]
+    return True
+
+
+def norm_below(matrix: Matrix, norm: str, bound: Fraction) -> bool:
+    """Whether a norm, in l2 the square of that of one row, is below a bound."""
+    if norm == "l2":
+        return sum(v * v for v in matrix[0]) < bound
+    lines = matrix if norm == "linf" else list(zip(*matrix, strict=True))
+    return max(sum(map(abs, line)) for line in lines) < bound
+
+
 _TRUTHS: dict[str, Any] = {
     "unsat": _unsat,
     "sat": _sat,
@@ -230,6 +356,7 @@ _TRUTHS: dict[str, Any] = {
     "radius": _radius,
     "sup_distance": None,
     "region_list": _region_list,
+    "lipschitz": _lipschitz,
 }
 
 

@@ -32,9 +32,10 @@ def test_json_is_what_python_gives_and_the_proof_is_accepted(
     assert (answer["lower"], answer["upper"]) == (found.lower, found.upper)
     assert (answer["status"], answer["proof"]) == ("complete", proof)
     assert cli("check", proof, model)[0] == 0
-    code, text, _ = cli(*asked)
+    code, text, _ = cli(*asked, "--proof", proof)
     assert code == 0
     assert "(exact)" in text
+    assert f"{proof} (of at most " in text
 
 
 def test_methods_side_by_side(cli: Any, model: str, tmp_path: Path) -> None:

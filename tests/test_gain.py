@@ -37,21 +37,6 @@ def norm_of(rows: Any, norm: str) -> Any:
     return np.linalg.norm(np.array([[float(v) for v in row] for row in rows]), 2) ** 2
 
 
-UNDECIDED = (54,)
-"""On a box 2^-22 thin the checker in doubles leaves a leaf open; the other one does not."""
-UNDECIDED_RANDOM = (((5, 7, 5, 1), 5),)
-"""With slope -1/2 the search believes a leaf that both checkers refuse: the answer is open."""
-
-
-def upper_end(truth: Any, norm: str) -> float:
-    return sqrt(truth) if norm == "l2" else float(truth)
-
-
-def encloses(found: pv.LipschitzConstant, truth: Any, norm: str) -> bool:
-    end = upper_end(truth, norm)
-    return found.lower <= end * (1 + 1e-12) and end <= found.upper * (1 + 1e-12)
-
-
 def agrees(found: pv.LipschitzConstant, truth: Any) -> bool:
     if isinstance(truth, Fraction):
         return found.exact and found.value == truth
@@ -77,7 +62,11 @@ def cases(count: int, first: int = 0) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize("seed", cases(40))
+DOUBTFUL = (132, 160, 499)
+"""Programs through windows, 28 units with one kink, and a unit that is 0 at a corner of the box."""
+
+
+@pytest.mark.parametrize("seed", [*cases(40), *DOUBTFUL])
 def test_degenerate_graphs_against_all_regions(seed: int) -> None:
     case = random_graph(seed)
     net = Network(case.net.inputs, to_nodes(case.net, seed))
@@ -91,9 +80,6 @@ def test_degenerate_graphs_against_all_regions(seed: int) -> None:
                 jacobians = [[j[output]] for j in jacobians]
             truth = max(norm_of(j, norm) for j in jacobians)
             found = pv.lipschitz(net, domain, norm, output=output, proof=True)
-            if seed in UNDECIDED:
-                assert encloses(found, truth, norm)
-                continue
             assert found.status == "complete", (norm, output)
             assert agrees(found, truth), (norm, output, truth, found)
             assert len(rows) == net.output_size or output is not None
@@ -121,15 +107,25 @@ def test_random_networks_against_enumeration(sizes: tuple[int, ...], seed: int) 
                 for region in regions
             )
             found = pv.lipschitz(net, box, norm, output=output)
-            if (sizes, seed) in UNDECIDED_RANDOM:
-                assert encloses(found, truth, norm)
-            else:
-                assert agrees(found, truth), (norm, output)
+            assert agrees(found, truth), (norm, output)
             listed = enumerate_regions(net, box, norm, rows, None)
             assert listed is not None
             assert listed.upper is not None
             assert listed.attained is not None
             assert listed.attained.value <= listed.upper <= found.upper**2 * F(101, 100) + 1
+
+
+def test_a_leaf_is_judged_by_its_own_bound() -> None:
+    """The bound of a matrix by centre and radius may be larger on a part than on the whole."""
+    rng = np.random.default_rng(40)
+    sizes = (3, 8, 6, 2)
+    weights = [rng.normal(size=(b, a)).astype(np.float32) for a, b in pairwise(sizes)]
+    biases = [0.5 * rng.normal(size=b).astype(np.float32) for b in sizes[1:]]
+    net = Network.from_arrays(weights, biases, -3.0)
+    found = pv.lipschitz(net, pv.Box(-1, 1, 3), "l2", proof=True)
+    assert found.status == "complete"
+    assert found.upper <= found.lower * (1 + 1e-8)
+    assert pv.check(found.proof, net, python=True)
 
 
 def test_all_of_the_plane() -> None:
@@ -159,7 +155,7 @@ def test_constant_functions() -> None:
     net = Network.from_arrays([[[1, 1], [2, 0]], [[0, 0]]], [[1, 1], [7]])
     for norm in NORMS:
         found = pv.lipschitz(net, pv.Box(-1, 1, 2), norm, proof=True)
-        assert (found.lower, found.upper) == (0.0, 0.0)
+        assert (found.lower, found.upper, found.proof_upper) == (0.0, 0.0, 0.0)
         assert pv.check(found.proof, net, python=True)
     affine = Network.from_arrays([[[3, -4]]])
     assert pv.lipschitz(affine, pv.Box(-1, 1, 2)).value == 25
@@ -224,16 +220,17 @@ def quantities() -> list[tuple[Any, ...]]:
         rows = list(csv.DictReader(file))
     return [
         (r["net"], r["quantity"], r["box_radius"], int(r["point"]), r["attained_lower"],
-         r["exact_or_best_upper"])
+         r["exact_or_best_upper"], r["upper_kind"])
         for r in rows
-        if r["net"] != "mlp_64_64_64_10" or r["box_radius"] != "0.1"
     ]  # fmt: skip
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is not there")
-@pytest.mark.parametrize(("name", "quantity", "radius", "point", "lower", "upper"), quantities())
+@pytest.mark.parametrize(
+    ("name", "quantity", "radius", "point", "lower", "upper", "kind"), quantities()
+)
 def test_reference_values(
-    name: str, quantity: str, radius: str, point: int, lower: str, upper: str
+    name: str, quantity: str, radius: str, point: int, lower: str, upper: str, kind: str
 ) -> None:
     net = digits(name)
     centre, box = ball(name, point, radius)
@@ -241,19 +238,23 @@ def test_reference_values(
     if quantity[0] == "s":
         order = np.argsort(-net(centre))
         output = [int(j == order[0]) - int(j == order[1]) for j in range(net.output_size)]
-    # Some of the larger network take minutes: then the interval alone is compared.
-    large = name == "mlp_64_64_64_10"
+    # The spectral norm of all of the larger network is not closed in minutes.
+    large = name == "mlp_64_64_64_10" and quantity == "v_l2"
     found = pv.lipschitz(
         net, box, quantity[2:], output=output, proof=True, timeout=5 if large else None
     )
-    assert found.status == "complete" or large
-    if found.status == "complete":
+    assert found.status == ("timeout" if large else "complete")
+    if large:
+        assert found.upper <= 1.1 * found.lower
+    else:
         assert found.exact or (quantity == "v_l2" and found.upper <= found.lower * (1 + 1e-8))
+    assert found.proof_upper is not None
+    assert found.proof_upper >= found.upper
     if lower:
         assert found.upper >= float(lower) * (1 - 1e-7)
     if upper:  # a solver's value may be above the truth by its tolerance
         assert found.lower <= float(upper) * (1 + 1e-6)
-        if "upper bound" not in quantity and quantity[0] == "s":
+        if not kind.startswith("upper bound"):  # it is the constant, or above it by 2e-3
             assert found.upper >= float(upper) - 3e-3
     assert found.proof is None or pv.check(found.proof, net)
 

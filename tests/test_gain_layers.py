@@ -235,8 +235,8 @@ start = time.process_time()
 rows = pv.layer_norms(net)
 for row in rows:
     assert 0 < row.l2[0] <= row.l2[1] <= 1.2 * row.l2[0], row
-    assert row.l1[1] <= row.l1[0] * (1 + 1e-7), row
-    assert row.linf[1] <= row.linf[0] * (1 + 1e-7), row
+    assert row.l1[1] <= row.l1[0] * (1 + 1e-9), row
+    assert row.linf[1] <= row.linf[0] * (1 + 1e-9), row
 print(len(rows), time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -253,4 +253,4 @@ def test_alexnet_within_a_minute_and_four_gigabytes() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     _, seconds, memory = map(float, done.stdout.split())
     assert memory < 4 << 20
-    assert seconds < 120  # of one core
+    assert seconds < 60  # of one core

@@ -96,8 +96,6 @@ private:
     // program.cpp
     // exact_leaf.cpp
     Answer solve_exactly(const Node& node, std::string& text);
-    std::optional<StrictPoint> refute_near(const Node& node, const std::vector<ExactRow>& all,
-                                           const std::vector<uint8_t>& strict);
     std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
                                               const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);

@@ -166,27 +166,34 @@ bool GainSearch::is_inside(const double* s, std::vector<uint8_t>& pattern) {
             if (!layer.is_max()) {
                 if (layer.one_piece[i]) continue;
                 const double z = one_.value(l, i, 0);
-                if (!(std::fabs(z) > kSure * size_at(l, i))) return false;
-                net_.set_piece(pattern.data(), l, i, z > 0.0);
+                bool active = z > 0.0;
+                if (!(std::fabs(z) > kSure * size_at(l, i))) {
+                    // A unit that is constant on the region has no wall there.
+                    const ExactRow row = problem_.unit_row(l, i, -1, pattern.data());
+                    if (!row.is_constant()) return false;
+                    active = row.c.sign() > 0;
+                }
+                net_.set_piece(pattern.data(), l, i, active);
                 continue;
             }
-            int best = -1, second = -1;
+            int best = -1;
+            for (int k = 0; k < layer.slots; ++k)
+                if (const int e = layer.entry(i, k);
+                    e >= 0 &&
+                    (best < 0 || one_.value(l, e, 0) > one_.value(l, layer.entry(i, best), 0)))
+                    best = k;
+            const int rough = layer.entry(i, best);
+            const double most = one_.value(l, rough, 0), size = size_at(l, rough);
             for (int k = 0; k < layer.slots; ++k) {
-                const int e = layer.entry(i, k);
-                if (e < 0) continue;
-                const double z = one_.value(l, e, 0);
-                if (best < 0 || z > one_.value(l, layer.entry(i, best), 0))
-                    second = best, best = k;
-                else if (second < 0 || z > one_.value(l, layer.entry(i, second), 0))
-                    second = k;
+                const int e = layer.entry(i, k), p = layer.entry(i, best);
+                if (e < 0 || e == p) continue;
+                if (most - one_.value(l, e, 0) > kSure * (size + size_at(l, e))) continue;
+                // Nor do slots meet that are a constant apart, or the same.
+                const ExactRow row = problem_.unit_row(l, p, e, pattern.data());
+                if (!row.is_constant()) return false;
+                if (row.c.sign() < 0) best = k;
             }
             net_.set_piece(pattern.data(), l, i, best);
-            if (second < 0) continue;
-            const int p = layer.entry(i, best), q = layer.entry(i, second);
-            const double gap = one_.value(l, p, 0) - one_.value(l, q, 0);
-            // Inputs that are switched off tie, and any of them will do.
-            const double size = size_at(l, p) + size_at(l, q);
-            if (gap < kSure * size && !(gap == 0.0 && size == 0.0)) return false;
         }
     }
     return true;
@@ -290,7 +297,7 @@ void GainSearch::close(std::vector<GainNode>& waiting) {
     for (GainNode& at : waiting) {
         std::string text;
         jacobian_.set_cell(at.node.cell(nullptr));
-        const double value = bound(at, false);
+        const double value = bound(at, at.is_begun);
         above_ = std::max(above_, value + kSure * value);
         if (at.is_begun) {
             put_bounds(text, 1);
@@ -325,10 +332,11 @@ GainSearch::Answer GainSearch::visit(GainNode& at, std::string& text,
         return Answer::leaf;
     }
     jacobian_.set_cell(at.node.cell(nullptr));
-    at.bound = std::min(at.bound, bound(at, false));
+    // Not the parent's, where that is smaller: a leaf must be seen to be one from its own ranges.
+    at.bound = bound(at, false);
     if (!is_small(at) && jacobian_.is_deep()) {
         put_slopes(text, 1);
-        at.bound = std::min(at.bound, bound(at, true));
+        at.bound = bound(at, true);
     }
     if (is_small(at)) {
         ++result_.leaves;

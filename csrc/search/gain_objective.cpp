@@ -100,12 +100,10 @@ double GainObjective::above(const std::vector<GradientRanges>& ranges, size_t in
             radius[r * dim_ + k] = (hi - lo) / 2 * unit_[k];
         }
     if (question_.norm == Norm::l1) return sum_of_columns(most);
-    if (!is_spectral()) {
-        double sum = 0.0;
-        for (const double v : most) sum += question_.norm == Norm::l2 ? v * v : v;
-        return sum;
-    }
-    // The norm of the centre and that of what is added to it.
+    double sizes = 0.0;
+    for (const double v : most) sizes += question_.norm == Norm::l2 ? v * v : v;
+    if (!is_spectral()) return sizes;
+    // Or the norm of the centre and that of what is added to it.
     double frobenius = 0.0, rows_most = 0.0;
     for (size_t r = 0; r < rows; ++r) {
         double sum = 0.0;
@@ -118,7 +116,7 @@ double GainObjective::above(const std::vector<GradientRanges>& ranges, size_t in
     }
     const double apart = std::min(frobenius, rows_most * sum_of_columns(radius));
     const double norm = std::sqrt(std::max(0.0, value(centre))) + std::sqrt(apart);
-    return norm * norm;
+    return std::min(sizes, norm * norm);
 }
 
 double GainObjective::chords(const GradientRanges& ranges, size_t inputs,

@@ -4,10 +4,12 @@
 #include <cmath>
 
 #include "search/gain_search.hpp"
+#include "search/refute.hpp"
 
 namespace plv {
 
 namespace {
+constexpr size_t kFewInputs = 12;    // exact programs of so many take milliseconds
 constexpr double kSure = 1e-9;       // floating point decides by more than this share
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 }  // namespace
@@ -49,8 +51,9 @@ bool GainSearch::contradicts(ProgramRow&& row, const double* slope, double const
             program_.pop_back();  // a row less is a weaker program
             return false;
         }
-        const ProgramRow& last = program_.back();
-        if (simplex_.value() < -std::max(kSure, kRounding * size * last.scale)) return true;
+        const double doubt = std::max(kSure, kRounding * size * program_.back().scale);
+        if (simplex_.value() < -doubt) return true;
+        is_thin_ = is_thin_ || simplex_.value() <= doubt;
     }
     simplex_.add_row(a, a[dim_]);
     return false;
@@ -100,6 +103,7 @@ bool GainSearch::refute_by_program(GainNode& at, std::string& text) {
     const bool met = is_met(at);
     ++result_.programs;
     program_.clear();
+    is_thin_ = false;
     simplex_.start(static_cast<int>(dim_), at.node.lo.data(), at.node.hi.data());
     bool refuted = false;
     for (size_t g = 0; g < problem_.goals().size() && !refuted; ++g) {
@@ -116,6 +120,8 @@ bool GainSearch::refute_by_program(GainNode& at, std::string& text) {
         put_dual_leaf(at.node.pieces, text);
         return true;
     }
+    // Else units that share their walls would be split in all their combinations.
+    if (is_thin_ && refute_exactly(at, text)) return true;
     if (met) return false;
     at.point.resize(dim_);
     simplex_.inner_point(at.point.data());
@@ -173,6 +179,10 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
             const size_t unit = bound_net_.unit(layer, open[i]);
             const int piece = sign > 0.0 ? 0 : 1;
             row.fixed = {layer, open[i], 1 - piece};
+            // What passes through windows; `rows` are of the unit itself, not of its negative.
+            crown_.multipliers(i, cell, row.multipliers);
+            if (sign > 0.0)
+                for (Multiplier& m : row.multipliers) m.g = -m.g, m.h = -m.h;
             program_.push_back(std::move(row));
             put_unit_split(text, unit);
             const auto part = std::make_shared<ProofPart>();
@@ -188,6 +198,8 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
             at.node.part = part;
             at.node.place = piece == 0 ? 1 : 0;
             at.node.pieces[unit] = static_cast<int8_t>(piece);
+            // It does not follow from the rows of later layers alone: those assume it.
+            at.node.path.push_back({layer, open[i], piece});
             const size_t r = bound_net_.row(layer, open[i]);
             double &lo = at.node.bounds->lo[r], &hi = at.node.bounds->hi[r];
             if (piece)
@@ -198,6 +210,7 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
         }
     }
     jacobian_.set_cell(at.node.cell(nullptr));
+    crown_.set_lines(at.node.cell(nullptr));
 }
 
 // The multipliers of the program's last row and of those that contradict it, in a cell with these
@@ -324,15 +337,9 @@ std::vector<uint8_t> GainSearch::pattern_of(const GainNode& at) const {
 // The sides of the box and the domain's constraints, as functions that are > 0 inside.
 std::vector<ExactRow> GainSearch::domain_rows() const {
     std::vector<ExactRow> rows;
-    const auto put = [&](size_t k, const Rational& end, bool low) {
-        ExactRow& row = rows.emplace_back();
-        row.a.resize(dim_);
-        row.a[k] = low ? end.den : -end.den;
-        row.c = low ? -end.num : end.num;
-    };
     for (size_t k = 0; k < dim_; ++k) {
-        put(k, *question_.domain.inputs->lo[box_.free[k]], true);
-        put(k, *question_.domain.inputs->hi[box_.free[k]], false);
+        rows.push_back(side_row(dim_, k, *question_.domain.inputs->lo[box_.free[k]], true));
+        rows.push_back(side_row(dim_, k, *question_.domain.inputs->hi[box_.free[k]], false));
     }
     for (const SpecConstraint& from : question_.domain.constraints) {
         ExactRow& row = rows.emplace_back();
@@ -373,70 +380,134 @@ GainSearch::Answer GainSearch::decide(GainNode& at, std::string& text, int& unit
     centre(at);
     if (!at.point.empty()) offer(at.point.data());
     if (is_known(pattern)) return leaf();
-    ++result_.exact_programs;
-    std::vector<ExactRow> all = domain_rows();
-    const size_t sides = 2 * dim_;
-    struct Origin {
-        uint64_t number = 0, other = UINT64_MAX;
-        Int scale = 1;
+    const ExactCell cell = exact_cell(at.node.path, pattern);
+    const std::optional<StrictPoint> found = solve(at, cell, true);
+    if (!found->found) {
+        put_walls_leaf(at, cell, found->multipliers, text);
+        return Answer::leaf;
+    }
+    std::vector<Rational> x;
+    for (const Int& v : found->x) x.push_back({v, found->den});
+    std::optional<Witness> witness = problem_.violation_at(x);
+    if (!witness) return Answer::unknown;
+    best_at_.clear();
+    take(pattern.data(), std::move(*witness));
+    return leaf();
+}
+
+// Whether the units of the layers that no open unit lies before leave no interior.
+bool GainSearch::refute_exactly(GainNode& at, std::string& text) {
+    int last = 0;  // layer of which all rows are affine
+    const auto is_known = [&](int layer) {
+        for (int i = 0; i < net_.layers[layer].units; ++i)
+            if (jacobian_.is_open(bound_net_.unit(layer, i))) return false;
+        return true;
     };
-    std::vector<Origin> origins(all.size());
-    for (const FixedUnit& fixed : at.node.path) {
-        const Layer& layer = net_.layers[fixed.layer];
-        for (int s = 0; s < std::max(layer.slots, 1); ++s) {
-            Origin origin;
-            origin.scale = box_.scales->total[fixed.layer];
-            int entry = fixed.unit, minus = -1;
-            if (layer.is_max()) {
-                entry = layer.entry(fixed.unit, fixed.piece);
-                minus = layer.entry(fixed.unit, s);
-                if (minus < 0 || minus == entry) continue;
-                origin.other = box_.number(net_, fixed.layer, fixed.unit, fixed.piece);
-            }
-            origin.number = box_.number(net_, fixed.layer, fixed.unit, layer.is_max() ? s : 0);
-            ExactRow row = problem_.unit_row(fixed.layer, entry, minus, pattern.data());
-            if (!layer.is_max() && fixed.piece == 0) {
-                row.c.negate();
-                for (Int& v : row.a) v.negate();
-            }
-            // A unit that is constant on the region is no wall of it, unless it is on its other
-            // side.
-            if (row.is_constant() && row.c.sign() >= 0) continue;
-            all.push_back(std::move(row));
-            origins.push_back(std::move(origin));
-        }
-    }
-    std::vector<const ExactRow*> rows;
-    for (const ExactRow& row : all) rows.push_back(&row);
-    const auto found = strict_point(static_cast<int>(dim_), rows, {}, &stop_);
-    if (!found) throw Stopped{};
-    if (found->found) {
+    while (last + 1 < bound_net_.depth && is_known(last)) ++last;
+    std::vector<FixedUnit> path = at.node.path;
+    std::erase_if(path, [&](const FixedUnit& fixed) { return fixed.layer > last; });
+    const ExactCell cell = exact_cell(path, pattern_of(at));
+    const std::optional<StrictPoint> found = solve(at, cell, false);
+    if (!found || found->found) return false;
+    put_walls_leaf(at, cell, found->multipliers, text);
+    return true;
+}
+
+// The rows that are > 0 inside the domain where units, whose rows are affine, are on their pieces.
+GainSearch::ExactCell GainSearch::exact_cell(const std::vector<FixedUnit>& path,
+                                             const std::vector<uint8_t>& pattern) const {
+    ExactCell cell{domain_rows(), walls_of(problem_, path, pattern.data())};
+    // A unit that is constant on the region is no wall of it, unless it is on its other side.
+    std::erase_if(cell.walls, [](const Wall& wall) {
+        return wall.row.is_constant() && wall.row.c.sign() >= 0;
+    });
+    for (Wall& wall : cell.walls) cell.rows.push_back(std::move(wall.row));
+    return cell;
+}
+
+// A point inside, the node's if it is, or multipliers that show that there is none. Where it takes
+// an exact program that is large, only if it is `needed`.
+std::optional<StrictPoint> GainSearch::solve(const GainNode& at, const ExactCell& cell,
+                                             bool needed) {
+    ++result_.exact_programs;
+    if (!at.point.empty()) {
+        StrictPoint here;
         std::vector<Rational> x;
-        for (const Int& v : found->x) x.push_back({v, found->den});
-        std::optional<Witness> witness = problem_.violation_at(x);
-        if (!witness) return Answer::unknown;
-        best_at_.clear();
-        take(pattern.data(), std::move(*witness));
-        return leaf();
+        for (size_t k = 0; k < dim_; ++k) {
+            x.push_back(box_.value(static_cast<int>(k), at.point[k]));
+            here.den = Int::lcm(here.den, x.back().den);
+        }
+        for (const Rational& v : x) here.x.push_back(v.num * here.den.divexact(v.den));
+        here.found = std::all_of(cell.rows.begin(), cell.rows.end(), [&](const ExactRow& row) {
+            Int v = row.c * here.den;
+            for (size_t k = 0; k < dim_; ++k) v.add_mul(row.a[k], here.x[k]);
+            return v.sign() > 0;
+        });
+        if (here.found) return here;
     }
+    const std::vector<uint8_t> strict(cell.rows.size(), 1);
+    std::optional<StrictPoint> found =
+        refute_near(box_, at.node.lo, at.node.hi, cell.rows, strict, near_, stop_);
+    if (found || (!needed && dim_ > kFewInputs)) return found;
+    std::vector<const ExactRow*> rows;
+    for (const ExactRow& row : cell.rows) rows.push_back(&row);
+    found = strict_point(static_cast<int>(dim_), rows, {}, &stop_);
+    if (!found) throw Stopped{};
+    return found;
+}
+
+// A leaf whose sum is at most 0 on a cell without an interior.
+void GainSearch::put_walls_leaf(const GainNode& at, const ExactCell& cell,
+                                const std::vector<std::pair<int, Int>>& multipliers,
+                                std::string& text) {
+    const size_t sides = 2 * dim_, first_wall = cell.rows.size() - cell.walls.size();
     std::vector<std::pair<int, Int>> goals;
     std::vector<std::pair<uint64_t, Int>> listed;
-    for (const auto& [r, y] : found->multipliers) {
-        const auto at_row = static_cast<size_t>(r);
-        if (at_row < sides) continue;
-        const size_t goal = at_row - sides;
-        if (goal < question_.domain.constraints.size()) {
-            goals.emplace_back(static_cast<int>(goal),
-                               y * question_.domain.constraints[goal].bound.den);
-            continue;
-        }
-        const Origin& origin = origins[at_row];
-        listed.emplace_back(origin.number, y * origin.scale);
-        if (origin.other != UINT64_MAX) listed.emplace_back(origin.other, y * origin.scale);
+    for (const auto& [r, y] : multipliers) {
+        const auto from = static_cast<size_t>(r);
+        if (from >= first_wall)
+            cell.walls[from - first_wall].list(y, listed);
+        else if (from >= sides)
+            goals.emplace_back(static_cast<int>(from - sides),
+                               y * question_.domain.constraints[from - sides].bound.den);
     }
     ++result_.leaves;
+    const std::string after = fix_windows(at, text);
     put_exact_leaf(text, std::move(goals), std::move(listed));
-    return Answer::leaf;
+    text += after;
+}
+
+// Splits all windows of which one slot is known to be the largest, down to the child with that
+// slot; returns the leaves of the children behind it. What passes through a fixed window costs no
+// bound, and a sum that is exactly 0 stays so; that of another one is the checker's, and rounded.
+std::string GainSearch::fix_windows(const GainNode& at, std::string& text) {
+    std::string after;
+    const auto empty = [&](std::string& out, int count) {
+        result_.leaves += count;
+        for (; count > 0; --count) put_rule_leaf(out, -1);
+    };
+    for (int l = 0; l < bound_net_.depth; ++l) {
+        const Layer& layer = net_.layers[l];
+        if (!layer.is_max()) continue;
+        for (int i = 0; i < layer.units; ++i) {
+            const size_t u = bound_net_.unit(l, i);
+            if (at.node.pieces[u] >= 0) continue;
+            int before = 0, same = 0, behind = 0;
+            for (int s = 0; s < layer.slots; ++s)
+                if (const int e = layer.entry(i, s); e >= 0) {
+                    same += e == jacobian_.leader(u);
+                    ++(same > 0 ? behind : before);
+                }
+            // Twice the same slot would be two children that are alike.
+            if (same != 1 || before + behind == 1) continue;
+            put_unit_split(text, u);
+            empty(text, before);
+            std::string rest;
+            empty(rest, behind - 1);
+            after.insert(0, rest);
+        }
+    }
+    return after;
 }
 
 }  // namespace plv

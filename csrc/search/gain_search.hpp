@@ -18,6 +18,7 @@
 #include "search/leaf.hpp"
 #include "search/node.hpp"
 #include "search/problem.hpp"
+#include "search/walls.hpp"
 
 namespace plv {
 
@@ -47,6 +48,11 @@ private:
         double scale = 1.0;
         std::vector<Multiplier> multipliers;
     };
+    // Rows that are > 0 inside: sides of the box, constraints, and last those of the walls.
+    struct ExactCell {
+        std::vector<ExactRow> rows;
+        std::vector<Wall> walls;
+    };
     enum class Answer { leaf, split, unknown };
 
     // Looking for points.
@@ -72,6 +78,13 @@ private:
     bool contradicts(ProgramRow&& row, const double* slope, double constant, double size);
     bool add_fixed(GainNode& at, int layer);
     Answer decide(GainNode& at, std::string& text, int& unit);
+    bool refute_exactly(GainNode& at, std::string& text);
+    ExactCell exact_cell(const std::vector<FixedUnit>& path,
+                         const std::vector<uint8_t>& pattern) const;
+    std::optional<StrictPoint> solve(const GainNode& at, const ExactCell& cell, bool needed);
+    void put_walls_leaf(const GainNode& at, const ExactCell& cell,
+                        const std::vector<std::pair<int, Int>>& multipliers, std::string& text);
+    std::string fix_windows(const GainNode& at, std::string& text);
     std::vector<uint8_t> pattern_of(const GainNode& at) const;
     std::vector<ExactRow> domain_rows() const;
     bool is_met(const GainNode& at);
@@ -92,7 +105,7 @@ private:
     Crown crown_;
     JacobianBounds jacobian_;
     Points points_, one_;
-    Simplex simplex_;
+    Simplex simplex_, near_;  // of the node's program, and of what is exact
     std::mt19937_64 random_{1};
 
     GainResult result_;
@@ -104,6 +117,7 @@ private:
     std::string text_;             // of the finished tree
     std::vector<double> weight_, slope_, row_;
     std::vector<ProgramRow> program_;
+    bool is_thin_ = false;  // the program leaves no interior that doubles could see
 };
 
 }  // namespace plv

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from plverify.errors import InputError
 
@@ -43,6 +43,11 @@ class Option:
         self, *names: str, help: str, metavar: str | None = None, min: int | None = None
     ) -> None:
         self.names, self.help, self.metavar, self.min = names, help, metavar, min
+
+
+Model = Annotated[str, Argument(help="A network file.", metavar="MODEL")]
+Threads = Annotated[int, Option(help="Threads; 0 for one per core. The answer is the same.", min=0)]
+Json = Annotated[bool, Option("--json", help="Print one JSON object.")]
 
 
 def parse(command: Callable[..., None], name: str, words: Sequence[str]) -> dict[str, Any]:

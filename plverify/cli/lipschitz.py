@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from plverify.cli.arguments import Argument, Exit, Option
+from plverify.cli.arguments import Exit, Json, Model, Option, Threads
 from plverify.cli.common import (
     check_output,
     check_run,
@@ -18,7 +18,7 @@ from plverify.errors import InputError
 
 
 def lipschitz(
-    model: Annotated[str, Argument(help="A network file.", metavar="MODEL")],
+    model: Model,
     box: Annotated[
         str | None,
         Option(
@@ -49,8 +49,8 @@ def lipschitz(
     timeout: Annotated[
         float | None, Option(help="Stop after this many seconds with the interval found.")
     ] = None,
-    threads: Annotated[int, Option(help="Threads; 0 for one per core.", min=0)] = 1,
-    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    threads: Threads = 1,
+    json: Json = False,
 ) -> None:
     """Bound the Lipschitz constant of a network from below and from above.
 
@@ -110,7 +110,11 @@ def lipschitz(
                 ("norm", norm if output is None else f"{norm}, of output {output}"),
                 ("domain", found.domain),
                 ("method", method),
-                *([("proof", written)] if written is not None else []),
+                *(
+                    [("proof", f"{written} (of at most {found.proof_upper:.12g})")]
+                    if written
+                    else []
+                ),
                 ("time", seconds_text(found.seconds)),
             ]
         )
@@ -198,11 +202,12 @@ def _layers(model: str, plot: str | None, json: bool) -> None:
 
 
 def _norm_text(lower: float, upper: float) -> str:
-    """One number where both ends agree to nine digits, else both.
+    """One number of as many digits as both ends share, nine or six, else both.
 
-    >>> _norm_text(1.0, 1.0 + 1e-12), _norm_text(1.0, 1.5)
-    ('1', '1..1.5')
+    >>> _norm_text(1.0, 1.0 + 1e-12), _norm_text(1.23456711, 1.23456722), _norm_text(1.0, 1.5)
+    ('1', '1.23457', '1..1.5')
     """
     if upper - lower <= 1e-9 * upper:
         return f"{upper:.9g}"
-    return f"{lower:.6g}..{upper:.6g}"
+    ends = f"{lower:.6g}", f"{upper:.6g}"
+    return ends[0] if ends[0] == ends[1] else "..".join(ends)

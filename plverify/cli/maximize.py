@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from plverify.cli.arguments import Argument, Exit, Option
+from plverify.cli.arguments import Exit, Json, Model, Option, Threads
 from plverify.cli.common import (
     check_output,
     check_run,
@@ -23,7 +23,7 @@ SHORT = 40
 
 
 def maximize(
-    model: Annotated[str, Argument(help="A network file.", metavar="MODEL")],
+    model: Model,
     output: Annotated[int, Option(help="The number of the output, from 0.")] = 0,
     box: Annotated[
         str,
@@ -42,10 +42,8 @@ def maximize(
         float | None,
         Option(help="Stop after this many seconds with the best value found."),
     ] = None,
-    threads: Annotated[
-        int, Option(help="Threads; 0 for one per core. The answer is the same.", min=0)
-    ] = 1,
-    json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    threads: Threads = 1,
+    json: Json = False,
 ) -> None:
     """Find the exact maximum of an output over a box, and an input that attains it.
 

@@ -28,6 +28,9 @@ from plverify.verdict import keep_proof
 
 METHODS = ("product", "eclipse", "lipsdp-layer", "lipsdp", "exact")
 
+_QUICK = 500
+"""Inputs and units up to which a semidefinite program takes some seconds at most."""
+
 
 @dataclass(frozen=True)
 class LipschitzConstant(Result):
@@ -52,6 +55,9 @@ class LipschitzConstant(Result):
         A point of the domain inside an activation region.
     proof : bytes, str or None
         The proof, or the file it was written to.
+    proof_upper : float or None
+        The upper end that the proof states. It is larger than `upper` where the search was stopped
+        and another method's bound is less: that is proven, too, but not in the proof.
     nodes : int
         Searched.
     seconds : float
@@ -72,6 +78,7 @@ class LipschitzConstant(Result):
     attained: Fraction | None = None
     witness: tuple[Fraction, ...] | None = None
     proof: bytes | str | None = field(default=None, repr=False)
+    proof_upper: float | None = None
     nodes: int = 0
     seconds: float = 0.0
 
@@ -113,7 +120,8 @@ def lipschitz(
     output : int or vector, optional
         One output, or the combination ``c . f`` of them; default the whole map.
     timeout : float, optional
-        Seconds after which the interval found so far is returned.
+        Seconds after which the interval found so far is returned: some of them, for "exact" at
+        least half, are the checker's.
     threads : int
         Of "exact": the search is one thread's; others are used nowhere yet.
     proof : True, path, optional
@@ -213,6 +221,10 @@ def _exact(ask: _Question, timeout: float | None, progress: Progress | None) -> 
     ends = [square(ask.product(), ask.norm)]
     if found.upper is not None:
         ends.append(found.upper)
+    if ask.norm == "l2" and fits(ask.net, _QUICK):
+        above = _semidefinite(ask, "lipsdp", timeout).upper
+        assert above is not None
+        ends.append(above)
     return replace(found, upper=min(ends))
 
 
@@ -270,6 +282,9 @@ def _result(
         attained=None if attained is None else attained.value,
         witness=None if attained is None else attained.point,
         proof=keep_proof(found.proof, proof) if proof else None,
+        proof_upper=(
+            enclose(found.proven, root=root)[1] if proof and found.proven is not None else None
+        ),
         nodes=found.nodes,
         seconds=time.perf_counter() - start,
     )

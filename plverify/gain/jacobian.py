@@ -9,6 +9,7 @@ and for its square in l2.
 from __future__ import annotations
 
 from fractions import Fraction
+from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,19 +48,20 @@ class Attained(NamedTuple):
         >>> Attained.of((), [[Fraction(3), Fraction(-4)]], "l2").value
         Fraction(25, 1)
         """
-        if norm == "linf":
-            return Attained(point, max(sum(map(abs, row), Fraction(0)) for row in jacobian))
-        if norm == "l1":
-            columns = zip(*jacobian, strict=True)
-            return Attained(point, max(sum(map(abs, column), Fraction(0)) for column in columns))
-        if len(jacobian) == 1:
-            return Attained(point, sum((v * v for v in jacobian[0]), Fraction(0)))
+        flat, den = common_denominator([v for row in jacobian for v in row])
+        n = len(jacobian[0])
+        ints = [flat[k : k + n] for k in range(0, len(flat), n)]
+        if norm != "l2":
+            lines: Any = ints if norm == "linf" else zip(*ints, strict=True)
+            return Attained(point, Fraction(max(sum(map(abs, line)) for line in lines), den))
+        if len(ints) == 1:
+            return Attained(point, Fraction(sum(v * v for v in ints[0]), den * den))
         floats = float_matrix(jacobian)
         vectors = np.linalg.eigh(floats @ floats.T)[1]
         direction = tuple(Fraction(v) for v in vectors[:, -1].tolist())
-        image = [sum((a * b for a, b in zip(direction, column, strict=True)), Fraction(0))
-                 for column in zip(*jacobian, strict=True)]  # fmt: skip
-        value = sum((v * v for v in image), Fraction(0)) / sum(v * v for v in direction)
+        y, _ = common_denominator(direction)
+        image = [sum(map(mul, y, column)) for column in zip(*ints, strict=True)]
+        value = Fraction(sum(v * v for v in image), den * den * sum(v * v for v in y))
         return Attained(point, value, direction)
 
 

@@ -31,17 +31,23 @@ from plverify.result import Status
 
 _ROOM = 1e-9
 """By how much a bound found in floating point is raised before it is proven."""
+_SHARE = {True: 1 / 4, False: 1 / 2}
+"""Of a timeout, what the search may take: the checker takes as long, for matrices thrice that."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of a constant, or in l2 of its square: `upper` is None where nothing is."""
+    """What is known of a constant, or in l2 of its square: `upper` is None where nothing is.
+
+    `proven` is the upper end that the proof states.
+    """
 
     status: Status
     attained: Attained | None
     upper: Fraction | None
     proof: bytes | None
     nodes: int
+    proven: Fraction | None = None
 
 
 def search(
@@ -56,8 +62,9 @@ def search(
     ints, den = common_denominator([v for row in rows for v in row])
     weights = struct.pack("<I", len(rows)) + pack_ints([den]) + pack_ints(ints)
     spec = property_bytes(Property(net.input_size, net.output_size, (domain,)))
+    limit = None if timeout is None else timeout * _SHARE[norm == "l2" and len(rows) > 1]
     try:
-        answer = _core.lipschitz(net.core, norm, spec, weights, timeout, progress)
+        answer = _core.lipschitz(net.core, norm, spec, weights, limit, progress)
     except ValueError as error:
         raise InputError(str(error)) from None
     status = Status(answer["status"])
@@ -78,7 +85,7 @@ def search(
     # The search proposes in floating point; the checker decides.
     if not check(proof, net):
         return Found(Status.UNKNOWN, attained, None, None, answer["nodes"])
-    return Found(status, attained, upper, proof, answer["nodes"])
+    return Found(status, attained, upper, proof, answer["nodes"], upper)
 
 
 def _at(net: Network, point: tuple[Fraction, ...], norm: str, rows: Rows) -> Attained | None:

@@ -282,16 +282,18 @@ def _kernel_sums(node: Linear) -> tuple[Ends, Ends]:
             reads[k] = np.bincount(taps[taps >= 0], minlength=node.positions)
         columns = into.reshape(-1, len(node.taps)) @ np.unique(reads, axis=1)
         exact = reads.max() <= 1  # else sums of entries may be smaller than those of their sizes
+        # Sums of sums: errors add up.
+        summed = per_group + len(node.taps), size.shape[1] + len(node.taps)
     else:
         assert isinstance(node, Dense)
         step = max(1, (1 << 24) // node.rows.cols)
         parts = [np.abs(node.weight[k : k + step]) for k in range(0, node.size, step)]
         rows = np.concatenate([part.sum(axis=1) for part in parts])
         columns, exact = sum(part.sum(axis=0) for part in parts), True
-    terms = node.terms * max(1, node.rows.rows)
+        summed = node.size + len(parts), node.rows.cols
     return (
-        _around(float(np.max(columns)), terms, exact),
-        _around(float(np.max(rows)), node.terms, exact),
+        _around(float(np.max(columns)), summed[0], exact),
+        _around(float(np.max(rows)), summed[1], exact),
     )
 
 

@@ -87,10 +87,7 @@ def _above(a: Array) -> tuple[float, Array]:
     # A complex product is four real ones.
     terms = inner if a.dtype.kind == "f" else 4 * inner + 8
     frobenius = max(norm_above(one) for one in a)
-    if len(a) == 1:  # NumPy computes half of it
-        gram = (a[0] @ a[0].conj().T)[None]
-    else:
-        gram = np.matmul(a, a.conj().swapaxes(1, 2))
+    gram = _squares(a)
     loss = 2 * gamma(terms) * up(frobenius * frobenius) + TINY
     top, vector = _largest_eigenvalue(gram)
     slack = max(1e-13, 16 * rows * U)
@@ -103,6 +100,16 @@ def _above(a: Array) -> tuple[float, Array]:
             top = max(top, float(np.linalg.eigvalsh(gram)[:, -1].max()))
         slack *= 8
     return frobenius, vector
+
+
+def _squares(a: Array) -> Array:
+    """``a a*`` of all matrices of a stack."""
+    if a.dtype.kind == "c":
+        return np.matmul(a, a.conj().swapaxes(1, 2))
+    if len(a) == 1:  # then NumPy computes half of it
+        out: Array = (a[0] @ a[0].T)[None]
+        return out
+    return np.matmul(a, a.swapaxes(1, 2))
 
 
 def _residual(gram: Array, level: float) -> float | None:
@@ -122,10 +129,7 @@ def _residual(gram: Array, level: float) -> float | None:
         if not np.isfinite(factor).all():
             return None
         sizes = [norm_above(one) for one in factor]
-        if len(factor) == 1:
-            part -= (factor[0] @ factor[0].conj().T)[None]
-        else:
-            part -= np.matmul(factor, factor.conj().swapaxes(1, 2))
+        part -= _squares(factor)
         # The matrix of which only one triangle was read is Hermitian up to the rounding of `gram`,
         # which the residual sees; differences are rounded once.
         seen = max(norm_above(one) for one in part)
