@@ -77,6 +77,8 @@ public:
     };
     // The bound of a lane after the last step, less what rounding may change, and shown() for it.
     double last(int lane);
+    // That bound as a function of a local coordinate, which is least at one of its ends.
+    double slope(int lane, int k) const { return input_[static_cast<size_t>(k * kLanes + lane)]; }
     const Shown& shown(int lane) const { return shown_[static_cast<size_t>(lane)]; }
 
     void store(int lane, Climb& to) const;

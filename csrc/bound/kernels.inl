@@ -290,9 +290,12 @@ static void climb_windows(const WindowView& view, const int* units, int n_units,
             sum += next;
             store(view.under + s * kLane, next);
         }
-        for (size_t s = first; s < last; ++s)
-            if (view.entries[s] >= 0)
-                store(view.under + s * kLane, load(view.under + s * kLane) / sum);
+        // All shares are 0 of a window that is known to be.
+        for (size_t s = first; s < last; ++s) {
+            if (view.entries[s] < 0) continue;
+            const Vec share = load(view.under + s * kLane);
+            store(view.under + s * kLane, sum > 0.0 ? share / sum : share);
+        }
         const Vec least = load(view.level_lo + j * kLane), most = load(view.level_hi + j * kLane);
         Vec next = level - (c < 0.0 ? 0.3 * step * slope * (most - least) : none);
         next = next < least ? least : next;

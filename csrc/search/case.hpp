@@ -76,12 +76,14 @@ private:
     Cut cut_at(const Node& node, int side, bool above, double value) const;
     void cut_by_goals(const Node& node, std::vector<Cut>& cuts) const;
     void cut_by_program(const Node& node, std::vector<Cut>& cuts);
+    void cut_by_ascent(const Node& node, int lane, std::vector<Cut>& cuts);
     Answer cut(Node&& node, std::vector<Cut>& cuts, Outcome& out);
     Answer halve(Node&& node, Outcome& out);
     Answer split_unit(Node&& node, const Pick& pick, Outcome& out);
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
     bool begin(Node& node, Outcome& out);
+    bool bound_again(Node& node, Outcome& out);
     bool worth_improving(Node& node) const;
     void improve(Node& node, Outcome& out);
     void state_bounds(Ascent& ascent, int layer, const std::vector<int>& rows, Node& node,

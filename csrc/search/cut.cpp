@@ -10,6 +10,7 @@ namespace plv {
 namespace {
 constexpr double kSure = 1e-9, kRounding = 1e-12;  // as in programs
 constexpr double kWorthCutting = 0.8;              // of a box: more is not left where it is cut
+constexpr double kWorthBounding = 0.7;             // of the sides, in the mean, as well
 constexpr double kLeastCut = 0.1;                  // of a side
 constexpr int kGridBits = 6;                       // of a side, where it is cut
 
@@ -85,6 +86,27 @@ void CaseSearch::cut_by_program(const Node& node, std::vector<Cut>& cuts) {
             cuts.push_back(std::move(one));
         }
     if (left > kWorthCutting) cuts.clear();
+}
+
+// Where the bound of the last ascent is positive. Boxes of many inputs are cut for the sake of
+// better bounds, which take time.
+void CaseSearch::cut_by_ascent(const Node& node, int lane, std::vector<Cut>& cuts) {
+    double left = 0.0;
+    const double least = ascent_->last(lane);
+    if (ball_ != nullptr || !(least < 0.0)) return;
+    for (int k = 0; k < dim_; ++k) {
+        const double slope = ascent_->slope(lane, k), reach = -least / std::fabs(slope);
+        const bool above = slope > 0.0;
+        Cut one{k, above, 0.0, 1.0, {}};
+        if (reach < node.hi[k] - node.lo[k])
+            one = cut_at(node, k, above, above ? node.lo[k] + reach : node.hi[k] - reach);
+        left += one.left / dim_;
+        if (one.left < 1.0) cuts.push_back(std::move(one));
+    }
+    if (left > kWorthBounding) cuts.clear();
+    std::string leaf;
+    if (!cuts.empty()) write_shown(node.path, ascent_->shown(lane), leaf);
+    for (Cut& one : cuts) one.leaf = leaf;
 }
 
 CaseSearch::Answer CaseSearch::cut(Node&& node, std::vector<Cut>& cuts, Outcome& out) {

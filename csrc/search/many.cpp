@@ -17,6 +17,7 @@ constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points every
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
+constexpr int kSplitsBetweenCuts = 4;
 constexpr int kStatedSteps = 20;        // of ascents for bounds
 constexpr double kWorthStating = 0.01;  // of the width of an interval
 constexpr size_t kMostStated = 2000;    // units
@@ -99,6 +100,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
                 continue;
             }
         }
+        if (node.was_cut && !bound_again(node, out[i])) continue;
         ascent_->load(static_cast<int>(lanes.size()), node.cell(ball_), node.path,
                       node.climb ? *node.climb : kNowhere);
         lanes.push_back(i);
@@ -109,6 +111,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         size_t node;
         std::vector<Ascent::Loss> losses;
         std::vector<double> point;
+        std::vector<Cut> cuts;
     };
     std::vector<Left> left;
     for (size_t i = 0; i < lanes.size(); ++i) {
@@ -126,6 +129,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         one.point.resize(static_cast<size_t>(dim_));
         ascent_->point(lane, one.point.data());
         ascent_->losses(lane, one.losses);
+        if (node.waits == 0) cut_by_ascent(node, lane, one.cuts);
         const auto reached = std::make_shared<Climb>();
         ascent_->store(lane, *reached);
         node.climb = reached;
@@ -149,6 +153,12 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
             to.answer = Answer::violated;
             return false;
         }
+        if (!one.cuts.empty()) {
+            node.was_cut = true;
+            node.waits = kSplitsBetweenCuts;
+            to.answer = cut(std::move(node), one.cuts, to);
+            continue;
+        }
         // Where bounds tell all pieces that are left, slots that are always the largest, the
         // network is affine, and a program is worth more than splits.
         const bool open = std::any_of(one.losses.begin(), one.losses.end(),
@@ -168,6 +178,30 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         else
             to.answer = try_point(point_.data()) ? Answer::violated : solve_exactly(node, to.text);
         if (to.answer == Answer::violated) return false;
+    }
+    return true;
+}
+
+// The bounds of a box that was cut; false where they refute it.
+bool CaseSearch::bound_again(Node& node, Outcome& out) {
+    node.was_cut = false;
+    node.own_bounds();
+    const CellView cell = node.cell(ball_);
+    for (const FixedUnit& fixed : node.path) {
+        if (net_.layers[fixed.layer].is_max()) continue;
+        const size_t row = box_.net->row(fixed.layer, fixed.unit);
+        if (fixed.piece)
+            cell.bounds.lo[row] = std::max(cell.bounds.lo[row], 0.0);
+        else
+            cell.bounds.hi[row] = std::min(cell.bounds.hi[row], 0.0);
+    }
+    for (const int rule : {0, 1}) {
+        put_bounds(out.text, rule);
+        if (rule == 0 ? crown_.intervals(cell) : crown_.tighten(cell)) continue;
+        ++counts_.leaves;
+        put_rule_leaf(out.text, -1);
+        out.answer = Answer::refuted;
+        return false;
     }
     return true;
 }
@@ -243,7 +277,10 @@ bool CaseSearch::affine_refuted(Node& node, std::string& text) {
 // Programs converge where ascents crawl; they are tried the less often the more of them failed.
 // Where they do not refute a cell they may at least cut it.
 bool CaseSearch::program_pays(Node& node, std::string& text, std::vector<Cut>* cuts) {
-    if (ball_ != nullptr || dim_ > kMostOfProgram || skip_++ < wait_) return false;
+    // In an l1 ball a bound is made of few inputs: ascents jump between them and stop short.
+    const bool always = ball_ != nullptr && ball_->norm == LocalBall::Norm::l1 && cuts == nullptr;
+    if (dim_ > kMostOfProgram) return false;
+    if (!always && (ball_ != nullptr || skip_++ < wait_)) return false;
     skip_ = 0;
     used_.resize(forms_.size());
     crown_.set_lines(node.cell(ball_));
@@ -455,6 +492,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         child.path.push_back({best->layer, best->unit, half.piece});
         child.climb = std::move(half.climb);
         child.score = half.least;
+        child.waits = std::max(node.waits - 1, 0);
         out.children.push_back(std::move(child));
     }
     // The half that is closest to a violation comes first.
