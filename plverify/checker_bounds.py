@@ -460,6 +460,11 @@ class Bounds:
                     waiting[source] = old + c * Fraction(weight, row.den)
         return {point: c for point, c in terms.items() if c}, constant, off
 
+    def tensor(self, point: int) -> int:
+        """The one that has an input or, numbered after these, an output of a unit."""
+        unit = point - self.net.input_size
+        return 0 if unit < 0 else self.units[unit].node + 1
+
     def read(self, number: int) -> tuple[int, int]:
         """The tensor and its entry that a unit reads as its input of this number."""
         for unit in self.units:
@@ -522,10 +527,9 @@ class Bounds:
                 total = plus(total, self._least_point(cell, point, c))
             tried.append(total)
         for point, value in passed.items():
-            tensor, at = 0, point
-            if point >= self.net.input_size:
-                node = self.units[point - self.net.input_size].node
-                tensor, at = node + 1, point - self.net.input_size - self.of_node[node].start
+            tensor, at = self.tensor(point), point
+            if tensor:
+                at -= self.net.input_size + self.of_node[tensor - 1].start
             back = [0] * self.sizes[tensor]
             back[at] = value.numerator
             self._scatter(grads, (tensor,), back, value.denominator)

@@ -296,6 +296,9 @@ class _Walk:
                 value = self.body.var() if unit.slope is not None else self.body.big()
                 if unit.slope is not None:
                     require(1 <= value <= 256, "a share is out of range")
+                else:
+                    before = self.bounds.tensor(point) <= unit.node
+                    require(before, "a window is bounded by what comes after it")
                 require(value, "a coefficient is zero")
                 terms[point] = Fraction(value, 1 << shift)
             out[number] = terms

@@ -11,10 +11,10 @@ Three ways to prove a property, none of which uses the engine or the checkers:
 A network is a `Graph` of `oracle_graph`. A tree is a list of records in pre-order:
 
     ("rule", rows)    ("dual", e, rows, v)    ("input", index, num, den)    ("unit", unit)
-    ("bounds", rule)    ("envelope", e, rows, v, units)
+    ("bounds", rule)    ("envelope", e, rows, v, units)    ("statement", which, shift, v, units)
 
 with ``rows`` and ``v`` lists of ``(index, multiplier)``, ``units`` one of ``(unit, shares)``, with
-``shares`` a list of ``(point, share)``.
+``shares`` a list of ``(point, share)``, or of a window one of ``(window, (shift, coefficients))``.
 """
 
 from __future__ import annotations
@@ -112,16 +112,11 @@ def encode(record: tuple[Any, ...]) -> bytes:
     if kind in ("dual", "envelope"):
         e, rows, v = rest[:3]
         out = b"\1" if kind == "dual" else b"\7"
-        out += var(2 * e if e >= 0 else -2 * e - 1) + _multiplied(rows) + var(len(v))
-        out += b"".join(var(step) + big(m) for step, (_, m) in zip(_steps(v), v, strict=True))
-        if kind == "dual":
-            return out
-        out += var(len(rest[3]))
-        for step, (_, shares) in zip(_steps(rest[3]), rest[3], strict=True):
-            out += var(step) + var(len(shares))
-            for part, (_, share) in zip(_steps(shares), shares, strict=True):
-                out += var(part) + var(share)
-        return out
+        out += var(2 * e if e >= 0 else -2 * e - 1) + _multiplied(rows) + _listed(v, big)
+        return out if kind == "dual" else out + _listed(rest[3], _envelope)
+    if kind == "statement":
+        which, shift, v, units = rest
+        return b"\x08" + var(which) + var(shift) + _listed(v, big) + _listed(units, _envelope)
     if kind == "input":
         return b"\2" + var(rest[0]) + big(rest[1]) + big(rest[2])
     if kind == "norm":
@@ -134,12 +129,23 @@ def _steps(terms: Sequence[tuple[int, Any]]) -> list[int]:
     return [b - a for a, b in zip([0, *numbers], numbers, strict=False)]
 
 
+def _listed(terms: Sequence[tuple[int, Any]], content: Callable[[Any], bytes]) -> bytes:
+    pairs = zip(_steps(terms), terms, strict=True)
+    return var(len(terms)) + b"".join(var(step) + content(value) for step, (_, value) in pairs)
+
+
+def _envelope(terms: Any) -> bytes:
+    if isinstance(terms, tuple):  # of a window
+        return var(terms[0]) + _listed(terms[1], big)
+    return _listed(terms, var)
+
+
 def _multiplied(terms: Sequence[tuple[int, int]]) -> bytes:
     return var(len(terms)) + b"".join(var(index) + big(m) for index, m in terms)
 
 
-def decode(body: bytes) -> Records:
-    """The records of a well-formed body."""
+def decode(body: bytes, windows: Iterable[int] = ()) -> Records:
+    """The records of a well-formed body about a network with these windows."""
     at = 0
 
     def number() -> int:
@@ -156,6 +162,16 @@ def decode(body: bytes) -> Records:
         size = number()
         at += size
         return int.from_bytes(body[at - size : at], "little", signed=True)
+
+    def envelopes() -> list[tuple[int, Any]]:
+        out, last = [], 0
+        for _ in range(number()):
+            last += number()
+            if last in windows:
+                out.append((last, (number(), increasing(integer))))
+            else:
+                out.append((last, increasing(number)))
+        return out
 
     def increasing(content: Callable[[], Any]) -> list[tuple[int, Any]]:
         out, last = [], 0
@@ -176,8 +192,10 @@ def decode(body: bytes) -> Records:
         if code in (1, 7):
             records[-1] = ("dual", e, rows, increasing(integer))
         if code == 7:
-            units = increasing(lambda: increasing(number))
-            records[-1] = ("envelope", *records[-1][1:], units)
+            records[-1] = ("envelope", *records[-1][1:], envelopes())
+        elif code == 8:
+            which, shift = number(), number()
+            records.append(("statement", which, shift, increasing(integer), envelopes()))
         elif code == 2:
             records.append(("input", number(), integer(), integer()))
         elif code == 6:

@@ -57,6 +57,7 @@ from dual_proof_tools import (
     with_body,
 )
 from gain_cases import engine_gain, sharp_gain
+from leaf_mutations import changed_leaf, statement_of
 from oracle_graph import Graph
 from oracle_nd import NdDomain, _leaves, _start
 from proof_tools import Proof, pack, unpack
@@ -517,7 +518,7 @@ def changed_record(proof: DualProof, rng: random.Random) -> DualProof:
         return out
     at = rng.randrange(len(records))
     record = records[at]
-    how = rng.randrange(7)
+    how = rng.randrange(8)
     if how == 0:
         del records[at]
     elif how == 1:
@@ -528,9 +529,11 @@ def changed_record(proof: DualProof, rng: random.Random) -> DualProof:
     elif how == 3 and proof.header["claim"] == "lipschitz" and rng.random() < 0.5:
         records.insert(at, rng.choice((("norm",), ("slopes", rng.choice((0, 1, 2))))))
     elif how == 3:
-        records.insert(at, ("bounds", rng.choice((0, 1, 1, 2))))
+        records.insert(at, ("bounds", rng.choice((0, 1, 1, 2, 3))))
+    elif how == 4:
+        records.insert(at, statement_of(record, rng))
     elif record[0] in ("dual", "rule", "envelope"):
-        records[at] = _changed_leaf(record, rng)
+        records[at] = changed_leaf(record, rng)
     elif record[0] in ("unit", "bounds", "slopes"):
         records[at] = (record[0], max(0, record[1] + rng.choice((-1, 1))))
     elif record[0] == "input":
@@ -538,57 +541,6 @@ def changed_record(proof: DualProof, rng: random.Random) -> DualProof:
         records[at] = (kind, max(0, i + rng.choice((-1, 0, 1))), num + rng.choice((-9, 0, 1)),
                        den * rng.choice((-1, 0, 1, 3)))  # fmt: skip
     return out
-
-
-def _changed_leaf(record: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
-    if record[0] == "envelope":
-        return _changed_envelope(record, rng)
-    if record[0] == "dual" and rng.random() < 0.2:
-        units = sorted(rng.sample(range(6), rng.randint(1, 4)))
-        v = [term for term in record[3] if term[0] not in units]
-        shares = [(unit, _shares(rng)) for unit in units]
-        return ("envelope", *record[1:3], v, shares)
-    terms = [list(map(list, part)) for part in record[(2 if record[0] == "dual" else 1) :]]
-    if record[0] == "dual" and rng.random() < 0.1:
-        return ("rule", terms[0])
-    if record[0] == "dual" and rng.random() < 0.1:  # all of them
-        terms[1] = [[k, -m] for k, m in terms[1]]
-    part = rng.choice(terms)
-    if part:
-        k = rng.randrange(len(part))
-        change = rng.randrange(6)
-        if change == 0:
-            part[k][1] = -part[k][1]
-        elif change == 1:
-            part[k][1] //= 2
-        elif change == 2:
-            part[k][1] <<= rng.choice((1, 80, 2000))
-        elif change == 3:
-            part[k][0] = max(0, part[k][0] + rng.choice((-1, 1)))
-        elif change == 4:
-            del part[k]
-        else:
-            part[k][1] += rng.choice((-1, 1))
-    part.sort(key=lambda term: term[0])
-    head = (record[0], record[1]) if record[0] == "dual" else (record[0],)
-    return (*head, *terms)
-
-
-def _changed_envelope(record: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
-    kind, e, rows, v, units = record
-    how = rng.randrange(4)
-    if how == 0:
-        return ("dual", e, rows, v)
-    if how == 1:
-        return (kind, *_changed_leaf(("dual", e, rows, v), rng)[1:4], units)
-    if how == 2:
-        return (kind, e, rows, v, [(unit, _shares(rng)) for unit, _ in units])
-    return (kind, e, rows, v, rng.sample(units, rng.randint(0, len(units))))
-
-
-def _shares(rng: random.Random) -> list[tuple[int, int]]:
-    points = sorted(rng.sample(range(8), rng.randint(0, 4)))
-    return [(point, rng.choice((1, 128, 255, 256, 256))) for point in points]
 
 
 def _tree(case: Case, rng: random.Random) -> Mutant | None:

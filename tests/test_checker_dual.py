@@ -42,7 +42,7 @@ from dual_proof_tools import (
 )
 from oracle_graph import Graph, evaluate
 from proof_tools import big, unpack
-from tree_cases import MAXIMA, TIES, linear
+from tree_cases import MAXIMA, TIES, dense, linear
 
 import plverify as pv
 from plverify.checker_bounds import Bounds, Given
@@ -189,12 +189,17 @@ def leaf_bound(graph: Graph, net: Network, records: list[Any], m: int) -> Fracti
     given = None
     if kind != "rule":
         envelopes = rest[3] if kind == "envelope" else []
-        given = Given(dict(rest[2]), {unit: dict(shares) for unit, shares in envelopes})
+        given = Given(dict(rest[2]), {unit: numbers(terms) for unit, terms in envelopes})
     grad = [0] * graph.sizes[-1]
     grad[0] = -m
     out = bounds.least(cell, {len(graph.nodes): (grad, 1)}, Fraction(0), given, {})
     assert isinstance(out, Fraction)
     return out
+
+
+def numbers(terms: Any) -> dict[int, Fraction]:
+    shift, terms = terms if isinstance(terms, tuple) else (8, terms)
+    return {point: Fraction(value, 1 << shift) for point, value in terms}
 
 
 def checker_box(box: Any) -> Any:
@@ -209,12 +214,21 @@ def with_envelopes(rng: random.Random, graph: Graph, leaf: Any) -> Any:
     units = []
     points = graph.inputs + len(numbering(graph))
     window = [node[0] == "max" for node in graph.nodes if node[0] != "linear" for _ in node[2]]
-    for unit, (own, _) in enumerate(numbering(graph)):
-        if window[unit] or rng.random() < 0.3:
+    first_of_node: list[int] = []
+    for node in graph.nodes:
+        if node[0] != "linear":
+            first_of_node += [len(first_of_node)] * len(node[2])
+    for unit, (own, slots) in enumerate(numbering(graph)):
+        if rng.random() < 0.3:
             continue
-        v = [term for term in v if term[0] != own]
+        v = [term for term in v if not own <= term[0] < own + slots]
         some = sorted(rng.sample(range(points), rng.randint(0, points)))
-        units.append((unit, [(point, rng.randint(1, 256)) for point in some]))
+        if window[unit]:
+            some = [point for point in some if point < graph.inputs + first_of_node[unit]]
+            terms = [(point, rng.randint(-40, 40) or 1) for point in some]
+            units.append((unit, (rng.randint(0, 6), terms)))
+        else:
+            units.append((unit, [(point, rng.randint(1, 256)) for point in some]))
     return ("envelope", e, rows, v, units)
 
 
@@ -270,12 +284,105 @@ def test_envelopes_that_are_malformed(units: Any, why: str) -> None:
     assert rejected(listed.to_bytes(), net, "a multiplier and an envelope")
 
 
-def test_a_window_has_no_envelope() -> None:
-    graph = Graph(1, (linear(0, [[1, 5], [1, -5]]), ("max", (1,), [[0, 1]]), linear(2, [[1, 0]])))
+def test_the_envelope_of_a_window_is_that_of_what_its_units_read() -> None:
+    """max(0, x, y) over a square: of the corners 1 is the largest value; c is its average slope."""
+    inner = linear(0, [[1, 0, 0], [0, 1, 0]])
+    relu = ("units", 1, [RELU, RELU])
+    graph = Graph(2, (inner, relu, ("max", (2,), [[0, 1]]), linear(3, [[1, 0]])))
     net = network(graph)
-    system = System(cube(1), [at_most(Fraction(7), False)])
-    proof = unsat(graph, net.digest, [system], [("envelope", 0, [(0, 1)], [], [(0, [])])])
-    assert rejected(proof.to_bytes(), net, "a window has no envelope")
+    for shift, terms, bound in (
+        (0, [], -1),
+        (1, [(0, 1), (1, 1)], -2),
+        (2, [(0, 1), (1, 1)], Fraction(-3, 2)),
+    ):
+        leaf = ("envelope", 0, [(0, 1)], [], [(2, (shift, terms))])
+        assert leaf_bound(graph, net, [("bounds", 0), leaf], 1) == bound
+    # Of a window that is fixed one slot counts, and of a unit that is fixed its piece.
+    bad = ("envelope", 0, [(0, 1)], [], [(2, (1, [(0, 1)]))])
+    system = System(cube(2), [at_most(Fraction(1), True)])
+    plain = ("rule", [(0, 1)])
+    for records, good in (([bad], False), ([("unit", 2), bad, plain], True)):
+        proof = unsat(graph, net.digest, [system], [("bounds", 0), *records])
+        assert both(proof.to_bytes(), net).accepted == good
+    for shift, terms, why in (
+        (1 << 17, [], "exponent"),
+        (0, [(0, 0)], "zero"),
+        (0, [(9, 1)], "in"),
+    ):
+        leaf = ("envelope", 0, [(0, 1)], [], [(2, (shift, terms))])
+        assert rejected(unsat(graph, net.digest, [system], [leaf]).to_bytes(), net, why)
+    for later in (4, 5):
+        leaf = ("envelope", 0, [(0, 1)], [], [(2, (0, [(later, 1)]))])
+        proof = unsat(graph, net.digest, [system], [leaf])
+        assert rejected(proof.to_bytes(), net, "after" if later == 4 else "in order")
+    leaf = ("envelope", 0, [(0, 1)], [(3, 1)], [(2, (0, []))])
+    assert rejected(unsat(graph, net.digest, [system], [leaf]).to_bytes(), net, "an envelope")
+
+
+def deep(seed: int) -> Graph:
+    return dense(random.Random(seed), [2, 4, 3, 1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_statements_bound_unit_inputs(seed: int) -> None:
+    """With any multipliers: what is stated holds at all points, for both checkers alike."""
+    rng = random.Random(seed)
+    graph = deep(seed)
+    net, box = network(graph, seed), cube(2)
+    which, shift = rng.randrange(8, 14), rng.choice((0, 2, 70))
+    v = [(k, rng.randint(-2, 2) << shift or 1) for k in range(4)]
+    leaf = with_envelopes(rng, graph, ("dual", 0, [], v))
+    units = [one for one in leaf[4] if one[0] < 4]
+    v = [term for term in v if term[0] not in dict(units)]
+    statement = ("statement", which, shift, v, units)
+    # The unit's own sign: what is stated shows a half of its split empty, or does not.
+    bounds = Bounds(net.exact_net)
+    cell = bounds.propagate(bounds.start(checker_box(box)))
+    grad = [0] * 3
+    sign = -1 if which % 2 else 1
+    grad[which // 2 - 4] = sign << shift
+    given = Given(dict(v), {unit: numbers(terms) for unit, terms in units})
+    least = bounds.least(cell, {3: (grad, 1)}, Fraction(0), given, {})
+    assert isinstance(least, Fraction)
+    for _ in range(40):
+        x = [rng.choice((lo, hi, Fraction(rng.randint(-8, 8), 8))) for lo, hi in box]
+        hidden = evaluate(Graph(2, graph.nodes[:3]), x)[0]
+        assert (sign << shift) * hidden[which // 2 - 4] >= least
+    half = ("rule", [(0, 1)]), ("rule", [(0, 1)])
+    system = System(box, [at_most(Fraction(10**6), False)])
+    records = [("bounds", 0), statement, ("unit", which // 2), *half]
+    assert both(unsat(graph, net.digest, [system], records).to_bytes(), net)
+
+
+def test_what_is_stated_once_serves_later_trees_of_the_box() -> None:
+    """The unit is x - 1 <= 0: that is stated, or else both trees need a split."""
+    size = linear(0, [[1, 0], [-1, 0]]), ("units", 1, [RELU, RELU]), linear(2, [[1, 1, -1]])
+    graph = Graph(1, (*size, ("units", 3, [RELU]), linear(4, [[1, 0]])))
+    net = network(graph)
+    system = System(cube(1), [at_most(Fraction(0), False)])  # |x| - 1 <= 0
+    other = System(cube(1, Fraction(1, 2)), [at_most(Fraction(0), False)])
+    # relu(x) <= (x + 1) / 2 and relu(-x) <= (1 - x) / 2.
+    stated = ("statement", 5, 1, [(0, -1), (1, -1)], [])
+    leaf = ("rule", [(0, 1)])
+    strict = System(cube(1), [at_most(Fraction(0), True)])
+    tree = [("bounds", 0), stated, leaf]
+    again = [("bounds", 2), leaf]
+    for systems, records, good in (
+        ([strict], tree, True),
+        ([strict], [("bounds", 0), leaf], False),
+        ([strict, strict], [*tree, *again], True),
+        ([strict, strict], [*tree, ("bounds", 0), leaf], False),
+        ([strict, other], [*tree, *again], False),
+        ([strict], again, False),
+        # Not what is stated of a part of the box, nor what is found there.
+        ([strict, strict], [("input", 0, 1, 2), *tree, *tree, *again], False),
+    ):
+        proof = unsat(graph, net.digest, systems, records)
+        assert both(proof.to_bytes(), net).accepted == good, records
+    assert system != strict
+    for which, shift, why in ((6, 0, "no such unit input"), (0, 1 << 17, "exponent")):
+        records = [("statement", which, shift, [], []), leaf]
+        assert rejected(unsat(graph, net.digest, [strict], records).to_bytes(), net, why)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -232,6 +232,9 @@ void DualChecker::read_envelopes() {
                 entry = node.base + read - node.first_unit;
             }
             if (window) {
+                // Its gradient has yet to be passed on.
+                require(entry < net_.nodes[net_.node_of[out.unit]].base,
+                        "a window is bounded by what comes after it");
                 body_.number(number_);
                 require(number_.sign() != 0, "a coefficient is zero");
                 out.terms.emplace_back(entry, number_.value());
@@ -278,6 +281,24 @@ void DualChecker::statement() {
     if (lo != cell_.lo[input] || hi != cell_.hi[input]) set_bounds(input, lo, hi);
     cell_.empty = lo > hi;
     hold(0);
+}
+
+// Whether this tree is about the box and the ball that bounds were stated for.
+bool DualChecker::same_place() const {
+    const auto same_end = [](const DualEnd& a, const DualEnd& b) {
+        return a.finite == b.finite && (!a.finite || (a.num == b.num && a.den == b.den));
+    };
+    const auto same_ball = [&](uint32_t i, uint32_t j) {
+        if (i == j || i == kNothing || j == kNothing) return i == j;
+        const DualBall &a = question_.balls[i], &b = question_.balls[j];
+        return a.squares == b.squares && a.strict == b.strict && a.num == b.num && a.den == b.den &&
+               a.size_num == b.size_num && a.size_den == b.size_den;
+    };
+    const DualBox& a = question_.boxes[static_cast<size_t>(stated_.box)];
+    const DualBox& b = question_.boxes[system_->box];
+    return same_ball(stated_.ball, system_->ball) &&
+           std::equal(a.lo.begin(), a.lo.end(), b.lo.begin(), same_end) &&
+           std::equal(a.hi.begin(), a.hi.end(), b.hi.begin(), same_end);
 }
 
 // At the end of a tree's beginning.
@@ -350,8 +371,7 @@ void DualChecker::bounds() {
     const uint64_t rule = body_.var();
     require(rule <= 2, "unknown rule for bounds");
     if (rule == 2) {
-        require(stated_.box == static_cast<int64_t>(system_->box) && stated_.ball == system_->ball,
-                "no bounds were stated for this box");
+        require(stated_.box >= 0 && same_place(), "no bounds were stated for this box");
         at_root_ = kMostFirst;
         if (is_empty()) return;
         cell_.empty = stated_.empty;

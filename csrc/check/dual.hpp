@@ -87,6 +87,7 @@ private:
     uint64_t next_number(uint64_t last, bool first, uint64_t end, const char* reason);
     void statement();
     void keep_stated();
+    bool same_place() const;
     void input();
     void unit();
     void bounds();

@@ -647,6 +647,7 @@ double DualDoubles::bound(const Cell& cell, uint32_t entry, double sign, uint64_
         v_[v.index] = std::ldexp(v.rounded, -static_cast<int>(shift));
     const Value value = pull(cell, local_, {0, local_.a[entry]}, 0, &given);
     const double least = value.lower - value.error;
+    if (least < 0 && value.lower + value.error >= 0) return -kInf;  // the sign tells pieces
     return std::isfinite(least) ? std::nextafter(least, -kInf) : -kInf;
 }
 

@@ -59,7 +59,7 @@ public:
                      const std::vector<Multiplier>& used, double around, const Given* given);
 
     // A lower bound of sign times an entry, with the multipliers over 2^shift; -infinity where this
-    // finds none. Of a network as executed, `propagate` comes first.
+    // finds none, or not its sign. Of a network as executed, `propagate` comes first.
     double bound(const Cell& cell, uint32_t entry, double sign, uint64_t shift, const Given& given);
 
     uint64_t exact_rows() const { return exact_rows_; }
