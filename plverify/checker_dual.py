@@ -325,10 +325,11 @@ class _Walk:
         if least == -inf:
             return
         lo, hi = list(self.cell.lo), list(self.cell.hi)
+        end = down(least * Fraction(1, 1 << shift))
         if upper:
-            hi[number] = min(hi[number], -down(least / (1 << shift)))
+            hi[number] = min(hi[number], -end)
         else:
-            lo[number] = max(lo[number], down(least / (1 << shift)))
+            lo[number] = max(lo[number], end)
         empty = lo[number] > hi[number]
         self.cell = replace(self.cell, lo=lo, hi=hi, empty=empty)
 

@@ -34,9 +34,8 @@ Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
         for (auto* one : {&sheet.h, &sheet.z, &sheet.mean_z}) one->assign(rows, 0.0);
         sheet.marks.assign(static_cast<size_t>(net.layers[l].rows), 0);
         if (from.is_max()) {
-            for (auto* one :
-                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi,
-                  &sheet.leveled})
+            for (auto* one : {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo,
+                              &sheet.level_hi, &sheet.leveled})
                 one->assign(units, 0.0);
             for (auto* one : {&sheet.under, &sheet.over, &sheet.slot_lo, &sheet.slot_hi})
                 one->assign(units * static_cast<size_t>(from.slots), 0.0);
@@ -296,18 +295,10 @@ void Ascent::window_lines(Sheet& sheet, const Layer& layer, int j, int first, in
 }
 
 WindowView Ascent::view_of(Sheet& sheet, const Layer& layer) {
-    return {sheet.under.data(),
-            sheet.over.data(),
-            sheet.over_lift.data(),
-            sheet.level.data(),
-            sheet.slot_lo.data(),
-            sheet.slot_hi.data(),
-            sheet.level_lo.data(),
-            sheet.level_hi.data(),
-            sheet.open.data(),
-            sheet.leveled.data(),
-            sheet.entries.data(),
-            layer.slots};
+    return {sheet.under.data(),    sheet.over.data(),     sheet.over_lift.data(),
+            sheet.level.data(),    sheet.slot_lo.data(),  sheet.slot_hi.data(),
+            sheet.level_lo.data(), sheet.level_hi.data(), sheet.open.data(),
+            sheet.leveled.data(),  sheet.entries.data(),  layer.slots};
 }
 
 // Lanes that are not loaded are copies of the first; what counts on some lane.
@@ -331,9 +322,8 @@ void Ascent::prepare() {
         sheet.moving.clear();
         std::fill(sheet.marks.begin(), sheet.marks.end(), 0);
         if (layer.is_max()) {
-            for (auto* one :
-                 {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo, &sheet.level_hi,
-                  &sheet.leveled})
+            for (auto* one : {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo,
+                              &sheet.level_hi, &sheet.leveled})
                 copy(*one, units);
             const size_t slots = units * static_cast<size_t>(layer.slots);
             for (auto* one : {&sheet.under, &sheet.over, &sheet.slot_lo, &sheet.slot_hi})

@@ -37,7 +37,7 @@ struct HullCoefficients {
 // Where an ascent begins and ends.
 struct Climb {
     std::vector<float> slopes;  // of all units: of the line that is free to move; < -1e30: not set
-    std::vector<float> hulls;  // the coefficients of all hulls
+    std::vector<float> hulls;   // the coefficients of all hulls
     std::vector<uint8_t> envelopes;  // the shares of all envelopes, in 255ths
     std::vector<float> shares;       // of windows' slots in the lines below, unit after unit
     std::vector<float> levels;       // of the lines above windows
@@ -129,8 +129,8 @@ private:
     void unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                     double lo, double hi, float set, const uint8_t* shares);
     void window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
-                      const double* zlo, const double* zhi, const float* shares,
-                      const float* level, const float* hulls);
+                      const double* zlo, const double* zhi, const float* shares, const float* level,
+                      const float* hulls);
     static WindowView view_of(Sheet& sheet, const Layer& layer);
     // ascent_envelope.cpp
     void make_envelope(int layer);
@@ -179,7 +179,7 @@ private:
         std::vector<int> moving;             // units that are open on some lane
         bool touched = false;
     };
-    std::vector<Sheet> sheets_;  // one per hidden layer
+    std::vector<Sheet> sheets_;             // one per hidden layer
     size_t shares_ = 0, coefficients_ = 0;  // of all envelopes and hulls
     AlignedVector<double> out_h_, out_z_;
     std::vector<int> out_rows_, all_;

@@ -10,7 +10,7 @@ namespace plv {
 namespace {
 constexpr size_t kMostWeights = 1 << 15;  // of a layer: their shares stay in the cache
 constexpr int kGrainBits = 10;            // of the largest weight of a window
-}
+}  // namespace
 
 // Where a proof can name what the units of a layer read, and that is the input alone.
 void Ascent::make_envelope(int layer) {
@@ -152,18 +152,10 @@ void Ascent::begin_hull(Hull& hull, int window, int first, int last, const float
 HullView Ascent::view_of(Sheet& sheet, const AlignedVector<double>& lo,
                          const AlignedVector<double>& hi) {
     Hull& of = *sheet.hull;
-    return {of.coefficient.data(),
-            of.mean.data(),
-            sheet.over_lift.data(),
-            of.use.data(),
-            lo.data(),
-            hi.data(),
-            of.grain.data(),
-            of.start.data(),
-            of.col.data(),
-            of.w.data(),
-            of.bias.data(),
-            of.pieces};
+    return {of.coefficient.data(), of.mean.data(),  sheet.over_lift.data(),
+            of.use.data(),         lo.data(),       hi.data(),
+            of.grain.data(),       of.start.data(), of.col.data(),
+            of.w.data(),           of.bias.data(),  of.pieces};
 }
 
 void Ascent::show_hull(const Sheet& sheet, int layer, int window, int lane) {

@@ -10,7 +10,8 @@ static inline __attribute__((always_inline)) Vec clip(const Vec& v, double lo, d
     return up < hi ? up : none + hi;
 }
 
-// Where a unit's coefficient is below 0 and its envelope or hull is taken: that coefficient, else 0.
+// Where a unit's coefficient is below 0 and its envelope or hull is taken: that coefficient, else
+// 0.
 template <typename View>
 static inline __attribute__((always_inline)) Vec below(const View& view, size_t u,
                                                        const double* x) {
@@ -112,7 +113,6 @@ static void climb_envelopes(const EnvelopeView& view, const int* units, int n_un
         lift_envelope(view, u);
     }
 }
-
 
 static inline __attribute__((always_inline)) Vec in_grains(const HullView& view, size_t u,
                                                            size_t e) {

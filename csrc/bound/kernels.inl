@@ -339,8 +339,9 @@ static void rectify(const double* z, const double* x, const double* slope, int n
 
 #include "bound/envelopes.inl"
 
-static const BoundKernels kTable = {multiply,       gather,         scatter,        relax,
-                                    least,          rectify,        relax_each,     least_each,
-                                    least_in_ball,  bend,           relax_windows,  bend_windows,
-                                    lift_windows,   climb_windows,  climb,          relax_envelopes,
-                                    bend_envelopes, lift_envelopes, climb_envelopes, relax_hulls, bend_hulls, lift_hulls, climb_hulls};
+static const BoundKernels kTable = {
+    multiply,        gather,         scatter,        relax,           least,
+    rectify,         relax_each,     least_each,     least_in_ball,   bend,
+    relax_windows,   bend_windows,   lift_windows,   climb_windows,   climb,
+    relax_envelopes, bend_envelopes, lift_envelopes, climb_envelopes, relax_hulls,
+    bend_hulls,      lift_hulls,     climb_hulls};

@@ -329,8 +329,8 @@ DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, V
         if (node.is_linear()) {
             pull_linear(k, size, sum);
         } else if (node.kind == Kind::max) {
-            auto envelope = given != nullptr ? first_envelope(*given, net_.nodes[k].first_unit)
-                                             : Listed{};
+            auto envelope =
+                given != nullptr ? first_envelope(*given, net_.nodes[k].first_unit) : Listed{};
             for (uint32_t w = 0; w < node.size; ++w) {
                 if (given != nullptr && envelope != given->envelopes.end() &&
                     envelope->unit == net_.nodes[k].first_unit + w)
@@ -530,7 +530,8 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
         net_.net.nodes[tensor - 1].each_term(
             entry - net_.base[tensor], [&](uint32_t j, size_t at) { visit(j, reads.weight[at]); });
     };
-    const double unit = std::ldexp(1.0, -static_cast<int>(std::min<uint64_t>(envelope.shift, 2000)));
+    const double unit =
+        std::ldexp(1.0, -static_cast<int>(std::min<uint64_t>(envelope.shift, 2000)));
     for (const auto& [entry, value] : envelope.terms)
         if (entry < n) passed_[entry] = g * value.to_double() * unit;
     if (!net_.is_window(envelope.unit)) {  // of what the unit reads

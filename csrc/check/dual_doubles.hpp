@@ -129,9 +129,9 @@ private:
     std::vector<double> errors_;               // of entries; 0 where they are exact
     // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
     std::vector<double> above_, below_, left_, right_;
-    std::vector<double> v_, h_;  // of unit inputs
+    std::vector<double> v_, h_;         // of unit inputs
     std::vector<double> passed_, row_;  // of inputs: by an envelope, and of a row
-    std::vector<uint8_t> zero_;  // entries that are known to be 0 on the cell, by relax()
+    std::vector<uint8_t> zero_;         // entries that are known to be 0 on the cell, by relax()
     std::vector<uint32_t> active_, live_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
     std::vector<Wanted> batch_;

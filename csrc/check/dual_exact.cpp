@@ -376,11 +376,9 @@ bool DualExact::least_piece(const Piece& piece, const std::map<uint32_t, Sum>& p
         y.den.shift += net_.net.nodes[k].slope_shift[i];
     }
     out.add(y.num * form.constant.num, times(y.den, form.constant.den));
-    out.add(-(y.num.is_negative() ? -y.num : y.num) * form.error.num,
-            times(y.den, form.error.den));
+    out.add(-(y.num.is_negative() ? -y.num : y.num) * form.error.num, times(y.den, form.error.den));
     std::map<uint32_t, Sum> left;
-    for (const auto& [entry, w] : form.terms)
-        left[entry] = {y.num * w.num, times(y.den, w.den)};
+    for (const auto& [entry, w] : form.terms) left[entry] = {y.num * w.num, times(y.den, w.den)};
     for (const auto& [entry, value] : passed) left[entry].add(-value.num, value.den);
     for (const auto& [entry, c] : left) {
         if (c.num.is_zero()) continue;

@@ -18,9 +18,9 @@ struct Multiplier {
     double rounded;
 };
 
-// A unit or window that a leaf bounds by a function of inputs and outputs of units, by their entries
-// in order: of a unit of two pieces shares, in 256ths, of what it reads; of a window coefficients
-// over 2^shift.
+// A unit or window that a leaf bounds by a function of inputs and outputs of units, by their
+// entries in order: of a unit of two pieces shares, in 256ths, of what it reads; of a window
+// coefficients over 2^shift.
 struct Envelope {
     uint32_t unit;
     std::vector<std::pair<uint32_t, Int>> terms;

@@ -30,10 +30,10 @@ struct Node {
     std::shared_ptr<RowBounds> bounds;   // shared, but for those of a node that is being bounded
     std::shared_ptr<const Climb> climb;  // of the parent
     int halvings = 0;
-    bool units = false;  // from here on units are split
+    bool units = false;    // from here on units are split
     bool was_cut = false;  // so that its bounds are to be found anew
     int waits = 0;         // splits to come before it may be cut
-    double score = 0.0;  // the parent's bound: how far from a violation it is at least
+    double score = 0.0;    // the parent's bound: how far from a violation it is at least
     std::shared_ptr<ProofPart> part;
     int place = 0;
 
