@@ -92,19 +92,21 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
 
 CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     std::string& text = out.text;
-    node.own_bounds();
-    if (!node.part && attacks_on_ &&
-        (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
-        return Answer::violated;
-    if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
-        crown_.set_lines(node.cell(ball_));  // a split of the last layer changes no bounds
-    } else if (put_bounds(text, 1); !crown_.tighten(node.cell(ball_))) {
-        ++counts_.leaves;
-        put_rule_leaf(text, -1);
-        return Answer::refuted;
+    if (!node.part) {
+        if (!begin(node, out)) return out.answer;
+        node.own_bounds();
+    } else {
+        node.own_bounds();
+        if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
+            crown_.set_lines(node.cell(ball_));  // a split of the last layer changes no bounds
+        } else if (put_bounds(text, 1); !crown_.tighten(node.cell(ball_))) {
+            ++counts_.leaves;
+            put_rule_leaf(text, -1);
+            return Answer::refuted;
+        }
+        if (refute_by_goals(node, text)) return Answer::refuted;
+        if (witness_) return Answer::violated;
     }
-    if (refute_by_goals(node, text)) return Answer::refuted;
-    if (witness_) return Answer::violated;
 
     const Pick pick = pick_unit(node, nullptr);
     if (pick.layer >= 0 && !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&

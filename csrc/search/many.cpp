@@ -20,7 +20,8 @@ constexpr int kMostWait = 255;
 }  // namespace
 
 // The root: its first bounds, which cases of one box share, and an attack; whether it is left open.
-// Intervals cost next to nothing and are often enough where many cases are far from a violation.
+// Intervals cost next to nothing and are often enough where many cases are far from a violation;
+// where few inputs vary they tell most units' pieces, which then need no other bounds.
 bool CaseSearch::begin(Node& node, Outcome& out) {
     LocalBox::Roots& roots = *box_.roots;
     for (int rule = 0; rule < 2 && !witness_; ++rule) {
@@ -37,6 +38,9 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
                 if (rule == 0 ? crown_.intervals(cell) : crown_.tighten(cell))
                     roots.bounds[rule] = node.bounds;
                 roots.known = rule + 1;
+                if (rule == 1 && !climbs_) roots.dependence = crown_.dependence();
+            } else if (rule == 1 && !climbs_) {
+                crown_.adopt_dependence(roots.dependence);
             }
         }
         if (!roots.bounds[rule]) {

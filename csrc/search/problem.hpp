@@ -47,6 +47,7 @@ struct LocalBox {
         std::mutex mutex;
         std::shared_ptr<RowBounds> bounds[2];  // by intervals, and by lines after that
         int known = 0;                         // how many; none that is known: the box is empty
+        std::vector<double> dependence;        // of the bounds by lines, where boxes are halved
     };
     std::unique_ptr<Roots> roots = std::make_unique<Roots>();
     std::unique_ptr<BoundNet> net;
