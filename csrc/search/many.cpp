@@ -17,6 +17,7 @@ constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points every
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
+
 }  // namespace
 
 // The root: its first bounds, which cases of one box share, and an attack; whether it is left open.
