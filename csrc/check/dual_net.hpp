@@ -29,12 +29,12 @@ struct DualNode {
 
     // Linear nodes: the numbers of `Node::entries` over their denominators, rounded to nearest.
     std::vector<double> weight;
-    std::vector<double> turned;    // of dense nodes by column: turned[j * rows + r]
-    bool dense = false;            // affine, and not mostly zeros
+    std::vector<double> turned;           // of dense nodes by column: turned[j * rows + r]
+    bool dense = false;                   // affine, and not mostly zeros
     std::vector<uint32_t> start, column;  // of affine nodes that are: where rows are not zero
-    std::vector<uint8_t> strange;  // rows with numbers that doubles do not hold
-    std::vector<uint8_t> exact;    // rows whose numbers doubles hold exactly, over a power of two
-    double fan = 0;                // most terms of a gradient that it passes on
+    std::vector<uint8_t> strange;         // rows with numbers that doubles do not hold
+    std::vector<uint8_t> exact;  // rows whose numbers doubles hold exactly, over a power of two
+    double fan = 0;              // most terms of a gradient that it passes on
     bool reads_input_only = false;
     double relative = 0, limit = 0;  // as executed: no model where R and the error exceed the limit
     std::vector<double> absolute;    // as executed, per output; empty: no errors

@@ -141,8 +141,7 @@ void Attack::linearize(const std::vector<double>& at) {
         for (const auto& [k, c] : goals[g].outputs) value += c * y[static_cast<size_t>(k) * lanes];
         for (size_t k = 0; k < dim; ++k) {
             value += goals[g].slope[k] * at[k];
-            row[k] =
-                points_.gradient(static_cast<int>(k), static_cast<int>(g)) + goals[g].slope[k];
+            row[k] = points_.gradient(static_cast<int>(k), static_cast<int>(g)) + goals[g].slope[k];
         }
     }
 }

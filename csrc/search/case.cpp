@@ -17,7 +17,7 @@ constexpr int kFewOpen = 10;        // with so few open units they are split, no
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
 constexpr int kAttackEvery = 8, kSampleEvery = 32, kRefineEvery = 256;  // nodes
-constexpr double kNearly = 1e-9;                    // of the terms of a goal
+constexpr double kNearly = 1e-9;                                        // of the terms of a goal
 
 }  // namespace
 

@@ -11,7 +11,7 @@ constexpr double kSure = 1e-9;       // floating point decides by more than this
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 constexpr double kCut = 1e-7;        // a line must cut off this much of its size to be added
 constexpr int kMostCuts = 30;
-constexpr double kClose = 1e-13;  // of the radius
+constexpr double kClose = 1e-13;     // of the radius
 constexpr double kLeastCost = 1e-9;  // of a goal's size
 constexpr double kLittleLeft = 0.5;  // a sum of goals may be bounded better than by its terms
 }  // namespace
@@ -205,14 +205,15 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
     return true;
 }
 
-// Goals that must hold together, by default lines. The program asks for the point at which each goal
-// has the most left of what its open units' lines cost it: where that is less than nothing a sum of
-// the goals is positive all over the cell. Otherwise the same sum tells what to gain by halving, and
-// the point is where a violation is most likely.
+// Goals that must hold together, by default lines. The program asks for the point at which each
+// goal has the most left of what its open units' lines cost it: where that is less than nothing a
+// sum of the goals is positive all over the cell. Otherwise the same sum tells what to gain by
+// halving, and the point is where a violation is most likely.
 bool CaseSearch::refute_jointly(Node& node, std::string& text) {
     const CellView cell = node.cell(ball_);
     const auto dim = static_cast<size_t>(dim_);
-    std::vector<double> cost(forms_.size()), lo(cell.lo, cell.lo + dim_), hi(cell.hi, cell.hi + dim_);
+    std::vector<double> cost(forms_.size()), lo(cell.lo, cell.lo + dim_),
+        hi(cell.hi, cell.hi + dim_);
     double start = 0.0;
     for (size_t g = 0; g < forms_.size(); ++g) {
         double at = below_[g].constant, size = std::fabs(at);
