@@ -444,9 +444,7 @@ class Network:
             return [_fractions(*m) for m in list(self.exact_net.affine_maps(pieces.tolist()))[:-1]]
         return list(self._forward_maps(pieces))[:-1]
 
-    def vjp(
-        self, x: Any, rows: Any, layer: int | None = None, *, sure: bool = True
-    ) -> FloatArray:
+    def vjp(self, x: Any, rows: Any, layer: int | None = None, *, sure: bool = True) -> FloatArray:
         """``rows @ J`` on the region of ``x``, in float64: gradients in the input.
 
         Parameters
