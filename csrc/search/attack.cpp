@@ -13,7 +13,8 @@ constexpr int kSteps = 50, kFewSteps = 10;
 constexpr double kNearly = 1e-9;  // of the terms of a goal
 constexpr double kLeak =
     0.1;  // slope of inactive units where the goal does not depend on the input
-constexpr int kFewInputs = 16, kRefined = 32, kRefinements = 40;
+constexpr int kFewInputs = 16, kRefinements = 40;
+constexpr int kRefined = 4;                              // of so many starts one is refined
 constexpr double kFirstTrust = 0.25, kLastTrust = 1e-5;  // of a side
 constexpr double kMoreTrust = 1.5, kLessTrust = 0.25;
 constexpr double kWorthRefining = 1e-6;
@@ -87,7 +88,7 @@ std::optional<Witness> Attack::everywhere(const double* lo, const double* hi) {
     }
     for (int p = 0; p < lanes_; ++p) points_.set(p, best[static_cast<size_t>(p)].s.data());
     if (auto found = descend(lo, hi, lanes_, kSteps)) return found;
-    for (int p = 0; p < kRefined && refines(); ++p)
+    for (int p = 0; p < lanes_ / kRefined && refines(); ++p)
         if (auto found = refine(lo, hi, best[static_cast<size_t>(p)].s.data())) return found;
     return std::nullopt;
 }
