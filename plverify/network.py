@@ -444,7 +444,7 @@ class Network:
             return [_fractions(*m) for m in list(self.exact_net.affine_maps(pieces.tolist()))[:-1]]
         return list(self._forward_maps(pieces))[:-1]
 
-    def vjp(self, x: Any, rows: Any, layer: int | None = None) -> FloatArray:
+    def vjp(self, x: Any, rows: Any, layer: int | None = None, *, sure: bool = True) -> FloatArray:
         """``rows @ J`` on the region of ``x``, in float64: gradients in the input.
 
         Parameters
@@ -452,11 +452,13 @@ class Network:
         x : (n,) exact numbers
         rows : (m,) or (k, m) floats
             Combinations of the outputs, or of the pre-activations of ``layer``.
+        sure : bool
+            False: where ``x`` is on a kink or hardly off one, what float64 shows is good enough.
 
         >>> Network.from_arrays([[[2.0, 1.0]], [[3.0]]]).vjp([1, 1], [1.0])
         array([6., 3.])
         """
-        pieces, _ = self._patterns(*self._points(self._point(x)))
+        pieces, _ = self._patterns(*self._points(self._point(x)), sure=sure)
         table = np.asarray(rows, np.float64)
         gradient, _ = self._pull(pieces, np.atleast_2d(table), layer)
         return gradient[0] if table.ndim == 1 else gradient
@@ -614,8 +616,10 @@ class Network:
         """Multiplications of one evaluation."""
         return sum(n.terms * n.size for n in self.nodes if isinstance(n, Linear))
 
-    def _patterns(self, points: ExactArray, single: bool) -> tuple[NDArray[Any], list[bool]]:
-        """Patterns and on-boundary flags, exact."""
+    def _patterns(
+        self, points: ExactArray, single: bool, sure: bool = True
+    ) -> tuple[NDArray[Any], list[bool]]:
+        """Patterns and on-boundary flags, exact; what float64 shows unless ``sure``."""
         values = points.floats()
         error = np.zeros_like(values)
         if points.data.dtype == object:
@@ -627,7 +631,7 @@ class Network:
         for start in range(0, len(values), step):
             part = slice(start, start + step)
             pieces[part], decided = float_filter(self.nodes, self._take, values[part], error[part])
-            for i in start + np.flatnonzero(~decided):
+            for i in start + np.flatnonzero(~decided & sure):
                 if self.products > _FIXED_FROM:
                     found, sure = fixed_filter(self.nodes, self._sources, points.data[i])
                     if sure:

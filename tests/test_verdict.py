@@ -574,3 +574,32 @@ def mixed_integer_maximum(w, b, out, constant, slope):
     answer = milp(cost, integrality=kinds, bounds=Bounds(lo, hi),
                   constraints=[LinearConstraint(*row) for row in rows])  # fmt: skip
     return constant - answer.fun
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_goals_that_must_hold_together(seed):
+    # Two outputs in thin slabs, and a third one that is as large as possible there.
+    net = random_net(seed, [4, 12, 12, 3])
+    box, thin = Box(-1, 1, 4), F(1, 100)
+    inside = np.random.default_rng(seed).uniform(-0.9, 0.9, 4)
+    y = [F(float(v)) for v in net(inside)]
+    rows = [[0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1], [-1, 0, 0]]
+
+    def spec(least):
+        bounds = [y[1] + thin, thin - y[1], y[2] + thin, thin - y[2], -least]
+        return Property.from_rows(box, [[0] * 4] * 5, rows, bounds)
+
+    found = verify(net, spec(y[0]))
+    assert found.status == "sat"
+    assert found.nodes == 1  # by the attack
+    assert holds_exactly(found, net, spec(y[0]))
+    low, high = y[0], maximize(net, [1, 0, 0], box).upper
+    for _ in range(5):
+        middle = (low + high) / 2
+        if verify(net, spec(middle)).status == "sat":
+            low = middle
+        else:
+            high = middle
+    found = verify(net, spec(high), proof=True)
+    assert found.status == "unsat"
+    accepted(found, net)

@@ -87,6 +87,9 @@ public:
     const double* dependence(size_t row) const {
         return dependence_.data() + row * static_cast<size_t>(net_.dim);
     }
+    // Of all pre-activations, to be handed to the Crown of another search in the same box.
+    const std::vector<double>& dependence() const { return dependence_; }
+    void adopt_dependence(const std::vector<double>& from) { dependence_ = from; }
     // How far the lines of an open unit are apart at most.
     double gap(const CellView& cell, int layer, int unit) const;
 

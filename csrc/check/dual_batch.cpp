@@ -2,6 +2,7 @@
 // that a weight is loaded once for all, and every loop over lanes is one of vector instructions.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "check/clones.hpp"
@@ -20,6 +21,13 @@ typedef double Vector
 inline __attribute__((always_inline)) Vector& vector_at(double* p) {
     return *reinterpret_cast<Vector*>(p);
 }
+// Whether all lanes are 0; not if one is -0.
+inline __attribute__((always_inline)) bool is_zero(const double* p) {
+    uint64_t bits[kLanes], any = 0;
+    std::memcpy(bits, p, sizeof(bits));
+    for (const uint64_t b : bits) any |= b;
+    return any == 0;
+}
 #define PLV_ABS(v) ((v) < 0.0 ? -(v) : (v))  // an undefined number stays so
 
 }  // namespace
@@ -35,7 +43,7 @@ bool DualDoubles::substitute(const Cell& cell) {
     const auto follow = [&](uint32_t k) {
         if (rough) measure_node(cell, lo_.data(), hi_.data(), k);
     };
-    lanes_.resize(net_.entries() * kLanes);
+    lanes_.assign(net_.entries() * kLanes, 0.0);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
         const Node& node = net_.net.nodes[k];
@@ -73,7 +81,7 @@ bool DualDoubles::substitute(const Cell& cell) {
 bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) {
     uint32_t nodes = 0;
     for (size_t l = 0; l < n; ++l) nodes = std::max(nodes, wanted[l].nodes);
-    std::fill_n(lanes_.begin(), net_.base[nodes + 1] * kLanes, 0.0);
+    // All lanes are 0 here: what a batch adds it takes back once it is read.
     Lanes sum{};
     for (size_t l = 0; l < n; ++l) {
         lanes_[wanted[l].entry * kLanes + l] = wanted[l].sign;
@@ -101,6 +109,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     for (size_t l = 0; l < kLanes; ++l)
         best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * unit_ + local_.tiny);
     if (ball_.ball != nullptr) batch_ball(sum, best);
+    std::fill_n(lanes_.begin(), net_.net.input_size * kLanes, 0.0);
     for (size_t l = 0; l < n; ++l) {
         const Wanted& w = wanted[l];
         const double value = best[l];
@@ -176,7 +185,7 @@ PLV_CLONES void DualDoubles::measure_node(const Cell& cell, const double* lo, co
     for (uint32_t i = 0; i < node.size; ++i)
         r[i] = std::abs(extra.weight[node.bias_of(i)]) +
                (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
-    if (node.kind == Kind::affine) {
+    if (extra.dense) {
         for (uint32_t j = 0; j < node.width; ++j) {
             const double* w = &extra.turned[size_t{j} * node.rows];
             const double size = a[extra.source + j];
@@ -190,8 +199,8 @@ PLV_CLONES void DualDoubles::measure_node(const Cell& cell, const double* lo, co
         }
     } else {
         for (uint32_t i = 0; i < node.size; ++i)
-            node.each_term(i, [&](uint32_t j, size_t at) {
-                const double w = extra.weight[at], size = a[extra.entry(j)];
+            extra.each_weight(node, i, [&](uint32_t j, double w) {
+                const double size = a[extra.entry(j)];
                 if (w != 0 && size != 0) r[i] += std::abs(w) * size;
             });
     }
@@ -226,16 +235,15 @@ void DualDoubles::measure_unit(const Cell& cell, const double* lo, const double*
 PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
-    const double* g = &lanes_[extra.base * kLanes];
+    double* g = &lanes_[extra.base * kLanes];
     const double* r = &local_.r[extra.base];
     Vector constant = {}, error = vector_at(sum.error);
     active_.clear();
     panel_.resize(size_t{node.size} * kLanes);
     for (uint32_t i = 0; i < node.size; ++i) {
-        const Vector y = *reinterpret_cast<const Vector*>(g + i * kLanes), size = PLV_ABS(y);
-        double any = 0;
-        for (size_t l = 0; l < kLanes; ++l) any += size[l];
-        if (any == 0) continue;
+        if (is_zero(g + i * kLanes)) continue;
+        const Vector y = vector_at(g + i * kLanes), size = PLV_ABS(y);
+        vector_at(g + i * kLanes) = Vector{};
         const double off = errors_[extra.base + i];
         vector_at(&panel_[active_.size() * kLanes]) = y;
         constant += y * extra.weight[node.bias_of(i)] - size * off;
@@ -244,11 +252,10 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     }
     vector_at(sum.error) = error;
     vector_at(sum.lower) += constant;
-    if (node.kind != Kind::affine) {
+    if (!extra.dense) {
         for (size_t a = 0; a < active_.size(); ++a) {
             const double* y = &panel_[a * kLanes];
-            node.each_term(active_[a], [&](uint32_t j, size_t at) {
-                const double w = extra.weight[at];
+            extra.each_weight(node, active_[a], [&](uint32_t j, double w) {
                 double* to = &lanes_[extra.entry(j) * kLanes];
                 for (size_t l = 0; l < kLanes; ++l) to[l] += w * y[l];
             });
@@ -283,21 +290,23 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
     Vector term = {}, error = {};
     for (uint32_t i = 0; i < node.size; ++i) {
         double* g = &lanes_[(extra.base + i) * kLanes];
+        if (is_zero(g)) continue;
         const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
         double* to = &lanes_[e * kLanes];
         const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
         const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
+        const Vector x = vector_at(g), none = {};
+        vector_at(g) = none;
         if (zero_[extra.base + i] != 0) continue;  // a = 0 and h = 0
         if (std::isnan(above + below)) {           // no line on one side of the graph
             for (size_t l = 0; l < kLanes; ++l) {
-                if (g[l] == 0) continue;
-                const double h = g[l] * (g[l] > 0 ? below : above);
-                sum.error[l] += std::abs(g[l]) * out + std::abs(h) * in;
+                if (x[l] == 0) continue;
+                const double h = x[l] * (x[l] > 0 ? below : above);
+                sum.error[l] += std::abs(x[l]) * out + std::abs(h) * in;
                 to[l] += h;
             }
             continue;
         }
-        const Vector x = vector_at(g), none = {};
         const Vector h = (x > 0.0 ? x : none) * below + (x < 0.0 ? x : none) * above;
         const Vector a = (x - h) * right, b = (s * x - h) * left;
         const Vector low = a < b ? a : b;
@@ -315,7 +324,8 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
     const DualNode& extra = net_.nodes[k];
     double term[kLanes] = {};
     for (uint32_t w = 0; w < node.size; ++w) {
-        const double* g = &lanes_[(extra.base + w) * kLanes];
+        double* g = &lanes_[(extra.base + w) * kLanes];
+        if (is_zero(g)) continue;
         const Chosen line = choose(cell, k, w);
         const uint32_t first = extra.slot_start[w];
         const uint32_t low = extra.slot_entry[first + line.low];
@@ -336,6 +346,7 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
                 term[l] +=
                     h == 0 ? g[l] * hi : std::min(g[l] * line.from - h * lo, (g[l] - h) * hi);
         }
+        std::fill_n(g, kLanes, 0.0);
     }
     for (size_t l = 0; l < kLanes; ++l) sum.lower[l] += term[l];
 }

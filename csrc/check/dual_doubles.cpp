@@ -131,7 +131,7 @@ void DualDoubles::linear(uint32_t k) {
         lo[i] = hi[i] = extra.weight[node.bias_of(i)];
         size[i] = std::abs(lo[i]) + (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
     }
-    if (node.kind == Kind::affine) {
+    if (extra.dense) {
         for (uint32_t j = 0; j < node.width; ++j) {
             const double l = entry_lo_[extra.source + j], u = entry_hi_[extra.source + j];
             const double* w = &extra.turned[size_t{j} * node.rows];
@@ -156,8 +156,7 @@ void DualDoubles::linear(uint32_t k) {
     } else {
         for (uint32_t i = 0; i < node.size; ++i) {
             double least = lo[i], most = hi[i], sum = size[i];
-            node.each_term(i, [&](uint32_t j, size_t at) {
-                const double w = extra.weight[at];
+            extra.each_weight(node, i, [&](uint32_t j, double w) {
                 if (w == 0) return;
                 const uint32_t e = extra.entry(j);
                 least += w * (w > 0 ? entry_lo_[e] : entry_hi_[e]);
@@ -373,14 +372,14 @@ void DualDoubles::pull_linear(uint32_t k, const Magnitudes& size, Value& sum) {
     for (uint32_t i = 0; i < node.size; ++i)
         if (g[i] != 0) active_.push_back(i);
     if (active_.empty()) return;
-    if (node.kind != Kind::affine) {
+    if (!extra.dense) {
         double constant = 0, error = 0;
         for (const uint32_t i : active_) {
             const double lost = std::abs(g[i]) * errors_[extra.base + i];
             constant += g[i] * extra.weight[node.bias_of(i)] - lost;
             error += std::abs(g[i]) * size.r[extra.base + i] + lost;
-            node.each_term(
-                i, [&](uint32_t j, size_t at) { g_[extra.entry(j)] += g[i] * extra.weight[at]; });
+            extra.each_weight(node, i,
+                              [&](uint32_t j, double w) { g_[extra.entry(j)] += g[i] * w; });
         }
         sum.lower += constant;
         sum.error += error;

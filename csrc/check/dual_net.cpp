@@ -15,8 +15,33 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
+// Affine nodes are dense where at least one weight of so many is not zero.
+constexpr size_t kSparse = 4;
+
 // |x| may be a factor of products without much harm, or is 0.
 bool is_plain(double x) { return std::abs(x) < 1e100 && (x == 0 || std::abs(x) > 1e-100); }
+
+void prepare_affine(const Node& node, DualNode& out) {
+    const size_t width = size_t{node.width} + 1;
+    size_t used = 0;
+    for (uint32_t r = 0; r < node.rows; ++r)
+        for (uint32_t j = 0; j < node.width; ++j) used += out.weight[r * width + j] != 0;
+    const size_t all = size_t{node.rows} * node.width;
+    out.dense = used * kSparse >= all;
+    if (out.dense) {
+        out.turned.resize(all);
+        for (uint32_t r = 0; r < node.rows; ++r)
+            for (uint32_t j = 0; j < node.width; ++j)
+                out.turned[size_t{j} * node.rows + r] = out.weight[r * width + j];
+        return;
+    }
+    out.start.push_back(0);
+    for (uint32_t r = 0; r < node.rows; ++r) {
+        for (uint32_t j = 0; j < node.width; ++j)
+            if (out.weight[r * width + j] != 0) out.column.push_back(j);
+        out.start.push_back(static_cast<uint32_t>(out.column.size()));
+    }
+}
 
 void prepare_linear(const Node& node, DualNode& out) {
     const size_t width = size_t{node.width} + 1;
@@ -38,10 +63,7 @@ void prepare_linear(const Node& node, DualNode& out) {
     switch (node.kind) {
         case Kind::affine:
             out.fan = node.rows;
-            out.turned.resize(size_t{node.rows} * node.width);
-            for (uint32_t r = 0; r < node.rows; ++r)
-                for (uint32_t j = 0; j < node.width; ++j)
-                    out.turned[size_t{j} * node.rows + r] = out.weight[r * width + j];
+            prepare_affine(node, out);
             break;
         case Kind::conv: {
             // A position is read by as many outputs as it occurs in `index`, times the kernels.

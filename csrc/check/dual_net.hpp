@@ -29,10 +29,12 @@ struct DualNode {
 
     // Linear nodes: the numbers of `Node::entries` over their denominators, rounded to nearest.
     std::vector<double> weight;
-    std::vector<double> turned;    // of affine nodes by column: turned[j * rows + r]
-    std::vector<uint8_t> strange;  // rows with numbers that doubles do not hold
-    std::vector<uint8_t> exact;    // rows whose numbers doubles hold exactly, over a power of two
-    double fan = 0;                // most terms of a gradient that it passes on
+    std::vector<double> turned;           // of dense nodes by column: turned[j * rows + r]
+    bool dense = false;                   // affine, and not mostly zeros
+    std::vector<uint32_t> start, column;  // of affine nodes that are: where rows are not zero
+    std::vector<uint8_t> strange;         // rows with numbers that doubles do not hold
+    std::vector<uint8_t> exact;  // rows whose numbers doubles hold exactly, over a power of two
+    double fan = 0;              // most terms of a gradient that it passes on
     bool reads_input_only = false;
     double relative = 0, limit = 0;  // as executed: no model where R and the error exceed the limit
     std::vector<double> absolute;    // as executed, per output; empty: no errors
@@ -45,6 +47,16 @@ struct DualNode {
 
     uint32_t entry(uint32_t joined) const {
         return gather.empty() ? source + joined : gather[joined];
+    }
+    // f(position in the joined sources, weight) for the terms of output i, perhaps without zeros.
+    template <class F>
+    void each_weight(const Node& node, uint32_t i, F&& f) const {
+        if (start.empty()) {
+            node.each_term(i, [&](uint32_t j, size_t at) { f(j, weight[at]); });
+            return;
+        }
+        const double* row = &weight[size_t{i} * (node.width + size_t{1})];
+        for (uint32_t k = start[i]; k < start[i + 1]; ++k) f(column[k], row[column[k]]);
     }
 };
 

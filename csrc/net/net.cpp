@@ -67,13 +67,42 @@ struct Tensor {
     bool direct = false;  // one linear node makes it, of one tensor with a basis
 };
 
-// One row of a form while it is put together: entries by source and column.
+// One row of a form while it is put together: terms in any order, those of one place perhaps
+// several times until they are merged.
 struct RowSum {
-    std::map<std::pair<int, int>, Int> entries;
+    struct Term {
+        int source, col;
+        Int w;
+        bool operator<(const Term& other) const {
+            return source != other.source ? source < other.source : col < other.col;
+        }
+    };
+    std::vector<Term> terms;
     Int bias;
-    void add(int source, int col, const Int& w) {
-        if (!w.is_zero()) entries[{source, col}] += w;
+    void add(int source, int col, Int&& w) {
+        if (w.is_zero()) return;
+        if (terms.size() >= most_) {
+            merge();
+            most_ = std::max(most_, 2 * terms.size());
+        }
+        terms.push_back({source, col, std::move(w)});
     }
+    // Sorts by source and column; no place is left twice or with 0.
+    void merge() {
+        const auto ordered = [](const Term& a, const Term& b) { return !(a < b); };
+        if (std::adjacent_find(terms.begin(), terms.end(), ordered) == terms.end()) return;
+        std::stable_sort(terms.begin(), terms.end());
+        size_t count = 0;
+        for (size_t k = 0; k < terms.size();) {
+            Term one = std::move(terms[k]);
+            for (++k; k < terms.size() && !(one < terms[k]); ++k) one.w += terms[k].w;
+            if (!one.w.is_zero()) terms[count++] = std::move(one);
+        }
+        terms.resize(count);
+    }
+
+private:
+    size_t most_ = 256;  // terms before they are merged, so that they do not fill the memory
 };
 
 class GraphReader {
@@ -199,14 +228,8 @@ Tensor GraphReader::tensor_of(std::vector<RowSum>&& rows, const Int& scale) cons
     std::map<int, size_t> entries;
     for (RowSum& row : rows) {
         form.bias.push_back(std::move(row.bias));
-        for (auto it = row.entries.begin(); it != row.entries.end();) {
-            if (it->second.is_zero()) {
-                it = row.entries.erase(it);
-            } else {
-                ++entries[it->first.first];
-                ++it;
-            }
-        }
+        row.merge();
+        for (const RowSum::Term& term : row.terms) ++entries[term.source];
     }
     for (const auto& [source, count] : entries) {
         if (count > kMaxEntries) malformed("too many entries");
@@ -219,13 +242,13 @@ Tensor GraphReader::tensor_of(std::vector<RowSum>&& rows, const Int& scale) cons
         std::vector<Int> weights(block.dense ? all : 0);
         if (!block.dense) block.start.push_back(0);
         for (int r = 0; r < form.rows; ++r) {
-            for (auto& [key, w] : rows[r].entries) {
-                if (key.first != source) continue;
+            for (RowSum::Term& term : rows[r].terms) {
+                if (term.source != source) continue;
                 if (block.dense) {
-                    weights[block.first(r) + static_cast<size_t>(key.second)] = std::move(w);
+                    weights[block.first(r) + static_cast<size_t>(term.col)] = std::move(term.w);
                 } else {
-                    block.col.push_back(key.second);
-                    weights.push_back(std::move(w));
+                    block.col.push_back(term.col);
+                    weights.push_back(std::move(term.w));
                 }
             }
             if (!block.dense) block.start.push_back(block.col.size());
@@ -313,6 +336,7 @@ void GraphReader::read_conv(uint32_t k) {
         for (uint32_t p = 0; p < places; ++p) {
             RowSum& sum = sums[static_cast<size_t>(o) * places + p];
             const uint32_t first = o / (kernels / groups) * inner;
+            if (from.basis != kForm) sum.terms.reserve(size_t{inner} * width);
             for (uint32_t c = 0; c < inner; ++c)
                 for (uint32_t t = 0; t < width; ++t) {
                     const int32_t tap = taps[static_cast<size_t>(t) * places + p];

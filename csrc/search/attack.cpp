@@ -13,6 +13,11 @@ constexpr int kSteps = 50, kFewSteps = 10;
 constexpr double kNearly = 1e-9;  // of the terms of a goal
 constexpr double kLeak =
     0.1;  // slope of inactive units where the goal does not depend on the input
+constexpr int kFewInputs = 16, kRefinements = 40;
+constexpr int kRefined = 4;                              // of so many starts one is refined
+constexpr double kFirstTrust = 0.25, kLastTrust = 1e-5;  // of a side
+constexpr double kMoreTrust = 1.5, kLessTrust = 0.25;
+constexpr double kWorthRefining = 1e-6;
 constexpr double kFirstStep = 0.25, kLastStep = 0.002;  // of a side
 }  // namespace
 
@@ -82,7 +87,107 @@ std::optional<Witness> Attack::everywhere(const double* lo, const double* hi) {
         best.resize(static_cast<size_t>(lanes_));
     }
     for (int p = 0; p < lanes_; ++p) points_.set(p, best[static_cast<size_t>(p)].s.data());
-    return descend(lo, hi, lanes_, kSteps);
+    if (auto found = descend(lo, hi, lanes_, kSteps)) return found;
+    for (int p = 0; p < lanes_ / kRefined && refines(); ++p)
+        if (auto found = refine(lo, hi, best[static_cast<size_t>(p)].s.data())) return found;
+    return std::nullopt;
+}
+
+bool Attack::refines() const {
+    const size_t goals = problem_.goals().size();
+    return problem_.dim() > 0 && problem_.dim() <= kFewInputs && goals > 1 && goals <= kLane &&
+           !problem_.box().ball.is_there();
+}
+
+std::optional<Witness> Attack::refine(const double* lo, const double* hi, const double* point) {
+    std::vector<double> at(point, point + problem_.dim()), next = at;
+    double trusted = kFirstTrust, now = HUGE_VAL;
+    for (int step = 0; step < kRefinements; ++step) {
+        if (stop_.poll()) throw Stopped{};
+        points_.resize(kLane);
+        for (int g = 0; g < kLane; ++g) points_.set(g, next.data());
+        points_.evaluate();
+        int goal;
+        double worst;
+        if (is_near(0, goal, worst))
+            if (auto found = problem_.violation_near(next.data())) return found;
+        if (worst < now) {
+            if (step > 0) trusted *= kMoreTrust;
+            now = worst;
+            at = next;
+            linearize(at);
+        } else if ((trusted *= kLessTrust) < kLastTrust) {
+            break;
+        }
+        if (!best_step(lo, hi, at, trusted, now, next)) break;
+    }
+    return std::nullopt;
+}
+
+// The goals' gradients and values at a point that is in all lanes and was evaluated.
+void Attack::linearize(const std::vector<double>& at) {
+    const size_t dim = at.size(), lanes = static_cast<size_t>(points_.lanes());
+    const std::vector<Goal>& goals = problem_.goals();
+    weights_.assign(static_cast<size_t>(problem_.net().output_size()) * lanes, 0.0);
+    for (size_t g = 0; g < goals.size(); ++g)
+        for (const auto& [k, c] : goals[g].outputs)
+            weights_[static_cast<size_t>(k) * lanes + g] += c;
+    points_.differentiate(weights_);
+    rows_.assign(goals.size() * (dim + 1), 0.0);
+    const double* y = points_.outputs(0);
+    for (size_t g = 0; g < goals.size(); ++g) {
+        double* row = &rows_[g * (dim + 1)];
+        double& value = row[dim];
+        value = goals[g].constant;
+        for (const auto& [k, c] : goals[g].outputs) value += c * y[static_cast<size_t>(k) * lanes];
+        for (size_t k = 0; k < dim; ++k) {
+            value += goals[g].slope[k] * at[k];
+            row[k] = points_.gradient(static_cast<int>(k), static_cast<int>(g)) + goals[g].slope[k];
+        }
+    }
+}
+
+// The point near `at` at which the largest goal is least, as far as the gradients tell; false where
+// it is not worth a step.
+bool Attack::best_step(const double* lo, const double* hi, const std::vector<double>& at,
+                       double trusted, double now, std::vector<double>& next) {
+    const size_t dim = at.size(), goals = rows_.size() / (dim + 1);
+    std::vector<double> least(dim + 1), most(dim + 1), row(dim + 1);
+    for (size_t k = 0; k < dim; ++k) {
+        const double reach = trusted * (hi[k] - lo[k]);
+        least[k] = std::max(lo[k] - at[k], -reach);
+        most[k] = std::min(hi[k] - at[k], reach);
+    }
+    // The last variable is how far all goals are below 0; it begins with what they are at a corner.
+    double start = HUGE_VAL;
+    for (size_t g = 0; g < goals; ++g) {
+        const double* from = &rows_[g * (dim + 1)];
+        double v = from[dim];
+        for (size_t k = 0; k < dim; ++k) v += from[k] * least[k];
+        start = std::min(start, -v);
+    }
+    if (!std::isfinite(start)) return false;
+    least[dim] = start - 1.0;
+    most[dim] = std::fabs(start) + std::fabs(now) + 1.0;
+    simplex_.start(static_cast<int>(dim) + 1, least.data(), most.data());
+    for (size_t g = 0; g < goals; ++g) {
+        const double* from = &rows_[g * (dim + 1)];
+        for (size_t k = 0; k < dim; ++k) row[k] = -from[k];
+        row[dim] = -1.0;
+        simplex_.add_row(row.data(), -from[dim]);
+    }
+    std::fill(row.begin(), row.end(), 0.0);
+    row[dim] = 1.0;
+    if (simplex_.maximize(row.data(), 0.0, HUGE_VAL) != Simplex::End::optimal ||
+        !(-simplex_.value() < now - kWorthRefining * std::fabs(now)))
+        return false;
+    row[dim] = 0.0;
+    for (size_t k = 0; k < dim; ++k) {
+        row[k] = 1.0;
+        next[k] = std::clamp(at[k] + simplex_.at_vertex(row.data(), 0.0), lo[k], hi[k]);
+        row[k] = 0.0;
+    }
+    return true;
 }
 
 std::optional<Witness> Attack::nearby(const double* lo, const double* hi, const double* point) {

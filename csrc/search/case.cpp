@@ -16,8 +16,8 @@ constexpr int kFewInputs = 16, kMostOfPrograms = 150;
 constexpr int kFewOpen = 10;        // with so few open units they are split, not the box
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
-constexpr int kAttackEvery = 8, kSampleEvery = 32;  // nodes
-constexpr double kNearly = 1e-9;                    // of the terms of a goal
+constexpr int kAttackEvery = 8, kSampleEvery = 32, kRefineEvery = 256;  // nodes
+constexpr double kNearly = 1e-9;                                        // of the terms of a goal
 
 }  // namespace
 
@@ -45,6 +45,8 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
     climbs_ = dim_ > kMostOfPrograms || (dim_ > kFewInputs && of_outputs < 2);
     if (!climbs_ && forms_.size() > 1 && (dim_ > kFewInputs || depth_ == 1))
         contraction_.emplace(*box_.net);
+    joint_ = !climbs_ && !contraction_ && ball_ == nullptr && forms_.size() > 1 && dim_ > 0 &&
+             dim_ <= kFewInputs;
     for (const Layer& layer : net_.layers) pooled_ = pooled_ || layer.is_max();
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
@@ -92,19 +94,21 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
 
 CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     std::string& text = out.text;
-    node.own_bounds();
-    if (!node.part && attacks_on_ &&
-        (witness_ = attack_.everywhere(node.lo.data(), node.hi.data())))
-        return Answer::violated;
-    if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
-        crown_.set_lines(node.cell(ball_));  // a split of the last layer changes no bounds
-    } else if (put_bounds(text, 1); !crown_.tighten(node.cell(ball_))) {
-        ++counts_.leaves;
-        put_rule_leaf(text, -1);
-        return Answer::refuted;
+    if (!node.part) {
+        if (!begin(node, out)) return out.answer;
+        node.own_bounds();
+    } else {
+        node.own_bounds();
+        if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
+            crown_.set_lines(node.cell(ball_));  // a split of the last layer changes no bounds
+        } else if (put_bounds(text, 1); !crown_.tighten(node.cell(ball_))) {
+            ++counts_.leaves;
+            put_rule_leaf(text, -1);
+            return Answer::refuted;
+        }
+        if (refute_by_goals(node, text)) return Answer::refuted;
+        if (witness_) return Answer::violated;
     }
-    if (refute_by_goals(node, text)) return Answer::refuted;
-    if (witness_) return Answer::violated;
 
     const Pick pick = pick_unit(node, nullptr);
     if (pick.layer >= 0 && !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&
@@ -156,21 +160,18 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     std::fill(gain_.begin(), gain_.end(), 0.0);
     if (!used_.empty()) {
         node.score = below_[best].least;
-        for (const Multiplier& m : used_[best]) {
-            if (net_.layers[m.layer].is_max()) continue;
-            const double* depends = crown_.dependence(box_.net->row(m.layer, m.unit));
-            double sum = 0.0;
-            for (int k = 0; k < dim_; ++k) sum += depends[k];
-            if (!(sum > 0.0)) continue;
-            const double loss = std::fabs(m.g) * crown_.gap(cell, m.layer, m.unit) / sum;
-            for (int k = 0; k < dim_; ++k) gain_[k] += loss * depends[k];
-        }
         for (int k = 0; k < dim_; ++k)
             point_[k] = below_[best].slope[k] > 0.0 ? cell.lo[k] : cell.hi[k];
+        if (!joint_)
+            gain_by(cell, used_[best], 1.0);
+        else if (refute_jointly(node, text))
+            return true;
         ++attacks_;
         if (attacks_on_ && attacks_ % kSampleEvery == 0)
             witness_ = attack_.sample(box_.lo.data(), box_.hi.data());
-        else if (attacks_on_ && attacks_ % kAttackEvery == 0)
+        else if (attacks_on_ && joint_ && attack_.refines() && attacks_ % kRefineEvery == 0)
+            witness_ = attack_.refine(box_.lo.data(), box_.hi.data(), point_.data());
+        else if (attacks_on_ && attacks_ % kAttackEvery == 0 && !(joint_ && attack_.refines()))
             witness_ = attack_.nearby(cell.lo, cell.hi, point_.data());
         else if (!try_point(point_.data())) {
             for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;
@@ -178,6 +179,19 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
         }
     }
     return false;
+}
+
+// What halving the sides gains of what the lines of open units cost a goal, more or less.
+void CaseSearch::gain_by(const CellView& cell, const std::vector<Multiplier>& used, double weight) {
+    for (const Multiplier& m : used) {
+        if (net_.layers[m.layer].is_max()) continue;
+        const double* depends = crown_.dependence(box_.net->row(m.layer, m.unit));
+        double sum = 0.0;
+        for (int k = 0; k < dim_; ++k) sum += depends[k];
+        if (!(sum > 0.0)) continue;
+        const double loss = weight * std::fabs(m.g) * crown_.gap(cell, m.layer, m.unit) / sum;
+        for (int k = 0; k < dim_; ++k) gain_[k] += loss * depends[k];
+    }
 }
 
 int CaseSearch::best_side(const Node& node) const {

@@ -101,6 +101,8 @@ private:
     std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
                                               const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
+    bool refute_jointly(Node& node, std::string& text);
+    void gain_by(const CellView& cell, const std::vector<Multiplier>& used, double weight);
     // `affine`: no unit is open.
     bool refute_by_program(Node& node, std::string& text, bool affine = false);
     void start_program(const CellView& cell);
@@ -151,6 +153,7 @@ private:
     // Of each goal's bound: what the lines of open units cost it.
     std::vector<std::vector<Multiplier>> used_;
     std::vector<double> gain_;  // of halving each side
+    bool joint_ = false;        // several goals are weighed against each other in every node
     Simplex simplex_;
     Nearest nearest_;
     std::vector<ProgramRow> rows_;

@@ -21,10 +21,12 @@ constexpr int kSplitsBetweenCuts = 4;
 constexpr int kStatedSteps = 20;        // of ascents for bounds
 constexpr double kWorthStating = 0.01;  // of the width of an interval
 constexpr size_t kMostStated = 2000;    // units
+
 }  // namespace
 
 // The root: its first bounds, which cases of one box share, and an attack; whether it is left open.
-// Intervals cost next to nothing and are often enough where many cases are far from a violation.
+// Intervals cost next to nothing and are often enough where many cases are far from a violation;
+// where few inputs vary they tell most units' pieces, which then need no other bounds.
 bool CaseSearch::begin(Node& node, Outcome& out) {
     LocalBox::Roots& roots = *box_.roots;
     for (int rule = 0; rule < 2 && !witness_; ++rule) {
@@ -41,6 +43,9 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
                 if (rule == 0 ? crown_.intervals(cell) : crown_.tighten(cell))
                     roots.bounds[rule] = node.bounds;
                 roots.known = rule + 1;
+                if (rule == 1 && !climbs_) roots.dependence = crown_.dependence();
+            } else if (rule == 1 && !climbs_) {
+                crown_.adopt_dependence(roots.dependence);
             }
         }
         if (!roots.bounds[rule]) {
@@ -60,7 +65,7 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
         out.answer = Answer::violated;
         return false;
     }
-    if (ball_ != nullptr || !worth_improving(node)) return true;
+    if (!climbs_ || ball_ != nullptr || !worth_improving(node)) return true;
     ascent_->load(0, node.cell(ball_), node.path, kNowhere);
     ascent_->climb(kFirstSteps);
     if (ascent_->refuted(0)) {

@@ -49,6 +49,7 @@ struct LocalBox {
         int known = 0;                         // how many; none that is known: the box is empty
         std::shared_ptr<RowBounds> better;     // by ascents after that, with what states them
         std::shared_ptr<const std::string> stated;
+        std::vector<double> dependence;  // of the bounds by lines, where boxes are halved
     };
     std::unique_ptr<Roots> roots = std::make_unique<Roots>();
     std::unique_ptr<BoundNet> net;

@@ -11,7 +11,9 @@ constexpr double kSure = 1e-9;       // floating point decides by more than this
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 constexpr double kCut = 1e-7;        // a line must cut off this much of its size to be added
 constexpr int kMostCuts = 30;
-constexpr double kClose = 1e-13;  // of the radius
+constexpr double kClose = 1e-13;     // of the radius
+constexpr double kLeastCost = 1e-9;  // of a goal's size
+constexpr double kLittleLeft = 0.5;  // a sum of goals may be bounded better than by its terms
 }  // namespace
 
 void CaseSearch::below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row) {
@@ -201,6 +203,99 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
     ++counts_.leaves;
     write_program(node, weight, text);
     return true;
+}
+
+// Goals that must hold together, by default lines. The program asks for the point at which each
+// goal has the most left of what its open units' lines cost it: where that is less than nothing a
+// sum of the goals is positive all over the cell. Otherwise the same sum tells what to gain by
+// halving, and the point is where a violation is most likely.
+bool CaseSearch::refute_jointly(Node& node, std::string& text) {
+    const CellView cell = node.cell(ball_);
+    const auto dim = static_cast<size_t>(dim_);
+    std::vector<double> cost(forms_.size()), lo(cell.lo, cell.lo + dim_),
+        hi(cell.hi, cell.hi + dim_);
+    double start = 0.0;
+    for (size_t g = 0; g < forms_.size(); ++g) {
+        double at = below_[g].constant, size = std::fabs(at);
+        for (size_t k = 0; k < dim; ++k) {
+            at += below_[g].slope[k] * lo[k];
+            size += std::fabs(below_[g].slope[k]);
+        }
+        for (const Multiplier& m : used_[g])
+            cost[g] += std::fabs(m.g) * crown_.gap(cell, m.layer, m.unit);
+        cost[g] = std::fmax(cost[g], kLeastCost * size);
+        start = std::fmin(start, -at / cost[g]);
+    }
+    if (!std::isfinite(start)) return false;
+    lo.push_back(start - 1.0);
+    hi.push_back(2.0);
+    simplex_.start(dim_ + 1, lo.data(), hi.data());
+    row_.assign(dim + 1, 0.0);
+    for (size_t g = 0; g < forms_.size(); ++g) {
+        for (size_t k = 0; k < dim; ++k) row_[k] = -below_[g].slope[k] / cost[g];
+        row_[dim] = -1.0;
+        simplex_.add_row(row_.data(), -below_[g].constant / cost[g]);
+    }
+    std::fill(row_.begin(), row_.end(), 0.0);
+    row_[dim] = 1.0;
+    if (simplex_.maximize(row_.data(), 0.0, HUGE_VAL) != Simplex::End::optimal) {
+        gain_by(cell, used_[0], 1.0);
+        return false;
+    }
+    const double left = simplex_.value();
+    for (size_t k = 0; k < dim; ++k) {
+        std::fill(row_.begin(), row_.end(), 0.0);
+        row_[k] = 1.0;
+        point_[k] = std::clamp(simplex_.at_vertex(row_.data(), 0.0), cell.lo[k], cell.hi[k]);
+    }
+    std::vector<int> tight;
+    std::vector<double> y, weight(forms_.size(), 0.0);
+    simplex_.multipliers(tight, y);
+    double sum = 0.0;
+    for (size_t j = 0; j < tight.size(); ++j)
+        if (tight[j] >= 2 * (dim_ + 1)) {
+            const auto g = static_cast<size_t>(tight[j] - 2 * (dim_ + 1));
+            sum += weight[g] = y[j] / cost[g];
+        }
+    if (!(sum > 0.0) || !std::isfinite(sum)) {
+        for (const auto& used : used_) gain_by(cell, used, 1.0);
+        return false;
+    }
+    int weighed = 0;
+    for (double& w : weight) w /= sum, weighed += w > 0.0;
+    if (weighed > 1 && left < kLittleLeft) {
+        LinearForm form;
+        std::vector<double> slope(dim, 0.0);
+        std::vector<std::pair<int, double>> goals;
+        for (size_t g = 0; g < forms_.size(); ++g) {
+            const double w = weight[g];
+            if (w == 0.0) continue;
+            goals.emplace_back(static_cast<int>(g), w);
+            for (const auto& [k, c] : forms_[g].terms) form.terms.emplace_back(k, w * c);
+            for (size_t k = 0; forms_[g].slope && k < dim; ++k) slope[k] += w * forms_[g].slope[k];
+            form.constant += w * forms_[g].constant;
+        }
+        form.slope = slope.data();
+        ProgramRow row;
+        below(depth_, form, cell, row);
+        if (row.bound.least > 0.0 && row.bound.least > kRounding * row.size) {
+            std::vector<Listed> listed;
+            for (const Multiplier& m : row.multipliers)
+                listed.push_back({box_.number(net_, m.layer, m.unit, m.slot), m.h, true});
+            ++counts_.leaves;
+            put_leaf(text, goals, std::move(listed));
+            return true;
+        }
+        node.score = row.bound.least;
+        gain_by(cell, row.multipliers, 1.0);
+        return false;
+    }
+    node.score = 0.0;
+    for (size_t g = 0; g < forms_.size(); ++g) {
+        node.score -= left * weight[g] * cost[g];
+        gain_by(cell, used_[g], weight[g]);
+    }
+    return false;
 }
 
 // The multipliers of the rows, as functions, where the simplex method ended; their sum.
