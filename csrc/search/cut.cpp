@@ -10,7 +10,7 @@ namespace plv {
 namespace {
 constexpr double kSure = 1e-9, kRounding = 1e-12;  // as in programs
 constexpr double kWorthCutting = 0.8;              // of a box: more is not left where it is cut
-constexpr double kWorthBounding = 0.7;             // of the sides, in the mean, as well
+constexpr double kWorthBounding = 0.5;             // of the sides, in the mean, as well
 constexpr double kLeastCut = 0.1;                  // of a side
 constexpr int kGridBits = 6;                       // of a side, where it is cut
 

@@ -17,7 +17,7 @@ constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points every
 const Climb kNowhere;
 constexpr int kMostOfProgram = 100;  // inputs
 constexpr int kMostWait = 255;
-constexpr int kSplitsBetweenCuts = 4;
+constexpr int kSplitsBetweenCuts = 8;
 constexpr int kStatedSteps = 20;        // of ascents for bounds
 constexpr double kWorthStating = 0.01;  // of the width of an interval
 constexpr size_t kMostStated = 2000;    // units
