@@ -28,7 +28,7 @@ from proof_truth import Closest, holds
 from tree_cases import linear
 
 import plverify as pv
-from plverify.checker_bounds import Bounds
+from plverify.checker_bounds import Bounds, Given
 from plverify.checker_claims import Ball as CheckerBall
 from plverify.checker_claims import Box as CheckerBox
 from plverify.network import Network
@@ -304,7 +304,7 @@ def leaf_bound(net: Network, system: System, leaf: Any) -> Fraction | float:
     (_, m), (_, around) = leaf[1] if leaf[0] == "rule" else leaf[2]
     for j, c in system.rows[0].outputs.items():
         grad[j] = m * c
-    given = dict(leaf[3]) if leaf[0] == "dual" else None
+    given = Given(dict(leaf[3]), {}) if leaf[0] == "dual" else None
     start = {len(net.exact_net.nodes): (grad, 1)}
     return bounds.least(cell, start, -m * system.rows[0].bound, given, {}, around)
 
