@@ -497,7 +497,7 @@ def test_ctrl_c_stops_the_compiled_checker() -> None:
     assert "truncated" in _check.check_tree(*args, lambda: next(pieces, b""))[1]
 
     # Many units and many leaves: this runs for a second and more.
-    net, body = staircase(100_000, 1000)
+    net, body = staircase(100_000, 2000)
     pieces = iter([body])
     args = (net.exact_net.to_bytes(), step_domain(), 100_001)
 

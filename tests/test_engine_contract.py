@@ -229,7 +229,7 @@ INTERRUPTED = """
     import numpy as np
     import plverify as pv
     rng = np.random.default_rng(0)
-    sizes = (2, 256, 256, 256, 256, 3)
+    sizes = (2, 512, 512, 512, 512, 3)
     weights = [rng.normal(0, np.sqrt(2 / a), (b, a)) for a, b in zip(sizes, sizes[1:])]
     net = pv.Network.from_arrays(weights, [rng.normal(0, 0.1, len(w)) for w in weights])
     box = pv.Box(-1, 1, 2)
