@@ -241,7 +241,7 @@ def test_reference_values(
     # The spectral norm of all of the larger network is not closed in minutes.
     large = name == "mlp_64_64_64_10" and quantity == "v_l2"
     found = pv.lipschitz(
-        net, box, quantity[2:], output=output, proof=True, timeout=5 if large else None
+        net, box, quantity[2:], output=output, proof=True, timeout=20 if large else None
     )
     assert found.status == ("timeout" if large else "complete")
     if large:
