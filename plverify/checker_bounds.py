@@ -678,7 +678,7 @@ def _errors(
         if any(a == inf for _, a in terms):
             out.append(inf)
             continue
-        total = (sum(c * Fraction(a) for c, a in terms) + abs(row.bias)) / row.den
+        total = (sum((c * Fraction(a) for c, a in terms), ZERO) + abs(row.bias)) / row.den
         error = relative * total + Fraction(absolute)
         out.append(up(error) if total + error <= rounding.limit else inf)
     return out

@@ -220,7 +220,7 @@ void DualDoubles::measure_unit(const Cell& cell, const double* lo, const double*
     const int32_t piece = cell.pieces[extra.first_unit + i];
     const bool inactive = piece == 0 || (piece < 0 && lo[at] < 0 && hi[at] <= 0);
     const double factor = inactive ? slope : std::max(1.0, slope);
-    out = factor == 0 ? 0 : factor * most;
+    out = extra.strange[i] != 0 ? kInfinity : factor == 0 ? 0 : factor * most;
 }
 
 PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {

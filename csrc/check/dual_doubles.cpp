@@ -360,7 +360,9 @@ DualDoubles::Value DualDoubles::pull(const Cell& cell, const Magnitudes& size, V
         sum.error += around * (found.reach + ball_.ball->size);
     }
     sum.lower += inputs;
-    sum.error = sum.error * unit_ + size.tiny;
+    // An envelope adds to the sum, and to gradients of inputs, one by one.
+    const double listed = given != nullptr ? static_cast<double>(given->envelopes.size()) : 0;
+    sum.error = sum.error * (unit_ + 2 * listed * kHalfUlp) + size.tiny;
     if (around != 0) sum.error += around * ball_.error;
     return sum;
 }
@@ -532,10 +534,17 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
     };
     const double unit =
         std::ldexp(1.0, -static_cast<int>(std::min<uint64_t>(envelope.shift, 2000)));
-    for (const auto& [entry, value] : envelope.terms)
-        if (entry < n) passed_[entry] = g * value.to_double() * unit;
-    if (!net_.is_window(envelope.unit)) {  // of what the unit reads
-        each_term(pieces[0].entry, [&](uint32_t j, double w) { row_[j] = passed_[j] * w; });
+    const bool window = net_.is_window(envelope.unit);
+    for (const auto& [entry, value] : envelope.terms) {
+        if (entry < n)
+            passed_[entry] = g * value.to_double() * unit;
+        else if (window)  // an output of a unit: what a unit's row does not read does not count
+            sum.error = kInf;
+    }
+    if (sum.error == kInf) return;
+    // A row may read an input more than once.
+    if (!window) {  // of what the unit reads
+        each_term(pieces[0].entry, [&](uint32_t j, double w) { row_[j] += passed_[j] * w; });
         passed_.swap(row_);
         row_.assign(n, 0.0);
     }
@@ -552,7 +561,7 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
         const double bias =
             net_.nodes[tensor - 1].weight[from.bias_of(piece.entry - net_.base[tensor])];
         double value = factor * bias;
-        each_term(piece.entry, [&](uint32_t j, double w) { row_[j] = w; });
+        each_term(piece.entry, [&](uint32_t j, double w) { row_[j] += w; });
         for (uint32_t j = 0; j < n; ++j) {
             if (row_[j] == 0 && passed_[j] == 0) continue;
             const double c = factor * row_[j] - passed_[j];

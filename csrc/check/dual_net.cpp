@@ -64,8 +64,11 @@ void prepare_linear(const Node& node, DualNode& out) {
 void prepare_units(const Node& node, DualNode& out) {
     if (node.kind == Kind::units) {
         for (uint32_t i = 0; i < node.size; ++i) {
-            out.slope.push_back(Int::ratio_scaled(node.slope_num.at(i), Int(1),
-                                                  -static_cast<long>(node.slope_shift[i])));
+            const Int num = node.slope_num.at(i);
+            const double s =
+                Int::ratio_scaled(num, Int(1), -static_cast<long>(node.slope_shift[i]));
+            out.slope.push_back(s);
+            out.strange.push_back(!is_plain(s) || (s == 0 && !num.is_zero()) ? 1 : 0);
             out.slot_entry.push_back(out.entry(i));
         }
         return;
@@ -111,7 +114,8 @@ DualNet::DualNet(const Net& network, std::string_view rounding)
     }
     base.push_back(static_cast<uint32_t>(at));
     nodes.resize(net.nodes.size());
-    double fan = 0, consumers = 0, largest = net.input_size;
+    double consumers = 0, windows = 0, largest = net.input_size;
+    std::vector<double> reads(net.nodes.size() + 1);  // of an entry of a tensor, at most
     for (uint32_t k = 0; k < nodes.size(); ++k) {
         const Node& node = net.nodes[k];
         DualNode& out = nodes[k];
@@ -128,6 +132,7 @@ DualNet::DualNet(const Net& network, std::string_view rounding)
             prepare_linear(node, out);
         } else {
             has_windows = has_windows || node.kind == Kind::max;
+            windows += node.kind == Kind::max ? node.size : 0;
             prepare_units(node, out);
             std::vector<uint32_t> uses(base[k + 1]);
             for (const uint32_t e : out.slot_entry) ++uses[e];
@@ -147,10 +152,11 @@ DualNet::DualNet(const Net& network, std::string_view rounding)
             }
             entry_of.insert(entry_of.end(), out.slot_entry.begin(), out.slot_entry.end());
         }
-        fan = std::max(fan, out.fan);
+        for (const uint32_t source : node.sources) reads[source] += out.fan;
     }
     if (rounds) read_rounding(rounding, net, nodes);
-    terms = 2 * (fan + consumers + static_cast<double>(nodes.size()) + 64) + largest;
+    const double fan = *std::max_element(reads.begin(), reads.end());
+    terms = 2 * (fan + consumers + static_cast<double>(nodes.size()) + 64) + largest + windows;
 }
 
 uint32_t DualNet::tensor_of(uint32_t entry) const {

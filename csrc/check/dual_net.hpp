@@ -30,7 +30,7 @@ struct DualNode {
     // Linear nodes: the numbers of `Node::entries` over their denominators, rounded to nearest.
     std::vector<double> weight;
     std::vector<double> turned;    // of affine nodes by column: turned[j * rows + r]
-    std::vector<uint8_t> strange;  // rows with numbers that doubles do not hold
+    std::vector<uint8_t> strange;  // rows with numbers that doubles do not hold; units, too
     std::vector<uint8_t> exact;    // rows whose numbers doubles hold exactly, over a power of two
     double fan = 0;                // most terms of a gradient that it passes on
     bool reads_input_only = false;
