@@ -46,7 +46,9 @@ from tree_cases import MAXIMA, TIES, dense, linear
 
 import plverify as pv
 from plverify.checker_bounds import Bounds, Given
+from plverify.exact_array import ExactRows
 from plverify.network import Network
+from plverify.nodes import Dense, Sparse, Units
 from plverify.property import Constraint, Disjunct, Property
 
 # --------------------------------------------------------------------------------- what is true
@@ -317,6 +319,52 @@ def test_the_envelope_of_a_window_is_that_of_what_its_units_read() -> None:
         assert rejected(proof.to_bytes(), net, "after" if later == 4 else "in order")
     leaf = ("envelope", 0, [(0, 1)], [(3, 1)], [(2, (0, []))])
     assert rejected(unsat(graph, net.digest, [system], [leaf]).to_bytes(), net, "an envelope")
+
+
+def test_the_envelope_of_a_row_that_reads_an_input_twice() -> None:
+    """relu(x + x) is up to 2: the terms of a row add up, whatever computes with it."""
+    rows = ExactRows.from_integers([[1, 1, 0]], [1])
+    twice = Sparse((0,), np.array([[0, 0]], np.int32), rows)
+    last = Dense(2, ExactRows.from_integers([[1, 0]], [1]))
+    net = Network(1, [twice, Units(1, ((0, 0),)), last])
+    graph = Graph(1, (linear(0, [[2, 0]]), ("units", 1, [RELU]), linear(2, [[1, 0]])))
+    leaf = ("envelope", 0, [(0, 1)], [], [(0, [(0, 128)])])
+    for value, good in ((Fraction(3, 2), False), (Fraction(5, 2), True)):
+        system = System(cube(1), [at_most(value, False)])
+        proof = unsat(graph, net.digest, [system], [("bounds", 0), leaf])
+        assert both(proof.to_bytes(), net).accepted == good
+
+
+@pytest.mark.parametrize(("coefficient", "good"), [(1, True), (-7, False)])
+def test_the_envelope_of_a_window_by_outputs_of_units(coefficient: int, good: bool) -> None:
+    """max(x, -x) is at most 1; less a multiple of relu(x) it has another bound, for both alike."""
+    ends = linear(0, [[1, 0], [-1, 0]])
+    joined = ("linear", (4, 2), [([(0, Fraction(1)), (2, Fraction(0))], Fraction(0))])
+    graph = Graph(1, (ends, ("units", 1, [RELU, RELU]), ends, ("max", (3,), [[0, 1]]), joined))
+    net = network(graph)
+    leaf = ("envelope", 0, [(0, 1)], [], [(2, (0, [(1, coefficient)]))])
+    system = System(cube(1), [at_most(Fraction(5), False)])
+    proof = unsat(graph, net.digest, [system], [("bounds", 0), leaf])
+    assert both(proof.to_bytes(), net).accepted == good
+
+
+def test_slopes_that_doubles_do_not_hold() -> None:
+    """2^-1080 is 0 as a double, but not where the weights behind it are large enough."""
+    scale = 10**96
+    rows = [linear(k, [[-scale if k == 2 else scale, 0]]) for k in (2, 3, 4)]
+    slope = Fraction(1, 2**1080)
+    graph = Graph(1, (linear(0, [[1, 0]]), ("units", 1, [slope]), *rows))
+    net = network(graph)
+    box = [(Fraction(-(10**45)), Fraction(0))]
+    top = -(scale**3) * slope * box[0][0]
+    for value, good in ((Fraction(1), False), (top + 1, True)):
+        proof = unsat(
+            graph,
+            net.digest,
+            [System(box, [at_most(value, False)])],
+            [("bounds", 0), ("dual", 0, [(0, 1)], [])],
+        )
+        assert both(proof.to_bytes(), net).accepted == good
 
 
 def deep(seed: int) -> Graph:

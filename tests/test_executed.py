@@ -335,6 +335,16 @@ def test_the_checkers_agree_about_executions(seed):
     assert outcomes == {False, True}
 
 
+def test_the_error_of_a_row_that_reads_nothing_is_rounded_outwards():
+    """relative |b| + absolute is no double here, and that is no reason to lose the smaller one."""
+    net = Network.from_arrays([[[1.0]], [[0.0]]], [[0.0], [1.0]])
+    rounding = Rounding(2.0**-24, (2.0**-140,), 1e30)
+    bounds = Bounds(net.exact_net, {0: rounding, 2: rounding})
+    root = bounds.start(ExactBox((Fraction(0),), (Fraction(1),)))
+    [error] = bounds.with_errors(root)[1][2]
+    assert error > 2.0**-24
+
+
 def test_only_unsat_is_proved_about_executions():
     net = Network.from_arrays([[[1.0], [-1.0]], [[1.0, 1.0]]])
     top = pv.maximize(net, 0, pv.Box(-1, 1, 1), proof=True)

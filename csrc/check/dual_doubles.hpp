@@ -16,9 +16,11 @@
 // sum |y_a| A_a, bound all terms that are added up, hence the rounding of the result: by u times
 // the longest of the sums, the number of nodes and a few. DualNet::terms is all of this with room
 // to spare, which covers that A, R and the sums are rounded, and that a leaf's multipliers are
-// rounded to doubles. `kTiny` covers underflow, as long as all magnitudes together are at most
-// 1e150. Infinite or undefined numbers reach the error. Where there is a ball, y . x may have m
-// (phi - size) beside it: see dual_ball.hpp.
+// rounded to doubles; `fan` is that of all who read a tensor together. Every envelope of a leaf
+// adds one term to the sum and to gradients of inputs, and so to that factor. `kTiny` covers
+// underflow, as long as all magnitudes together are at most 1e150. Infinite or undefined numbers
+// reach the error. Where there is a ball, y . x may have m (phi - size) beside it: see
+// dual_ball.hpp.
 //
 // The magnitudes A and R may be those of any larger cell. In a network as executed an entry r of a
 // linear node may be off by e_r: then A covers that, and what is lost is sum |y_r| e_r.

@@ -32,7 +32,7 @@ struct DualNode {
     std::vector<double> turned;           // of dense nodes by column: turned[j * rows + r]
     bool dense = false;                   // affine, and not mostly zeros
     std::vector<uint32_t> start, column;  // of affine nodes that are: where rows are not zero
-    std::vector<uint8_t> strange;         // rows with numbers that doubles do not hold
+    std::vector<uint8_t> strange;         // rows with numbers that doubles do not hold; units, too
     std::vector<uint8_t> exact;  // rows whose numbers doubles hold exactly, over a power of two
     double fan = 0;              // most terms of a gradient that it passes on
     bool reads_input_only = false;
