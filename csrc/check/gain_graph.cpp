@@ -131,11 +131,13 @@ GainSlopes::GainSlopes(const GainGraph& graph, const Cell& cell) {
             if (node.kind == Kind::units) {
                 const uint32_t at = extra.first_input + i;
                 const int state = state_of(cell.pieces[u], cell.lo[at], cell.hi[at]);
+                // A slope that doubles do not hold lies between two that they do.
                 const double s = extra.slope[i];
+                const double off = extra.strange[i] != 0 && std::abs(s) < 1 ? 1e-100 : 0;
                 unit.open = state < 0;
                 unit.is_active = state == 1;
-                unit.low = state == 1 ? 1.0 : state == 0 ? s : std::min(s, 1.0);
-                unit.high = state == 1 ? 1.0 : state == 0 ? s : std::max(s, 1.0);
+                unit.low = state == 1 ? 1.0 : state == 0 ? s - off : std::min(s - off, 1.0);
+                unit.high = state == 1 ? 1.0 : state == 0 ? s + off : std::max(s + off, 1.0);
                 forms.push_back(graph.form_of[at]);
             } else {
                 const uint32_t from = extra.first_input + extra.slot_start[i];
