@@ -197,7 +197,7 @@ void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& fr
 }
 
 void Ascent::unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
-                        double zlo, double zhi, float set, const uint8_t* shares) {
+                        double zlo, double zhi, float set, const uint16_t* shares) {
     const size_t at = static_cast<size_t>(j * kLanes + first);
     const auto put = [&](AlignedVector<double>& to, double v) {
         std::fill_n(&to[at], last - first, v);

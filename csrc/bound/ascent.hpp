@@ -38,7 +38,7 @@ struct HullCoefficients {
 struct Climb {
     std::vector<float> slopes;  // of all units: of the line that is free to move; < -1e30: not set
     std::vector<float> hulls;   // the coefficients of all hulls
-    std::vector<uint8_t> envelopes;  // the shares of all envelopes, in 255ths
+    std::vector<uint16_t> envelopes;  // the shares of all envelopes, in 256ths
     std::vector<float> shares;       // of windows' slots in the lines below, unit after unit
     std::vector<float> levels;       // of the lines above windows
     std::vector<double> splits;      // of the rows of fixed units, in order (see rows_of)
@@ -127,7 +127,7 @@ private:
     void add_splits(int lane, const FixedUnit& fixed);
     void lines_of(int first, int last, const CellView& cell, const Climb& from);
     void unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
-                    double lo, double hi, float set, const uint8_t* shares);
+                    double lo, double hi, float set, const uint16_t* shares);
     void window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                       const double* zlo, const double* zhi, const float* shares, const float* level,
                       const float* hulls);
@@ -135,7 +135,7 @@ private:
     // ascent_envelope.cpp
     void make_envelope(int layer);
     void begin_envelope(Envelope& envelope, int j, int first, int last, double slope, double chord,
-                        const uint8_t* from);
+                        const uint16_t* from);
     EnvelopeView view_of(Sheet& sheet, int layer);
     void make_hull(int layer);
     bool add_hull(const Envelope& rows, int layer, int below, int window, Hull& out) const;

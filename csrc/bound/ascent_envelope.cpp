@@ -38,11 +38,11 @@ void Ascent::make_envelope(int layer) {
 
 // All shares equal, as in the chord, where none are known.
 void Ascent::begin_envelope(Envelope& envelope, int j, int first, int last, double slope,
-                            double chord, const uint8_t* from) {
+                            double chord, const uint16_t* from) {
     const auto count = static_cast<size_t>(last - first);
     std::fill_n(&envelope.use[static_cast<size_t>(j * kLanes + first)], count, 1.0);
     for (size_t e = envelope.start[j]; e < envelope.start[j + 1]; ++e) {
-        const double share = from ? std::max(slope, from[envelope.first + e] / 255.0) : chord;
+        const double share = from ? std::max(slope, from[envelope.first + e] / 256.0) : chord;
         std::fill_n(&envelope.share[e * kLanes + static_cast<size_t>(first)], count, share);
     }
 }

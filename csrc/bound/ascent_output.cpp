@@ -123,7 +123,7 @@ void Ascent::store(int lane, Climb& to) const {
             for (size_t at = static_cast<size_t>(lane); at < sheet.envelope->share.size();
                  at += kLanes)
                 to.envelopes.push_back(
-                    static_cast<uint8_t>(std::lrint(255.0 * sheet.envelope->share[at])));
+                    static_cast<uint16_t>(std::lrint(256.0 * sheet.envelope->share[at])));
     }
 }
 

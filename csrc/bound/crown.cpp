@@ -58,6 +58,22 @@ bool Crown::is_open(const CellView& cell, int layer, int unit) const {
     return !from.one_piece[unit] && known(cell.bounds.lo[row], cell.bounds.hi[row]) < 0;
 }
 
+int Crown::leading_slot(const CellView& cell, int layer, int window) const {
+    const Layer& from = net_.net.layers[layer];
+    const double *lo = &cell.bounds.lo[net_.row(layer, 0)],
+                 *hi = &cell.bounds.hi[net_.row(layer, 0)];
+    int lead = -1;
+    for (int s = 0; s < from.slots; ++s)
+        if (const int e = from.entry(window, s);
+            e >= 0 && (lead < 0 || lo[e] > lo[from.entry(window, lead)]))
+            lead = s;
+    for (int s = 0; s < from.slots; ++s)
+        if (const int e = from.entry(window, s);
+            e >= 0 && s != lead && hi[e] > lo[from.entry(window, lead)])
+            return -1;
+    return lead;
+}
+
 double Crown::gap(const CellView& cell, int layer, int unit) const {
     const size_t row = net_.row(layer, unit);
     const double lo = cell.bounds.lo[row], hi = cell.bounds.hi[row];
@@ -426,6 +442,29 @@ double Crown::size(size_t i) const {
         }
     }
     return sum;
+}
+
+double Crown::loss(const CellView& cell, const Multiplier& of, const Points& at) const {
+    const Layer& from = net_.net.layers[of.layer];
+    if (from.is_max()) {
+        const Window& window = windows_[of.layer][of.unit];
+        double most = -kInfinity;
+        for (int s = 0; s < from.slots; ++s)
+            if (const int e = from.entry(of.unit, s); e >= 0)
+                most = std::max(most, at.value(of.layer, e, 0));
+        const double line = of.g > 0.0
+                                ? at.value(of.layer, window.low, 0)
+                                : window.slope * at.value(of.layer, window.high, 0) + window.lift;
+        return of.g * (most - line);
+    }
+    const size_t row = net_.row(of.layer, of.unit);
+    const double z = at.value(of.layer, of.unit, 0), s = from.slope[of.unit];
+    const double a = z > 0.0 ? z : s * z;
+    if (!of.chord) return of.g * a - of.h * z;
+    const double lo = std::min(cell.bounds.lo[row], 0.0), hi = std::max(cell.bounds.hi[row], 0.0);
+    if (!(hi > lo)) return 0.0;
+    const double chord = (hi - s * lo) / (hi - lo);
+    return of.g * (a - (chord * z + hi - chord * hi));
 }
 
 void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>& out) const {

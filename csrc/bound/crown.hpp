@@ -77,11 +77,15 @@ public:
     // terms' magnitudes, which rounding is relative to.
     void multipliers(size_t i, const CellView& cell, std::vector<Multiplier>& out) const;
     double size(size_t i) const;
+    // What the line of such a multiplier costs at a point.
+    double loss(const CellView& cell, const Multiplier& of, const Points& at) const;
 
     // Whether a unit of two pieces is surely on one side: 1, 0, or -1 for not surely. Values near
     // zero are not.
     static int known(double lo, double hi);
     bool is_open(const CellView& cell, int layer, int unit) const;
+    // The slot of a window that bounds show to be always the largest, or -1.
+    int leading_slot(const CellView& cell, int layer, int window) const;
     // The linear bounds that tighten() found last for a pre-activation that was open: how much
     // they vary along each input coordinate, in sum.
     const double* dependence(size_t row) const {

@@ -12,7 +12,7 @@ constexpr double kBallRounding = 1e-9;
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 // With few inputs boxes are halved. With more units are split: where several goals must meet,
 // programs find out best whether they do, as long as there are not too many inputs.
-constexpr int kFewInputs = 16, kMostOfPrograms = 150;
+constexpr int kFewInputs = 16;
 constexpr int kFewOpen = 10;        // with so few open units they are split, not the box
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;

@@ -19,6 +19,7 @@
 #include "search/node.hpp"
 #include "search/problem.hpp"
 #include "search/verify.hpp"
+#include "search/walls.hpp"
 
 namespace plv {
 
@@ -65,6 +66,7 @@ private:
         double left;  // share of the side
         std::string leaf;
     };
+    static constexpr int kMostOfPrograms = 150;  // inputs
     struct Pick {
         int layer = -1, unit = -1;
         int open = 0;
@@ -91,12 +93,36 @@ private:
     std::vector<ListedEnvelope> listed_envelopes(const Ascent::Shown& shown) const;
     bool affine_refuted(Node& node, std::string& text);
     bool program_pays(Node& node, std::string& text, std::vector<Cut>* cuts = nullptr);
+    // The pieces of a unit, and whether bounds tell that a slot is never the largest.
+    std::vector<std::pair<int, bool>> pieces_of(const Node& node, int layer, int unit) const;
     std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);
     void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
     void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
                      std::string& text);
     // program.cpp
+    // settle.cpp
+    bool crawls(const Node& node, const std::vector<Ascent::Loss>& losses) const;
+    std::optional<Answer> settle(Node& node, Outcome& out);
+    Pick most_wrong(Node& node);
+    bool is_decided(Node& node, int layer, int unit) const;
+    Answer split_wrong(Node&& node, const Pick& pick, Outcome& out);
+    bool settle_exactly(Node& node, std::string& text, Pick& pick);
+    Pick other_piece(Node& node, const uint8_t* pattern);
+    bool list_open(Node& node, const uint8_t* pattern, std::vector<std::pair<int, Int>>& goals,
+                   std::vector<std::pair<uint64_t, Int>>& listed, Pick& pick);
     // exact_leaf.cpp
+    struct ExactSystem {
+        std::vector<ExactRow> rows;  // the sides of the box first
+        std::vector<uint8_t> strict;
+        std::vector<Wall> walls;
+        std::vector<Int> goal_scales;
+        size_t sides = 0, first_goal = 0;
+        // The multipliers of goals and unit inputs in a proof, of those of rows.
+        void list(const std::vector<std::pair<int, Int>>& multipliers,
+                  std::vector<std::pair<int, Int>>& goals,
+                  std::vector<std::pair<uint64_t, Int>>& listed) const;
+    };
+    ExactSystem exact_system(const Node& node, const uint8_t* pattern) const;
     Answer solve_exactly(const Node& node, std::string& text);
     std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
                                               const std::vector<uint8_t>& strict);

@@ -16,6 +16,45 @@ constexpr double kClose = 1e-13;   // closer to the edge multipliers are tried, 
 
 }  // namespace
 
+// What the pieces of a pattern ask of a node's inputs: its sides, the rows of fixed units, the goals.
+CaseSearch::ExactSystem CaseSearch::exact_system(const Node& node, const uint8_t* pattern) const {
+    const auto n = static_cast<size_t>(dim_);
+    ExactSystem out;
+    for (int k = 0; k < dim_; ++k)
+        for (const bool low : {true, false}) {
+            const bool cut = low ? node.cut_lo[k] : node.cut_hi[k];
+            const uint32_t input = box_.free[k];
+            const Rational end = cut   ? box_.value(k, low ? node.lo[k] : node.hi[k])
+                                 : low ? *problem_.inputs().lo[input]
+                                       : *problem_.inputs().hi[input];
+            out.rows.push_back(side_row(n, static_cast<size_t>(k), end, low));
+        }
+    out.sides = out.rows.size();
+    out.walls = walls_of(problem_, node.path, pattern);
+    for (Wall& wall : out.walls) out.rows.push_back(std::move(wall.row));
+    out.first_goal = out.rows.size();
+    out.strict.assign(out.first_goal, 0);
+    for (size_t g = 0; g < forms_.size(); ++g) {
+        out.rows.push_back(problem_.goal_row(g, pattern, out.goal_scales.emplace_back()));
+        out.strict.push_back(problem_.goals()[g].strict);
+    }
+    return out;
+}
+
+void CaseSearch::ExactSystem::list(const std::vector<std::pair<int, Int>>& multipliers,
+                                   std::vector<std::pair<int, Int>>& goals,
+                                   std::vector<std::pair<uint64_t, Int>>& listed) const {
+    for (const auto& [r, y] : multipliers) {
+        const auto at = static_cast<size_t>(r);
+        if (at == rows.size())  // the ball
+            goals.emplace_back(static_cast<int>(goal_scales.size()), y);
+        else if (at >= first_goal)
+            goals.emplace_back(static_cast<int>(at - first_goal), y * goal_scales[at - first_goal]);
+        else if (at >= sides)
+            walls[at - sides].list(y, listed);
+    }
+}
+
 // No unit is open: the network is affine on the node, and exact arithmetic decides.
 CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text) {
     ++counts_.exact_programs;
@@ -27,36 +66,15 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
             if (piece < 0 && !net_.layers[l].is_max() && !net_.layers[l].one_piece[i])
                 piece = Crown::known(node.bounds->lo[row], node.bounds->hi[row]);
             // Of a window that is not fixed one slot is always the largest.
-            for (int s = 0; s < net_.layers[l].slots && node.pieces[box_.net->unit(l, i)] < 0; ++s)
-                if (const int e = net_.layers[l].entry(i, s);
-                    e >= 0 &&
-                    (piece < 0 ||
-                     node.bounds->lo[box_.net->row(l, e)] >
-                         node.bounds->lo[box_.net->row(l, net_.layers[l].entry(i, piece))]))
-                    piece = s;
+            if (piece < 0 && net_.layers[l].is_max())
+                piece = crown_.leading_slot({node.lo.data(), node.hi.data(), node.pieces.data(),
+                                             *node.bounds, ball_},
+                                            l, i);
             net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
         }
-    const auto n = static_cast<size_t>(dim_);
-    std::vector<ExactRow> all;
-    for (int k = 0; k < dim_; ++k)
-        for (const bool low : {true, false}) {
-            const bool cut = low ? node.cut_lo[k] : node.cut_hi[k];
-            const uint32_t input = box_.free[k];
-            const Rational end = cut   ? box_.value(k, low ? node.lo[k] : node.hi[k])
-                                 : low ? *problem_.inputs().lo[input]
-                                       : *problem_.inputs().hi[input];
-            all.push_back(side_row(n, static_cast<size_t>(k), end, low));
-        }
-    const size_t sides = all.size();
-    std::vector<Wall> walls = walls_of(problem_, node.path, pattern.data());
-    for (Wall& wall : walls) all.push_back(std::move(wall.row));
-    const size_t first_goal = all.size();
-    std::vector<uint8_t> strict(all.size(), 0);
-    std::vector<Int> goal_scales;
-    for (size_t g = 0; g < forms_.size(); ++g) {
-        all.push_back(problem_.goal_row(g, pattern.data(), goal_scales.emplace_back()));
-        strict.push_back(problem_.goals()[g].strict);
-    }
+    const ExactSystem system = exact_system(node, pattern.data());
+    const std::vector<ExactRow>& all = system.rows;
+    const std::vector<uint8_t>& strict = system.strict;
     std::vector<const ExactRow*> rows;
     for (const ExactRow& row : all) rows.push_back(&row);
     std::optional<StrictPoint> found;
@@ -78,15 +96,7 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
     }
     std::vector<std::pair<int, Int>> goals;
     std::vector<std::pair<uint64_t, Int>> listed;
-    for (const auto& [r, y] : found->multipliers) {
-        const auto at = static_cast<size_t>(r);
-        if (at == all.size())  // the ball
-            goals.emplace_back(static_cast<int>(forms_.size()), y);
-        else if (at >= first_goal)
-            goals.emplace_back(static_cast<int>(at - first_goal), y * goal_scales[at - first_goal]);
-        else if (at >= sides)
-            walls[at - sides].list(y, listed);
-    }
+    system.list(found->multipliers, goals, listed);
     put_exact_leaf(text, std::move(goals), std::move(listed));
     return Answer::refuted;
 }

@@ -21,6 +21,7 @@ constexpr int kSplitsBetweenCuts = 8;
 constexpr int kStatedSteps = 20;        // of ascents for bounds
 constexpr double kWorthStating = 0.01;  // of the width of an interval
 constexpr size_t kMostStated = 2000;    // units
+constexpr double kLeastGain = 1e-3;     // of what is missing, that a split is taken to gain
 
 }  // namespace
 
@@ -168,7 +169,13 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         // network is affine, and a program is worth more than splits.
         const bool open = std::any_of(one.losses.begin(), one.losses.end(),
                                       [](const Ascent::Loss& loss) { return loss.loss >= 0.0; });
-        if (open ? program_pays(node, to.text)
+        if (crawls(node, one.losses)) {
+            if (const auto answer = settle(node, to)) {
+                to.answer = *answer;
+                if (to.answer == Answer::violated) return false;
+                continue;
+            }
+        } else if (open ? program_pays(node, to.text)
                  : !one.losses.empty() && affine_refuted(node, to.text)) {
             to.answer = Answer::refuted;
             continue;
@@ -337,6 +344,22 @@ std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::L
     return order;
 }
 
+std::vector<std::pair<int, bool>> CaseSearch::pieces_of(const Node& node, int layer,
+                                                        int unit) const {
+    const Layer& from = net_.layers[layer];
+    if (!from.is_max()) return {{1, false}, {0, false}};
+    const double *lo = &node.bounds->lo[box_.net->row(layer, 0)],
+                 *hi = &node.bounds->hi[box_.net->row(layer, 0)];
+    double top = -HUGE_VAL;
+    for (int p = 0; p < from.slots; ++p)
+        if (const int e = from.entry(unit, p); e >= 0) top = std::max(top, lo[e]);
+    std::vector<std::pair<int, bool>> pieces;
+    for (int p = 0; p < from.slots; ++p)
+        if (const int e = from.entry(unit, p); e >= 0)
+            pieces.emplace_back(p, Crown::known(hi[e] - top, hi[e] - top) == 0);
+    return pieces;
+}
+
 // Of the most promising units that is split whose halves have the best bounds.
 void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out) {
     struct Half {
@@ -347,24 +370,26 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         double least = 0.0;
     };
     std::vector<int> order = promising(node.score, losses);
+    // How fast the tree closes if all splits gain as much of what is missing (Le Bodic, Nemhauser,
+    // Mathematical Programming 166, 2017): the logarithm of the x < 1 for which the sum of x^gain
+    // over the parts is 1.
+    std::vector<double> gains;
+    const auto add_gain = [&](double least) {
+        gains.push_back(least < 0.0 ? std::clamp(1.0 - least / node.score, kLeastGain, 1.0) : 1.0);
+    };
+    const auto closes = [&]() {
+        double low = -60.0, high = 0.0;
+        for (int round = 0; round < 20; ++round) {
+            const double middle = (low + high) / 2;
+            double sum = 0.0;
+            for (const double one : gains) sum += std::exp(middle * one);
+            (sum > 1.0 ? high : low) = middle;
+        }
+        return gains.empty() ? 0.0 : low;
+    };
     const CellView cell = node.cell(ball_);
     std::vector<FixedUnit> path = node.path;
     path.emplace_back();
-    // The pieces of a unit, and whether bounds tell that a slot is never the largest.
-    const auto pieces_of = [&](const Ascent::Loss& one) {
-        const Layer& layer = net_.layers[one.layer];
-        std::vector<std::pair<int, bool>> pieces;
-        if (!layer.is_max()) return pieces = {{1, false}, {0, false}};
-        const double *lo = &cell.bounds.lo[box_.net->row(one.layer, 0)],
-                     *hi = &cell.bounds.hi[box_.net->row(one.layer, 0)];
-        double top = -HUGE_VAL;
-        for (int p = 0; p < layer.slots; ++p)
-            if (const int e = layer.entry(one.unit, p); e >= 0) top = std::max(top, lo[e]);
-        for (int p = 0; p < layer.slots; ++p)
-            if (const int e = layer.entry(one.unit, p); e >= 0)
-                pieces.emplace_back(p, Crown::known(hi[e] - top, hi[e] - top) == 0);
-        return pieces;
-    };
     const auto begin_halves = [&](const std::vector<std::pair<int, bool>>& pieces) {
         std::vector<Half> out;
         for (const auto& [piece, empty] : pieces) {
@@ -379,7 +404,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
     const auto fill = [&](size_t c, std::vector<FixedUnit>& lanes) {
         for (lanes.clear(); c < order.size(); ++c) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[c])];
-            const auto pieces = pieces_of(one);
+            const auto pieces = pieces_of(node, one.layer, one.unit);
             const auto left = std::count_if(pieces.begin(), pieces.end(),
                                             [](const auto& p) { return !p.second; });
             if (lanes.size() + static_cast<size_t>(left) > kLane) break;
@@ -407,12 +432,12 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
             size_t lane = 0;
             for (size_t i = from; i < c; ++i) {
                 const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
-                double score = 0.0;
+                gains.clear();
                 for (; lane < lanes.size() && lanes[lane].layer == one.layer &&
                        lanes[lane].unit == one.unit;
                      ++lane)
-                    score += std::min(ascent_->least(static_cast<int>(lane)), 0.0);
-                screened.emplace_back(one.loss < 0.0 ? -HUGE_VAL : score, order[i]);
+                    add_gain(ascent_->least(static_cast<int>(lane)));
+                screened.emplace_back(one.loss < 0.0 ? -HUGE_VAL : closes(), order[i]);
             }
         }
         std::stable_sort(screened.begin(), screened.end(),
@@ -439,23 +464,24 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         for (size_t i = from; i < c; ++i) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
             const int first = lane;
-            double score = 0.0;
+            gains.clear();
             for (; lane < static_cast<int>(lanes.size()) &&
                    lanes[static_cast<size_t>(lane)].layer == one.layer &&
                    lanes[static_cast<size_t>(lane)].unit == one.unit;
                  ++lane) {
                 const double found =
                     ascent_->refuted(lane) ? 0.0 : std::min(ascent_->least(lane), 0.0);
-                score += found;
+                add_gain(found);
                 if (!net_.layers[one.layer].is_max())
                     tried_[box_.net->unit(one.layer, one.unit)]
                           [static_cast<size_t>(lanes[static_cast<size_t>(lane)].piece)]
                               .add(found - node.score, one.loss);
             }
+            const double score = closes();
             if (!(score > top)) continue;
             top = score;
             best = &one;
-            halves = begin_halves(pieces_of(one));
+            halves = begin_halves(pieces_of(node, one.layer, one.unit));
             int at = first;
             for (Half& half : halves) {
                 if (half.refuted) continue;
@@ -474,7 +500,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         }
     }
     if (halves.empty()) {
-        halves = begin_halves(pieces_of(*best));
+        halves = begin_halves(pieces_of(node, best->layer, best->unit));
         for (Half& half : halves) {
             half.climb = node.climb;
             half.least = node.score;

@@ -309,4 +309,10 @@ ExactRow CaseProblem::goal_row(size_t goal, const uint8_t* pattern, Int& scale) 
     return out;
 }
 
+void CaseProblem::add_goal(size_t goal, const Int& weight, std::vector<Int>& outputs) const {
+    const SpecConstraint& from = spec_.constraints[goal];
+    for (size_t k = 0; k < from.outputs.size(); ++k)
+        outputs[from.outputs[k]].add_mul(from.output_terms[k], weight);
+}
+
 }  // namespace plv

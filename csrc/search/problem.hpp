@@ -86,6 +86,8 @@ public:
     // scales().total[layer]; and scale * (bound - the left side of a constraint).
     ExactRow unit_row(int layer, int entry, int minus, const uint8_t* pattern) const;
     ExactRow goal_row(size_t goal, const uint8_t* pattern, Int& scale) const;
+    // outputs += weight times the coefficients of a constraint.
+    void add_goal(size_t goal, const Int& weight, std::vector<Int>& outputs) const;
 
 private:
     bool in_ball(const std::vector<Int>& x, const Int& den) const;

@@ -40,26 +40,45 @@ FloatRow to_doubles(const ExactRow& row, const LocalBox& box) {
     return out;
 }
 
-std::optional<StrictPoint> refute_near(const LocalBox& box, const std::vector<double>& lo,
-                                       const std::vector<double>& hi,
-                                       const std::vector<ExactRow>& all,
-                                       const std::vector<uint8_t>& strict, Simplex& simplex,
-                                       StopToken& stop) {
+// Where a sum of rows is 0 at its largest on the box: a strict row that is a side of it, and that
+// the sum is largest at, takes the side's place.
+template <typename End>
+static bool use_strict_side(const std::vector<ExactRow>& all, const std::vector<uint8_t>& strict,
+                            size_t first, const ExactRow& sum, End end, StrictPoint& out) {
+    for (size_t r = first; r < all.size(); ++r) {
+        if (!strict[r]) continue;
+        const ExactRow& row = all[r];
+        size_t at = row.a.size(), terms = 0;
+        for (size_t k = 0; k < row.a.size(); ++k)
+            if (!row.a[k].is_zero()) at = k, ++terms;
+        if (terms != 1 || sum.a[at].is_zero() || sum.a[at].sign() == row.a[at].sign()) continue;
+        const ExactRow& side = end(at);
+        if (row.c * side.a[at] != side.c * row.a[at]) continue;
+        Int by = sum.a[at], size = row.a[at];
+        if (by.sign() < 0) by.negate();
+        if (size.sign() < 0) size.negate();
+        for (auto& [index, y] : out.multipliers) y = y * size;
+        const auto place = std::lower_bound(
+            out.multipliers.begin(), out.multipliers.end(), static_cast<int>(r),
+            [](const auto& a, int b) { return a.first < b; });
+        if (place != out.multipliers.end() && place->first == static_cast<int>(r))
+            place->second += by;
+        else
+            out.multipliers.insert(place, {static_cast<int>(r), by});
+        return true;
+    }
+    return false;
+}
+
+// The last row is nowhere more than 0 on the box and the rows before, where the simplex method
+// stands.
+static std::optional<StrictPoint> contradiction_at(const LocalBox& box,
+                                                   const std::vector<ExactRow>& all,
+                                                   const std::vector<uint8_t>& strict,
+                                                   const std::vector<FloatRow>& rows,
+                                                   const Simplex& simplex) {
     const auto n = static_cast<size_t>(box.dim);
     const size_t first = 2 * n;
-    std::vector<FloatRow> rows;
-    simplex.start(box.dim, lo.data(), hi.data());
-    bool none = false;
-    for (size_t r = first; r < all.size() && !none; ++r) {
-        if (stop.poll()) throw Stopped{};
-        const double* a = rows.emplace_back(to_doubles(all[r], box)).a.data();
-        if (simplex.at_vertex(a, a[n]) < 0.0) {
-            if (simplex.maximize(a, a[n], kNone) == Simplex::End::failed) return std::nullopt;
-            none = simplex.value() <= kNone;
-        }
-        if (!none) simplex.add_row(a, a[n]);
-    }
-    if (!none) return std::nullopt;
     const size_t last = rows.size() - 1;
     std::vector<uint8_t> held(n, 0);
     std::vector<size_t> tight, loose;
@@ -128,8 +147,35 @@ std::optional<StrictPoint> refute_near(const LocalBox& box, const std::vector<do
         else
             value += term;
     }
-    if (value.sign() > 0 || (value.is_zero() && !is_strict)) return std::nullopt;
+    if (value.sign() > 0) return std::nullopt;
+    if (value.is_zero() && !is_strict && !use_strict_side(all, strict, first, sum, end, out)) 
+        return std::nullopt;
     return out;
+}
+
+std::optional<StrictPoint> refute_near(const LocalBox& box, const std::vector<double>& lo,
+                                       const std::vector<double>& hi,
+                                       const std::vector<ExactRow>& all,
+                                       const std::vector<uint8_t>& strict, Simplex& simplex,
+                                       StopToken& stop) {
+    const auto n = static_cast<size_t>(box.dim);
+    const size_t first = 2 * n;
+    std::vector<FloatRow> rows;
+    simplex.start(box.dim, lo.data(), hi.data());
+    for (size_t r = first; r < all.size(); ++r) {
+        if (stop.poll()) throw Stopped{};
+        const double* a = rows.emplace_back(to_doubles(all[r], box)).a.data();
+        if (simplex.at_vertex(a, a[n]) < 0.0) {
+            if (simplex.maximize(a, a[n], kNone) == Simplex::End::failed) return std::nullopt;
+            if (simplex.value() <= kNone) {
+                auto found = contradiction_at(box, all, strict, rows, simplex);
+                // Rows before may leave a face only, on which a later one is what contradicts.
+                if (found || simplex.value() < -kNone) return found;
+            }
+        }
+        simplex.add_row(a, a[n]);
+    }
+    return std::nullopt;
 }
 
 }  // namespace plv
