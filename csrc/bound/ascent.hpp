@@ -39,10 +39,10 @@ struct Climb {
     std::vector<float> slopes;  // of all units: of the line that is free to move; < -1e30: not set
     std::vector<float> hulls;   // the coefficients of all hulls
     std::vector<uint16_t> envelopes;  // the shares of all envelopes, in 256ths
-    std::vector<float> shares;       // of windows' slots in the lines below, unit after unit
-    std::vector<float> levels;       // of the lines above windows
-    std::vector<double> splits;      // of the rows of fixed units, in order (see rows_of)
-    std::vector<double> goals;       // exponents of their weights
+    std::vector<float> shares;        // of windows' slots in the lines below, unit after unit
+    std::vector<float> levels;        // of the lines above windows
+    std::vector<double> splits;       // of the rows of fixed units, in order (see rows_of)
+    std::vector<double> goals;        // exponents of their weights
 };
 
 class Ascent {

@@ -122,6 +122,7 @@ private:
                   std::vector<std::pair<int, Int>>& goals,
                   std::vector<std::pair<uint64_t, Int>>& listed) const;
     };
+    std::vector<uint8_t> pattern_of(const Node& node, const Points* at) const;
     ExactSystem exact_system(const Node& node, const uint8_t* pattern) const;
     Answer solve_exactly(const Node& node, std::string& text);
     std::optional<StrictPoint> refute_in_ball(const Node& node, const std::vector<ExactRow>& all,
@@ -135,6 +136,7 @@ private:
     bool contradicts(ProgramRow&& row, const CellView& cell);
     bool out_of_reach(ProgramRow&& row, const CellView& cell);
     void below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row);
+    void rows_of_path(const Node& node, const CellView& cell, std::vector<ProgramRow>& rows);
     double weigh_rows(std::vector<double>& weight);
     void write_program(const Node& node, const std::vector<double>& weight,
                        std::string& text) const;

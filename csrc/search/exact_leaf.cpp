@@ -16,7 +16,8 @@ constexpr double kClose = 1e-13;   // closer to the edge multipliers are tried, 
 
 }  // namespace
 
-// What the pieces of a pattern ask of a node's inputs: its sides, the rows of fixed units, the goals.
+// What the pieces of a pattern ask of a node's inputs: its sides, the rows of fixed units, the
+// goals.
 CaseSearch::ExactSystem CaseSearch::exact_system(const Node& node, const uint8_t* pattern) const {
     const auto n = static_cast<size_t>(dim_);
     ExactSystem out;
@@ -55,23 +56,36 @@ void CaseSearch::ExactSystem::list(const std::vector<std::pair<int, Int>>& multi
     }
 }
 
+// The pieces of all units: fixed or known, or those at a point where others may be left.
+std::vector<uint8_t> CaseSearch::pattern_of(const Node& node, const Points* at) const {
+    const CellView cell{node.lo.data(), node.hi.data(), node.pieces.data(), *node.bounds, ball_};
+    std::vector<uint8_t> pattern(static_cast<size_t>(net_.pattern_bytes()), 0);
+    for (int l = 0; l < depth_; ++l) {
+        const Layer& layer = net_.layers[l];
+        for (int i = 0; i < layer.units; ++i) {
+            int piece = cell.pieces[box_.net->unit(l, i)];
+            if (piece < 0 && layer.is_max()) {
+                piece = crown_.leading_slot(cell, l, i);
+                for (int s = 0, lead = piece; s < layer.slots && lead < 0 && at; ++s)
+                    if (const int e = layer.entry(i, s);
+                        e >= 0 &&
+                        (piece < 0 || at->value(l, e, 0) > at->value(l, layer.entry(i, piece), 0)))
+                        piece = s;
+            } else if (piece < 0 && !layer.one_piece[i]) {
+                const size_t row = box_.net->row(l, i);
+                piece = Crown::known(cell.bounds.lo[row], cell.bounds.hi[row]);
+                if (piece < 0 && at) piece = at->value(l, i, 0) > 0.0;
+            }
+            net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
+        }
+    }
+    return pattern;
+}
+
 // No unit is open: the network is affine on the node, and exact arithmetic decides.
 CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text) {
     ++counts_.exact_programs;
-    std::vector<uint8_t> pattern(static_cast<size_t>(net_.pattern_bytes()), 0);
-    for (int l = 0; l < depth_; ++l)
-        for (int i = 0; i < net_.layers[l].units; ++i) {
-            int piece = node.pieces[box_.net->unit(l, i)];
-            const size_t row = box_.net->row(l, i);
-            if (piece < 0 && !net_.layers[l].is_max() && !net_.layers[l].one_piece[i])
-                piece = Crown::known(node.bounds->lo[row], node.bounds->hi[row]);
-            // Of a window that is not fixed one slot is always the largest.
-            if (piece < 0 && net_.layers[l].is_max())
-                piece = crown_.leading_slot({node.lo.data(), node.hi.data(), node.pieces.data(),
-                                             *node.bounds, ball_},
-                                            l, i);
-            net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
-        }
+    const std::vector<uint8_t> pattern = pattern_of(node, nullptr);
     const ExactSystem system = exact_system(node, pattern.data());
     const std::vector<ExactRow>& all = system.rows;
     const std::vector<uint8_t>& strict = system.strict;

@@ -176,7 +176,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
                 continue;
             }
         } else if (open ? program_pays(node, to.text)
-                 : !one.losses.empty() && affine_refuted(node, to.text)) {
+                        : !one.losses.empty() && affine_refuted(node, to.text)) {
             to.answer = Answer::refuted;
             continue;
         }

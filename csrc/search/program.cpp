@@ -11,6 +11,7 @@ constexpr double kSure = 1e-9;       // floating point decides by more than this
 constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is far smaller
 constexpr double kCut = 1e-7;        // a line must cut off this much of its size to be added
 constexpr int kMostCuts = 30;
+constexpr size_t kMostForms = 32;    // that are bounded together
 constexpr double kClose = 1e-13;     // of the radius
 constexpr double kLeastCost = 1e-9;  // of a goal's size
 constexpr double kLittleLeft = 0.5;  // a sum of goals may be bounded better than by its terms
@@ -22,6 +23,45 @@ void CaseSearch::below(int layer, const LinearForm& form, const CellView& cell, 
     row.bound = std::move(bounds[0]);
     row.size = crown_.size(0);
     crown_.multipliers(0, cell, row.multipliers);
+}
+
+// The rows of the fixed units, in the order of the path; forms of one layer are bounded together.
+void CaseSearch::rows_of_path(const Node& node, const CellView& cell,
+                              std::vector<ProgramRow>& rows) {
+    std::vector<std::vector<std::pair<size_t, LinearForm>>> forms(static_cast<size_t>(depth_));
+    for (size_t f = 0; f < node.path.size(); ++f) {
+        const FixedUnit& fixed = node.path[f];
+        const Layer& layer = net_.layers[fixed.layer];
+        for (int s = 0; s < std::max(layer.slots, 1); ++s) {
+            LinearForm form;
+            if (layer.is_max()) {
+                const int e = layer.entry(fixed.unit, s);
+                if (e < 0 || s == fixed.piece) continue;
+                form.terms = {{layer.entry(fixed.unit, fixed.piece), -1.0}, {e, 1.0}};
+            } else {
+                form.terms = {{fixed.unit, fixed.piece ? -1.0 : 1.0}};
+            }
+            forms[fixed.layer].emplace_back(rows.size(), std::move(form));
+            ProgramRow& row = rows.emplace_back();
+            row.fixed = static_cast<int>(f);
+            if (layer.is_max()) row.slot = s;
+        }
+    }
+    std::vector<LinearForm> some;
+    std::vector<LinearBound> bounds;
+    for (int l = 0; l < depth_; ++l)
+        for (size_t from = 0; from < forms[l].size(); from += kMostForms) {
+            const size_t count = std::min(kMostForms, forms[l].size() - from);
+            some.clear();
+            for (size_t i = 0; i < count; ++i) some.push_back(std::move(forms[l][from + i].second));
+            crown_.below(l, some, cell, bounds);
+            for (size_t i = 0; i < count; ++i) {
+                ProgramRow& row = rows[forms[l][from + i].first];
+                row.bound = std::move(bounds[i]);
+                row.size = crown_.size(i);
+                crown_.multipliers(i, cell, row.multipliers);
+            }
+        }
 }
 
 // Begins a program on a cell, of the point nearest to the ball's center where there is one and the
@@ -125,25 +165,10 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
     const CellView cell = node.cell(ball_);
     start_program(cell);
     bool refuted = false;
-    for (size_t f = 0; f < node.path.size() && !refuted && !lost_; ++f) {
-        const FixedUnit& fixed = node.path[f];
-        const Layer& layer = net_.layers[fixed.layer];
-        for (int s = 0; s < std::max(layer.slots, 1) && !refuted && !lost_; ++s) {
-            LinearForm form;
-            ProgramRow row;
-            row.fixed = static_cast<int>(f);
-            if (layer.is_max()) {
-                const int e = layer.entry(fixed.unit, s);
-                if (e < 0 || s == fixed.piece) continue;
-                form.terms = {{layer.entry(fixed.unit, fixed.piece), -1.0}, {e, 1.0}};
-                row.slot = s;
-            } else {
-                form.terms = {{fixed.unit, fixed.piece ? -1.0 : 1.0}};
-            }
-            below(fixed.layer, form, cell, row);
-            refuted = contradicts(std::move(row), cell);
-        }
-    }
+    std::vector<ProgramRow> fixed;
+    rows_of_path(node, cell, fixed);
+    for (size_t r = 0; r < fixed.size() && !refuted && !lost_; ++r)
+        refuted = contradicts(std::move(fixed[r]), cell);
     for (size_t g = 0; g < forms_.size() && !refuted && !lost_; ++g) {
         ProgramRow row;
         row.goal = static_cast<int>(g);

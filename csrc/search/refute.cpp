@@ -58,9 +58,9 @@ static bool use_strict_side(const std::vector<ExactRow>& all, const std::vector<
         if (by.sign() < 0) by.negate();
         if (size.sign() < 0) size.negate();
         for (auto& [index, y] : out.multipliers) y = y * size;
-        const auto place = std::lower_bound(
-            out.multipliers.begin(), out.multipliers.end(), static_cast<int>(r),
-            [](const auto& a, int b) { return a.first < b; });
+        const auto place =
+            std::lower_bound(out.multipliers.begin(), out.multipliers.end(), static_cast<int>(r),
+                             [](const auto& a, int b) { return a.first < b; });
         if (place != out.multipliers.end() && place->first == static_cast<int>(r))
             place->second += by;
         else
@@ -148,7 +148,7 @@ static std::optional<StrictPoint> contradiction_at(const LocalBox& box,
             value += term;
     }
     if (value.sign() > 0) return std::nullopt;
-    if (value.is_zero() && !is_strict && !use_strict_side(all, strict, first, sum, end, out)) 
+    if (value.is_zero() && !is_strict && !use_strict_side(all, strict, first, sum, end, out))
         return std::nullopt;
     return out;
 }

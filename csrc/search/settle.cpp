@@ -1,8 +1,8 @@
-// Nodes on which ascents crawl: what open units cost at the point of the bound is less than the
-// bound is short of 0, so that multipliers are what is missing. Programs find these at once. Where
-// one stands at a point that is no violation the unit is split whose line is most wrong there; where
-// no line is, the node touches a violation from outside, and exact multipliers show that it does
-// not hold one.
+// Nodes on which ascents crawl: what the lines of open units cost where the bound is least is less
+// than about what the bound lacks, so that multipliers are what is missing. Programs find these at
+// once. Where one stands at a point that is no violation, that unit is split whose line is most
+// wrong there; where no line is, the node touches a violation from outside, and exact multipliers
+// show that it does not hold one.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -14,7 +14,49 @@
 namespace plv {
 
 namespace {
-constexpr double kLittle = 1e-7;  // of the terms of a row: what a line costs there is rounding
+constexpr double kCrawling = 2.0;  // of what a bound lacks
+constexpr double kLittle = 1e-7;   // of the terms of a row: what a line costs there is rounding
+
+// Exact gradients, of layers from the last one down: numerators over one denominator for each
+// layer; none where nothing arrived. Those of a layer are of its activations until it is its turn.
+struct Gradients {
+    const Net& net;
+    std::vector<std::vector<Int>> flow;
+    std::vector<Int> den;
+
+    Gradients(const Net& from, int depth)
+        : net(from), flow(static_cast<size_t>(depth) + 1), den(flow.size(), Int(1)) {
+        flow[depth].resize(static_cast<size_t>(net.exact_form(depth).rows));
+    }
+
+    // From the pre-activations of a layer to the activations that they read.
+    void descend(int layer) {
+        if (flow[layer].empty()) return;
+        const ExactForm& form = net.exact_form(layer);
+        const Int own = den[layer] * form.scale;
+        for (const ExactBlock& block : form.blocks) {
+            if (block.source == kInput) continue;
+            std::vector<Int>& to = flow[block.source];
+            Int& below = den[block.source];
+            Int up = 1;
+            if (to.empty()) {
+                to.resize(static_cast<size_t>(net.layers[block.source].units));
+                below = own;
+            } else {
+                const Int common = Int::lcm(below, own);
+                scale_all(to, common.divexact(below));
+                up = common.divexact(own);
+                below = common;
+            }
+            for (int i = 0; i < form.rows; ++i) {
+                if (flow[layer][i].is_zero()) continue;
+                const Int weight = flow[layer][i] * up;
+                for (size_t k = block.first(i); k < block.last(i); ++k)
+                    block.add_term(to[block.column(i, k)], k, weight);
+            }
+        }
+    }
+};
 }  // namespace
 
 // Whether the last ascent is that far from what its lines allow.
@@ -22,9 +64,7 @@ bool CaseSearch::crawls(const Node& node, const std::vector<Ascent::Loss>& losse
     if (ball_ != nullptr || dim_ > kMostOfPrograms) return false;
     double sum = 0.0;
     for (const Ascent::Loss& one : losses) sum += std::max(one.loss, 0.0);
-    static const double ex = getenv("EX") ? atof(getenv("EX")) : 1.0;
-    static const double rs = getenv("RS") ? atof(getenv("RS")) : 0.0;
-    return sum < ex * -node.score || (rs > 0 && node.path.size() > rs);
+    return sum < kCrawling * -node.score;
 }
 
 // None where this tells nothing.
@@ -40,10 +80,22 @@ std::optional<CaseSearch::Answer> CaseSearch::settle(Node& node, Outcome& out) {
     return split_wrong(std::move(node), pick, out);
 }
 
+// Whether bounds tell the piece, beyond last digits, in which the checker's may differ.
 bool CaseSearch::is_decided(Node& node, int layer, int unit) const {
     const CellView cell = node.cell(ball_);
-    return !crown_.is_open(cell, layer, unit) ||
-           (net_.layers[layer].is_max() && crown_.leading_slot(cell, layer, unit) >= 0);
+    if (!crown_.is_open(cell, layer, unit)) return true;
+    const Layer& from = net_.layers[layer];
+    const int lead = from.is_max() ? crown_.leading_slot(cell, layer, unit) : -1;
+    if (lead < 0) return false;
+    const double *lo = &cell.bounds.lo[box_.net->row(layer, 0)],
+                 *hi = &cell.bounds.hi[box_.net->row(layer, 0)];
+    const double least = lo[from.entry(unit, lead)];
+    for (int s = 0; s < from.slots; ++s) {
+        const int e = from.entry(unit, s);
+        if (e < 0 || s == lead || (hi[e] == 0.0 && least >= 0.0)) continue;
+        if (Crown::known(hi[e] - least, hi[e] - least) != 0) return false;
+    }
+    return true;
 }
 
 // Pieces that bounds show to be empty are leaves.
@@ -100,27 +152,8 @@ CaseSearch::Pick CaseSearch::most_wrong(Node& node) {
 // the point of the program: a bound, too, where open units have gradients that are not negative.
 // The pick is one that has.
 bool CaseSearch::settle_exactly(Node& node, std::string& text, Pick& pick) {
-    std::vector<uint8_t> pattern(static_cast<size_t>(net_.pattern_bytes()), 0);
-    for (int l = 0; l < depth_; ++l) {
-        const Layer& layer = net_.layers[l];
-        for (int i = 0; i < layer.units; ++i) {
-            int piece = node.pieces[box_.net->unit(l, i)];
-            const size_t row = box_.net->row(l, i);
-            if (piece < 0 && !layer.is_max() && !layer.one_piece[i]) {
-                piece = Crown::known(node.bounds->lo[row], node.bounds->hi[row]);
-                if (piece < 0) piece = at_.value(l, i, 0) > 0.0;
-            }
-            const int leads = layer.is_max() ? crown_.leading_slot(node.cell(ball_), l, i) : -1;
-            if (layer.is_max() && piece < 0) piece = leads;
-            for (int s = 0; s < layer.slots && leads < 0 && node.pieces[box_.net->unit(l, i)] < 0; ++s)
-                if (const int e = layer.entry(i, s);
-                    e >= 0 && (piece < 0 ||
-                               at_.value(l, e, 0) > at_.value(l, layer.entry(i, piece), 0)))
-                    piece = s;
-            net_.set_piece(pattern.data(), l, i, std::max(piece, 0));
-        }
-    }
-    ExactSystem system = exact_system(node, pattern.data());
+    const std::vector<uint8_t> pattern = pattern_of(node, &at_);
+    const ExactSystem system = exact_system(node, pattern.data());
     const auto found =
         refute_near(box_, node.lo, node.hi, system.rows, system.strict, simplex_, stop_);
     if (!found) {
@@ -132,6 +165,7 @@ bool CaseSearch::settle_exactly(Node& node, std::string& text, Pick& pick) {
     system.list(found->multipliers, goals, listed);
     if (!list_open(node, pattern.data(), goals, listed, pick)) return false;
     ++counts_.leaves;
+    ++counts_.exact_programs;
     put_exact_leaf(text, std::move(goals), std::move(listed));
     return true;
 }
@@ -179,12 +213,9 @@ bool CaseSearch::list_open(Node& node, const uint8_t* pattern,
     const CellView cell = node.cell(ball_);
     std::map<uint64_t, Int> given;
     for (const auto& [number, v] : listed) given[number] += v;
-    // Of the pre-activations of layers: numerators, empty where there is no gradient, over one
-    // denominator for each.
-    std::vector<std::vector<Int>> flow(static_cast<size_t>(depth_) + 1);
-    std::vector<Int> den(flow.size(), Int(1));
-    flow[depth_].resize(static_cast<size_t>(net_.exact_form(depth_).rows));
-    for (const auto& [g, m] : goals) 
+    Gradients gradients(net_, depth_);
+    auto& [net, flow, den] = gradients;
+    for (const auto& [g, m] : goals)
         if (static_cast<size_t>(g) < forms_.size())
             problem_.add_goal(static_cast<size_t>(g), m, flow[depth_]);
     struct Open {
@@ -219,8 +250,7 @@ bool CaseSearch::list_open(Node& node, const uint8_t* pattern,
                 };
                 if (fixed && layer.is_max()) {
                     for (int s = 0; s < layer.slots; ++s)
-                        if (layer.entry(i, s) >= 0)
-                            add_given(s, layer.entry(i, s), s == piece);
+                        if (layer.entry(i, s) >= 0) add_given(s, layer.entry(i, s), s == piece);
                 } else if (fixed) {
                     add_given(0, i, piece == 1);
                 }
@@ -234,10 +264,10 @@ bool CaseSearch::list_open(Node& node, const uint8_t* pattern,
                         // Slots of a window often are equal: 0 where they come from units that are
                         // inactive. Those are split before it.
                         const double loss = std::fabs(value) * crown_.gap(cell, l, i);
-                        const bool later = pick.layer >= 0 && layer.is_max() &&
-                                           !net_.layers[pick.layer].is_max();
-                        const bool sooner = pick.layer >= 0 && !layer.is_max() &&
-                                            net_.layers[pick.layer].is_max();
+                        const bool later =
+                            pick.layer >= 0 && layer.is_max() && !net_.layers[pick.layer].is_max();
+                        const bool sooner =
+                            pick.layer >= 0 && !layer.is_max() && net_.layers[pick.layer].is_max();
                         if (pick.layer < 0 || sooner || (!later && loss > least))
                             least = loss, pick.layer = l, pick.unit = i;
                     }
@@ -252,38 +282,15 @@ bool CaseSearch::list_open(Node& node, const uint8_t* pattern,
             den[l] = after;
             flow[l] = std::move(h);
         }
-        if (flow[l].empty()) continue;
-        const ExactForm& form = net_.exact_form(l);
-        for (const ExactBlock& block : form.blocks) {
-            if (block.source == kInput) continue;
-            // Over den[l] * scale; what is there already may have another denominator.
-            const int source = block.source;
-            const Int from = den[l] * form.scale;
-            Int up = 1;
-            if (flow[source].empty()) {
-                flow[source].resize(static_cast<size_t>(net_.layers[source].units));
-                den[source] = from;
-            } else {
-                const Int common = Int::lcm(den[source], from);
-                const Int by = common.divexact(den[source]);
-                if (!by.is_one()) scale_all(flow[source], by);
-                up = common.divexact(from);
-                den[source] = common;
-            }
-            for (int i = 0; i < form.rows; ++i) {
-                if (flow[l][i].is_zero()) continue;
-                const Int weight = flow[l][i] * up;
-                for (size_t k = block.first(i); k < block.last(i); ++k)
-                    block.add_term(flow[source][block.column(i, k)], k, weight);
-            }
-        }
+        gradients.descend(l);
     }
     if (pick.layer >= 0) return false;
     Int common = 1;
     for (const Open& one : open) common = Int::lcm(common, den[one.layer]);
     for (auto& [g, m] : goals) m = m * common;
     for (auto& [number, v] : listed) v = v * common;
-    for (const Open& one : open) listed.emplace_back(one.number, one.v * common.divexact(den[one.layer]));
+    for (const Open& one : open)
+        listed.emplace_back(one.number, one.v * common.divexact(den[one.layer]));
     return true;
 }
 
