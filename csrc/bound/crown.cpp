@@ -171,6 +171,7 @@ void Crown::window_lines(const CellView& cell, int layer) {
 
 // Room for so many forms in the pre-activations of a layer.
 void Crown::start(int layer, int forms) {
+    sizes_.clear();
     top_ = layer;
     forms_ = forms;
     lanes_ = whole_lanes(forms);
@@ -420,28 +421,36 @@ void Crown::least_on(const CellView& cell, int count) {
     }
 }
 
-double Crown::size(size_t i) const {
+double Crown::size(size_t i) {
+    if (!sizes_.empty()) return sizes_[i];
     const auto lanes = static_cast<size_t>(lanes_);
-    double sum = start_constant_[i] + start_slope_[i];
+    sizes_.assign(lanes, 0.0);
+    for (size_t k = 0; k < start_constant_.size(); ++k)
+        sizes_[k] = start_constant_[k] + start_slope_[k];
+    const auto add = [&](const double* x, double weight) {
+        for (size_t k = 0; k < lanes; ++k) sizes_[k] += std::fabs(x[k]) * weight;
+    };
     for (int l = top_; l >= 0; --l) {
         const BoundLayer& form = net_.layers[l];
+        const double* h = h_[l].data();
         if (l == top_) {
-            for (int r = 0; r < form.rows; ++r)
-                sum += std::fabs(h_[l][static_cast<size_t>(r) * lanes + i]) * form.size[r];
+            for (size_t r = 0; r < static_cast<size_t>(form.rows); ++r)
+                add(h + r * lanes, form.size[r]);
             continue;
         }
         if (!touched_[l]) continue;
-        for (const int r : live_rows_[l])
-            sum += std::fabs(h_[l][static_cast<size_t>(r) * lanes + i]) * form.size[r];
+        for (const int r : live_rows_[l]) add(h + static_cast<size_t>(r) * lanes, form.size[r]);
+        const bool is_max = net_.net.layers[l].is_max();
         for (const int u : live_[l]) {
-            const double g = g_[l][static_cast<size_t>(u) * lanes + i];
-            if (!net_.net.layers[l].is_max())
-                sum += std::fabs(g * (g > 0.0 ? under_lift_[l][u] : over_lift_[l][u]));
-            else if (g < 0.0)
-                sum += std::fabs(g * windows_[l][u].lift);
+            const double* g = &g_[l][static_cast<size_t>(u) * lanes];
+            const double under = is_max ? 0.0 : std::fabs(under_lift_[l][u]);
+            const double over = std::fabs(is_max ? windows_[l][u].lift : over_lift_[l][u]);
+            if (under == 0.0 && over == 0.0) continue;
+            for (size_t k = 0; k < lanes; ++k)
+                sizes_[k] += std::fabs(g[k]) * (g[k] > 0.0 ? under : over);
         }
     }
-    return sum;
+    return sizes_[i];
 }
 
 double Crown::loss(const CellView& cell, const Multiplier& of, const Points& at) const {
@@ -474,9 +483,8 @@ void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>&
         if (!touched_[l]) continue;
         const Layer& from = net_.net.layers[l];
         for (const int u : live_[l]) {
-            if (!is_open(cell, l, u)) continue;
             const double g = g_[l][static_cast<size_t>(u) * lanes + i];
-            if (g == 0.0) continue;
+            if (g == 0.0 || !is_open(cell, l, u)) continue;
             if (!from.is_max()) {
                 const bool chord = (g > 0.0) == (from.slope[u] > 1.0);
                 out.push_back({l, u, 0, h_[l][static_cast<size_t>(u) * lanes + i], g, chord});

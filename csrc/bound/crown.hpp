@@ -76,7 +76,7 @@ public:
     // Of the last below(), for its i-th form: the multipliers of open units, and the sum of all
     // terms' magnitudes, which rounding is relative to.
     void multipliers(size_t i, const CellView& cell, std::vector<Multiplier>& out) const;
-    double size(size_t i) const;
+    double size(size_t i);
     // What the line of such a multiplier costs at a point.
     double loss(const CellView& cell, const Multiplier& of, const Points& at) const;
 
@@ -126,8 +126,8 @@ private:
     std::vector<AlignedVector<double>> g_, h_;  // of activations and of pre-activations
     std::vector<uint8_t> touched_;
     AlignedVector<double> input_, constant_;
-    std::vector<double> point_, ball_;  // multipliers of lanes
-    std::vector<double> start_constant_, start_slope_;
+    std::vector<double> point_, ball_;                          // multipliers of lanes
+    std::vector<double> start_constant_, start_slope_, sizes_;  // sizes: none yet, or of all lanes
     std::vector<int> open_, inputs_, all_;
     std::vector<double> dependence_;
 };

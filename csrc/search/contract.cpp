@@ -89,7 +89,7 @@ bool Contraction::pass(const Row& row, size_t end, const CellView& cell) {
 
 // A goal is a linear function of the input at least, and more than that where a unit is off its
 // line.
-bool Contraction::pass_goal(size_t goal, const CellView& cell, const Crown& crown) {
+bool Contraction::pass_goal(size_t goal, const CellView& cell, Crown& crown) {
     const LinearBound& bound = below_[goal];
     const double slack = -bound.least;
     if (slack < -kSlack * crown.size(goal)) return false;
@@ -136,7 +136,7 @@ bool Contraction::contract(const CellView& cell, Crown& crown,
     return true;
 }
 
-Contraction::Pick Contraction::pick(const CellView& cell, const Crown& crown) {
+Contraction::Pick Contraction::pick(const CellView& cell, Crown& crown) {
     const CellView now = view(cell);
     std::fill(loss_.begin(), loss_.end(), 0.0);
     std::fill(gain_.begin(), gain_.end(), 0.0);

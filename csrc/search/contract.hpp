@@ -20,7 +20,7 @@ public:
     bool contract(const CellView& cell, Crown& crown, const std::vector<LinearForm>& goals);
     // After that: of the first layer with open units, that which costs the goals most itself and
     // narrows the inputs on which the cost of others depends.
-    Pick pick(const CellView& cell, const Crown& crown);
+    Pick pick(const CellView& cell, Crown& crown);
 
 private:
     // A pre-activation that reads the input alone.
@@ -32,7 +32,7 @@ private:
     bool lower(int k, double value);
     bool raise(int k, double value);
     bool pass(const Row& row, size_t end, const CellView& cell);
-    bool pass_goal(size_t goal, const CellView& cell, const Crown& crown);
+    bool pass_goal(size_t goal, const CellView& cell, Crown& crown);
 
     const BoundNet& net_;
     std::vector<Row> direct_;
