@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 TITLE = "# Results\n"
-PARTS = ("regions", "proofs", "verification", "attacks", "lipschitz")
+PARTS = ("regions", "proofs", "verification", "attacks", "radii", "lipschitz")
 """In the order of the file."""
 
 

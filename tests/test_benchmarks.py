@@ -52,6 +52,21 @@ def test_proofs_are_measured_and_accepted(tmp_path):
     assert "| 4-16-16-1 | 6,658 |" in (tmp_path / "out.md").read_text()
 
 
+def test_radii_are_measured_once_and_agree_with_the_table(tmp_path):
+    if not (FOLDER.parents[1] / "shared" / "data" / "lipadv").is_dir():
+        pytest.skip("the shared data folder is not there")
+    rows = tmp_path / "rows.jsonl"
+    given = ("mlp_64_32_10", "--rows", rows, "--markdown", tmp_path / "out.md", "--points")
+    for points in ((3,), (3, 1)):
+        done = run(*given, *points, program="radii.py")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert [json.loads(row)["point"] for row in rows.read_text().splitlines()] == [3, 1]
+    assert "2 of 2 exact" in (tmp_path / "out.md").read_text()
+    wrong = [row | {"upper": 0.01} for row in map(json.loads, rows.read_text().splitlines())]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in wrong))
+    assert run("mlp_64_32_10", "--rows", rows, "--points", program="radii.py").returncode == 1
+
+
 def test_an_unknown_case_is_one_line_that_lists_the_cases():
     done = run("nonsense")
     assert done.returncode == 2

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import random
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 import plverify as pv
 from plverify.network import Network
+from plverify.nodes import Max
 from plverify.radius import Perturbation
 
 F = Fraction
@@ -137,15 +139,24 @@ def test_many_inputs_agree_with_few(norm: str) -> None:
 
 
 def big_m(
-    layers: list[tuple[Any, Any]], x: Any, label: int, norm: str, radius: float, box: Any
+    layers: list[tuple[Any, Any]],
+    x: Any,
+    label: int,
+    norm: str,
+    radius: float,
+    box: Any,
+    pooled: int | None = None,
 ) -> float:
-    """The least distance at which some other output is as large, by HiGHS on a big-M program."""
+    """The least distance at which some other output is as large, by HiGHS on a big-M program.
+
+    The units of layer ``pooled`` are pooled in pairs, neighbour with neighbour.
+    """
     n = len(x)
     lo, hi = np.maximum(x - radius, box[0]), np.minimum(x + radius, box[1])
     # Variables: input, then pre-activations and activations and a binary per unit, then distances.
     rows, low, high, sides, whole = [], [], [], [(lo, hi)], [np.zeros(n)]
     at, count = 0, n
-    for W, b in layers[:-1]:
+    for number, (W, b) in enumerate(layers[:-1]):
         m = len(b)
         zl = np.maximum(W, 0) @ lo + np.minimum(W, 0) @ hi + b
         zu = np.maximum(W, 0) @ hi + np.minimum(W, 0) @ lo + b
@@ -166,6 +177,19 @@ def big_m(
                 low.append(bound)
                 high.append(np.inf)
         at, count, lo, hi = a, count + 3 * m, np.zeros(m), zu
+        if number != pooled:
+            continue
+        w, d, h = count, count + m // 2, m // 2
+        top = np.maximum(zu[0::2], zu[1::2])
+        sides += [(np.zeros(h), top), (np.zeros(h), np.ones(h))]
+        whole += [np.zeros(h), np.ones(h)]
+        for i in range(h):
+            for k, sign in ((2 * i, 1.0), (2 * i + 1, -1.0)):
+                # w >= a_k, and w <= a_k where the binary takes this one.
+                rows += [{w + i: 1.0, a + k: -1.0}, {w + i: -1.0, a + k: 1.0, d + i: sign * top[i]}]
+                low += [0.0, 0.0 if sign > 0 else -top[i]]
+                high += [np.inf, np.inf]
+        at, count, lo, hi = w, count + 2 * h, np.zeros(h), top
     extra = 1 if norm == "linf" else n
     sides.append((np.zeros(extra), np.full(extra, np.inf)))
     whole.append(np.zeros(extra))
@@ -210,6 +234,30 @@ def test_trained_size_networks_agree_with_a_big_m_program(seed: int, norm: str) 
         consistent(found, net, x, box)
         assert found.exact
         truth = big_m(layers, x, found.label, norm, 2.0, (-np.ones(3), np.ones(3)))
+        assert found.lower == pytest.approx(truth, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pooled_networks_over_many_inputs_agree_with_a_big_m_program(seed: int) -> None:
+    """The ball below the radius is closed by programs and by exact multipliers of open units."""
+    rng = np.random.default_rng(seed)
+    sizes = [(24, 20), (10, 12), (12, 3)]
+    layers = []
+    for a, b in sizes:
+        W = rng.standard_normal((b, a)).astype(np.float32).astype(float)
+        layers.append((W, (0.3 * rng.standard_normal(b)).astype(np.float32).astype(float)))
+    (first, low), rest = layers[0], layers[1:]
+    below = Network.from_arrays([first, np.ones((1, 20))], [low, np.zeros(1)]).nodes[:2]
+    above = Network.from_arrays([W for W, _ in rest], [b for _, b in rest]).nodes
+    pool = Max((2,), 1, 20, np.arange(20, dtype=np.int32).reshape(10, 2).T)
+    net = Network(24, [*below, pool, *(replace(n, source=n.source + 3) for n in above)])
+    box = pv.Box(-1, 1, 24)
+    for x in rng.uniform(-1, 1, (3, 24)):
+        found = pv.minimal_perturbation(net, x, "linf", box, timeout=30, proof=True)
+        consistent(found, net, x, box)
+        assert found.exact
+        near = 1.01 * found.upper  # the witness is as close
+        truth = big_m(layers, x, found.label, "linf", near, (-np.ones(24), np.ones(24)), pooled=0)
         assert found.lower == pytest.approx(truth, abs=1e-6)
 
 
