@@ -86,7 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         title = f"{given.network}, {given.norm}, {given.timeout:g} s a point: "
         lines = [COLUMNS, ["---:", "---", "---:", "---", "---:", "---:"]]
         lines += [line(rows[k]) for k in sorted(rows)]
-        head = ["## Exact radii", "", "Written by `python benchmarks/radii.py`.", "", describe(facts)]
+        head = [
+            "## Exact radii",
+            "",
+            "Written by `python benchmarks/radii.py`.",
+            "",
+            describe(facts),
+        ]
         head += ["", f"{title}{exact} of {len(rows)} exact.", ""]
         put_part(given.markdown, "radii", "\n".join(head + [f"| {' | '.join(r)} |" for r in lines]))
     return 1 if wrong else 0
