@@ -8,7 +8,7 @@
 namespace plv {
 
 namespace {
-constexpr int kFirstSteps = 60, kSteps = 10, kProbeSteps = 3;  // of ascents
+constexpr int kFirstSteps = 60, kSteps = 16, kProbeSteps = 3;  // of ascents
 constexpr size_t kProbed = 8;                                  // units whose split is tried
 constexpr size_t kScreened = 16;                               // where there are windows
 constexpr size_t kAlways = 2;  // of them, even where enough is known of their splits:
