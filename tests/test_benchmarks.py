@@ -61,7 +61,7 @@ def test_radii_are_measured_once_and_agree_with_the_table(tmp_path):
         done = run(*given, *points, program="radii.py")
         assert done.returncode == 0, done.stdout + done.stderr
     assert [json.loads(row)["point"] for row in rows.read_text().splitlines()] == [3, 1]
-    assert "2 of 2 exact" in (tmp_path / "out.md").read_text()
+    assert "2 of 2 exact, 2 of them in 60 s" in (tmp_path / "out.md").read_text()
     wrong = [row | {"upper": 0.01} for row in map(json.loads, rows.read_text().splitlines())]
     rows.write_text("".join(json.dumps(row) + "\n" for row in wrong))
     assert run("mlp_64_32_10", "--rows", rows, "--points", program="radii.py").returncode == 1
