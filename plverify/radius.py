@@ -323,7 +323,7 @@ class _Search:
         Where walks do not shorten what the search finds (an input outside the domain, say), the
         radius in the middle is asked about next.
         """
-        slow = walked = False
+        slow = walked = attack = False
         while not self._met():
             left, before = self._left(), self._double(self.upper, up=True)
             radius = self._below()
@@ -333,9 +333,10 @@ class _Search:
             limit = math.inf if left is None else _SHARE * left
             quick = not walked and limit > _QUICK
             limit = _QUICK if quick else limit
-            status = self._ask(radius, None if math.isinf(limit) else limit, attack=walked)
+            status = self._ask(radius, None if math.isinf(limit) else limit, attack)
             if status is Status.INTERRUPTED:
                 return status
+            attack = walked or status not in (Status.SAT, Status.UNSAT)
             if not walked and (quick or status is Status.SAT) and status is not Status.UNSAT:
                 walked = True
                 self._timed("attack", self._descend, None, _MORE_WALKS)

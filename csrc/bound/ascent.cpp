@@ -15,6 +15,8 @@ constexpr double kFirstRate = 0.9, kSecondRate = 0.999;  // as in Adam
 constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0,
                  kEnvelopeStep = 0.2, kSoft = 0.03, kDecay = 0.97;
 constexpr double kLater = 0.02;  // share of the slots that do not begin with the largest one
+constexpr int kLook = 4;         // steps after which it is looked what they gained:
+constexpr double kFade = 0.5;    // later ones gain less
 constexpr double kMean = 0.1;    // weight of the newest value in means
 }  // namespace
 
@@ -495,19 +497,14 @@ void Ascent::backward() {
         }
         push(l, true);
     }
-    const bool squares = ball_ != nullptr && ball_->norm == LocalBall::Norm::l2;
-    if (ball_ == nullptr)
+    if (ball_ == nullptr) {
         kernels_.least_each(input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
                             point_.data());
-    else if (squares)
-        kernels_.least_in_ball({ball_->weight.data(), ball_->center.data(), ball_->size},
-                               input_.data(), lo_.data(), hi_.data(), net_.dim, constant_,
-                               point_.data(), ball_multiplier_);
-    for (int i = 0; ball_ != nullptr && !squares && i < loaded_; ++i) {
-        const BallLeast found =
-            least_over(*ball_, &input_[i], kLanes, &lo_[i], &hi_[i], kLanes, &point_[i], kLanes);
-        constant_[i] += found.value;
-        ball_multiplier_[i] = found.multiplier;
+    } else {
+        const auto least_in_ball = ball_->norm == LocalBall::Norm::l2 ? kernels_.least_in_l2_ball
+                                                                      : kernels_.least_in_l1_ball;
+        least_in_ball({ball_->weight.data(), ball_->center.data(), ball_->size}, input_.data(),
+                      lo_.data(), hi_.data(), net_.dim, constant_, point_.data(), ball_multiplier_);
     }
     for (int i = 0; i < loaded_; ++i) {
         double& least = least_[i];
@@ -648,10 +645,24 @@ void Ascent::advance(int step) {
     }
 }
 
+// Whether so many more steps are likely to refute a lane, by what the last few gained.
+bool Ascent::may_refute(const std::vector<double>& before, int steps) const {
+    for (int i = 0; i < loaded_; ++i) {
+        const double gain = (least_[i] - before[i]) / kLook;
+        if (!refuted_[i] && least_[i] + kFade * gain * steps > 0.0) return true;
+    }
+    return false;
+}
+
 void Ascent::climb(int steps, bool wants_losses) {
     if (!prepared_) prepare();
+    std::vector<double> before;
     for (int step = 0;; ++step) {
         backward();
+        if (wants_losses && step % kLook == 0 && step < steps) {
+            if (step > 0 && !may_refute(before, steps - step)) steps = step;
+            before = least_;
+        }
         bool done = true;
         for (int i = 0; i < loaded_; ++i) done &= refuted_[i] != 0;
         if (done || steps == 0) return;

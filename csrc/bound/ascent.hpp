@@ -60,8 +60,9 @@ public:
     // Puts the children of a node on the first lanes; one unit of each is fixed besides.
     void load_children(const CellView& cell, const std::vector<FixedUnit>& path,
                        const std::vector<FixedUnit>& more, const Climb& from);
-    // At most so many steps, fewer where all loaded lanes are refuted. Without `wants_losses`
-    // neither losses nor points are known then. Throws Stopped.
+    // At most so many steps: fewer where all loaded lanes are refuted or, if losses are wanted,
+    // none of them is likely to be. Without `wants_losses` neither losses nor points are known
+    // then. Throws Stopped.
     void climb(int steps, bool wants_losses = true);
     // The best bound of a lane.
     double least(int lane) const { return least_[static_cast<size_t>(lane)]; }
@@ -109,7 +110,8 @@ private:
         std::vector<double> w;
         AlignedVector<double> share, mean;  // per weight and lane
         AlignedVector<double> use;          // per unit and lane
-        size_t first = 0;                   // of its weights among those of all envelopes
+        AlignedVector<double> scratch;
+        size_t first = 0;  // of its weights among those of all envelopes
     };
 
     // The hulls of a layer of windows over ReLUs that read the input alone.
@@ -150,6 +152,7 @@ private:
     void advance(int step);
     void average(int step);
     void push(int layer, bool down);
+    bool may_refute(const std::vector<double>& before, int steps) const;
     void show(int lane);
     double size(int lane) const;
     double* touch(int layer);

@@ -33,6 +33,7 @@ void Ascent::make_envelope(int layer) {
     shares_ += out->w.size();
     for (auto* one : {&out->share, &out->mean}) one->assign(out->w.size() * kLanes, 0.0);
     out->use.assign(static_cast<size_t>(form.rows) * kLanes, 0.0);
+    out->scratch.assign(3 * static_cast<size_t>(net_.dim) * kLanes, 0.0);
     sheets_[layer].envelope = std::move(out);
 }
 
@@ -52,6 +53,7 @@ EnvelopeView Ascent::view_of(Sheet& sheet, int layer) {
     return {of.share.data(),
             of.mean.data(),
             sheet.over_lift.data(),
+            of.scratch.data(),
             of.use.data(),
             lo_.data(),
             hi_.data(),
@@ -59,7 +61,8 @@ EnvelopeView Ascent::view_of(Sheet& sheet, int layer) {
             net_.layers[layer].bias.data(),
             of.start.data(),
             of.col.data(),
-            of.w.data()};
+            of.w.data(),
+            net_.dim};
 }
 
 void Ascent::show_envelope(const Sheet& sheet, int layer, int unit, int lane) {

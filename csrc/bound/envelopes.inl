@@ -69,37 +69,41 @@ static void lift_envelopes(const EnvelopeView& view, const int* units, int n_uni
 // Shares are projected onto the set by a common shift, found by Newton's method.
 static void climb_envelopes(const EnvelopeView& view, const int* units, int n_units,
                             const double* x, const double* from, double decay, double step) {
+    const Vec none = {};
+    // Of every input: its range, and where in it the value is; of every weight what it spreads.
+    double *range = view.scratch, *place = range + static_cast<size_t>(view.n) * kLane,
+           *spread = place + static_cast<size_t>(view.n) * kLane;
+    for (size_t j = 0; j < static_cast<size_t>(view.n) * kLane; j += kLane) {
+        const Vec lo = load(view.lo + j), width = load(view.hi + j) - lo;
+        store(range + j, width);
+        store(place + j, width > 0.0 ? (load(from + j) - lo) / width : none);
+    }
     for (int k = 0; k < n_units; ++k) {
         const auto u = static_cast<size_t>(units[k]);
+        const size_t start = view.start[u], end = view.start[u + 1];
         const double slope = view.slope[u];
-        const Vec none = {}, moves = below(view, u, x) < 0.0 ? none + 1.0 : none;
+        const Vec moves = below(view, u, x) < 0.0 ? none + 1.0 : none, pace = step * moves;
         Vec sum = none, weight = none, wanted = none + (1.0 - slope) * view.bias[u];
-        const auto spread = [&](size_t e, Vec& most, Vec& least) __attribute__((always_inline)) {
+        for (size_t e = start; e < end; ++e) {
             const size_t j = static_cast<size_t>(view.col[e]) * kLane;
-            const Vec a = view.w[e] * load(view.lo + j), b = view.w[e] * load(view.hi + j);
-            most = a > b ? a : b;
-            least = a > b ? b : a;
-            return most - least;
-        };
-        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
-            Vec most, least;
-            const Vec width = spread(e, most, least);
-            const Vec at = view.w[e] * load(from + static_cast<size_t>(view.col[e]) * kLane);
-            const Vec high = width > 0.0 ? (at - least) / width : none;
-            const Vec mean = decay * load(view.mean + e * kLane) + (1.0 - decay) * high;
-            const Vec share = load(view.share + e * kLane) - step * moves * mean;
+            const double w = view.w[e], size = w < 0.0 ? -w : w;
+            const Vec width = size * load(range + j), at = load(place + j);
+            const Vec mean =
+                decay * load(view.mean + e * kLane) + (1.0 - decay) * (w > 0.0 ? at : 1.0 - at);
+            const Vec share = load(view.share + e * kLane) - pace * mean;
             store(view.mean + e * kLane, mean);
             store(view.share + e * kLane, share);
+            store(spread + (e - start) * kLane, width);
             sum += width * share;
             weight += width;
-            wanted += most - slope * least;
+            wanted += w * (load((w > 0.0 ? view.hi : view.lo) + j) -
+                           slope * load((w > 0.0 ? view.lo : view.hi) + j));
         }
         Vec shift = weight > 0.0 ? (sum - wanted) / weight : none;
         for (int round = 0; round < 2; ++round) {
             Vec reached = none, free = none;
-            for (size_t e = view.start[u]; e < view.start[u + 1]; ++e) {
-                Vec most, least;
-                const Vec width = spread(e, most, least);
+            for (size_t e = start; e < end; ++e) {
+                const Vec width = load(spread + (e - start) * kLane);
                 const Vec share = load(view.share + e * kLane) - shift;
                 const Vec kept = clip(share, slope, 1.0);
                 reached += width * kept;
@@ -108,7 +112,7 @@ static void climb_envelopes(const EnvelopeView& view, const int* units, int n_un
             shift += free > 0.0 ? (reached - wanted) / free : none;
         }
         shift = moves > 0.0 ? shift : none;
-        for (size_t e = view.start[u]; e < view.start[u + 1]; ++e)
+        for (size_t e = start; e < end; ++e)
             store(view.share + e * kLane, clip(load(view.share + e * kLane) - shift, slope, 1.0));
         lift_envelope(view, u);
     }

@@ -49,11 +49,12 @@ struct WindowView {
 // is a share per weight and lane, between the unit's slope and 1, that counts in 256ths, and a mean
 // of where its share should go. It is taken where `use` is 1, per unit and lane.
 struct EnvelopeView {
-    double *share, *mean, *lift;
+    double *share, *mean, *lift, *scratch;
     const double *use, *lo, *hi, *slope, *bias;
     const size_t* start;
     const int32_t* col;
     const double* w;
+    int n;  // inputs; `scratch` holds two numbers for each, and one for each of a unit's weights
 };
 
 // The same above windows, which are the largest of `pieces` affine functions: the sum of
@@ -72,7 +73,7 @@ struct ClimbRates {
     double first, second, step, unbias;
 };
 
-// sum weight_k (s_k - center_k)^2 <= size.
+// sum weight_k |s_k - center_k|, or weight_k (s_k - center_k)^2, at most size.
 struct BallView {
     const double *weight, *center;
     double size;
@@ -107,8 +108,12 @@ struct BoundKernels {
                        double* at);  // `at`: which end it was
     // The same on boxes and a ball together, by the minimum over the box of
     // x . s + multiplier * (distance - size).
-    void (*least_in_ball)(const BallView& ball, const double* x, const double* lo, const double* hi,
-                          int n, double* constant, double* at, double* multiplier);
+    void (*least_in_l1_ball)(const BallView& ball, const double* x, const double* lo,
+                             const double* hi, int n, double* constant, double* at,
+                             double* multiplier);
+    void (*least_in_l2_ball)(const BallView& ball, const double* x, const double* lo,
+                             const double* hi, int n, double* constant, double* at,
+                             double* multiplier);
     // The other way: from values z of pre-activations to those on the lines that relax_each took.
     void (*bend)(const LineView& lines, const int* units, int n_units, const double* x,
                  const double* z, double* to);

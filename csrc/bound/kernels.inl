@@ -5,6 +5,11 @@ typedef double Vec __attribute__((vector_size(kLane * sizeof(double)), aligned(s
 static inline Vec load(const double* p) { return *reinterpret_cast<const Vec*>(p); }
 static inline void store(double* p, const Vec& v) { *reinterpret_cast<Vec*>(p) = v; }
 
+static inline __attribute__((always_inline)) Vec root_of(Vec v) {
+    for (int i = 0; i < kLane; ++i) v[i] = __builtin_sqrt(v[i]);
+    return v;
+}
+
 // kTile outputs by kWide vectors are kept in registers.
 template <int kTile, int kWide>
 static inline __attribute__((always_inline)) void tile(const MatrixView& m, const int* outs,
@@ -131,69 +136,6 @@ static void least_each(const double* x, const double* lo, const double* hi, int 
         store(at + k, end);
     }
     store(constant, sum);
-}
-
-static inline __attribute__((always_inline)) Vec root_of(Vec v) {
-    for (int i = 0; i < kLane; ++i) v[i] = __builtin_sqrt(v[i]);
-    return v;
-}
-
-// Newton's method, as it were: the inputs that the box holds back are taken as known.
-static void least_in_ball(const BallView& ball, const double* x, const double* lo, const double* hi,
-                          int n, double* constant, double* at, double* multiplier) {
-    const Vec none = {};
-    Vec square = none;
-    for (int k = 0; k < n; ++k) {
-        const Vec c = load(x + static_cast<size_t>(k) * kLane);
-        square += c * c / ball.weight[k];
-    }
-    Vec m = root_of(square / ball.size) * 0.5;
-    const auto end = [&](int k, const Vec& half, Vec& inner) __attribute__((always_inline)) {
-        const size_t i = static_cast<size_t>(k) * kLane;
-        inner = ball.center[k] - load(x + i) * half * (1.0 / ball.weight[k]);
-        Vec s = inner > load(lo + i) ? inner : load(lo + i);
-        return s < load(hi + i) ? s : load(hi + i);
-    };
-    for (int round = 0; round < 6; ++round) {
-        const Vec half = m > 0.0 ? 0.5 / m : none;
-        Vec free = none, left = none + ball.size;
-        for (int k = 0; k < n; ++k) {
-            const Vec c = load(x + static_cast<size_t>(k) * kLane);
-            Vec inner;
-            const Vec s = end(k, half, inner), d = s - ball.center[k];
-            free += s == inner ? c * c / ball.weight[k] : none;
-            left -= s == inner ? none : ball.weight[k] * d * d;
-        }
-        const Vec next = root_of(free / left) * 0.5;
-        bool moved = false;
-        for (int i = 0; i < kLane; ++i) {
-            if (!(left[i] > 0.0 && free[i] > 0.0)) continue;
-            moved |= !(__builtin_fabs(next[i] - m[i]) <= 1e-14 * next[i]);
-            m[i] = next[i];
-        }
-        if (!moved) break;
-    }
-    const Vec half = m > 0.0 ? 0.5 / m : none;
-    Vec inside = -m * ball.size, outside = none;
-    for (int k = 0; k < n; ++k) {
-        const size_t i = static_cast<size_t>(k) * kLane;
-        const Vec c = load(x + i);
-        Vec inner;
-        const Vec s = end(k, half, inner), d = s - ball.center[k];
-        inside += c * s + m * ball.weight[k] * d * d;
-        outside += c * (c > 0.0 ? load(lo + i) : load(hi + i));
-        store(at + i, s);
-    }
-    // Where the box alone is better, or the multiplier is of no use.
-    const Vec found = inside > outside ? inside : outside;
-    m = inside > outside ? m : none;
-    for (int k = 0; k < n; ++k) {
-        const size_t i = static_cast<size_t>(k) * kLane;
-        const Vec side = load(x + i) > 0.0 ? load(lo + i) : load(hi + i);
-        store(at + i, m > 0.0 ? load(at + i) : side);
-    }
-    store(constant, load(constant) + found);
-    store(multiplier, m);
 }
 
 static void bend(const LineView& lines, const int* units, int n_units, const double* x,
@@ -337,11 +279,30 @@ static void rectify(const double* z, const double* x, const double* slope, int n
         }
 }
 
+#include "bound/balls.inl"
 #include "bound/envelopes.inl"
 
-static const BoundKernels kTable = {
-    multiply,        gather,         scatter,        relax,           least,
-    rectify,         relax_each,     least_each,     least_in_ball,   bend,
-    relax_windows,   bend_windows,   lift_windows,   climb_windows,   climb,
-    relax_envelopes, bend_envelopes, lift_envelopes, climb_envelopes, relax_hulls,
-    bend_hulls,      lift_hulls,     climb_hulls};
+static const BoundKernels kTable = {multiply,
+                                    gather,
+                                    scatter,
+                                    relax,
+                                    least,
+                                    rectify,
+                                    relax_each,
+                                    least_each,
+                                    least_in_l1_ball,
+                                    least_in_l2_ball,
+                                    bend,
+                                    relax_windows,
+                                    bend_windows,
+                                    lift_windows,
+                                    climb_windows,
+                                    climb,
+                                    relax_envelopes,
+                                    bend_envelopes,
+                                    lift_envelopes,
+                                    climb_envelopes,
+                                    relax_hulls,
+                                    bend_hulls,
+                                    lift_hulls,
+                                    climb_hulls};

@@ -52,6 +52,7 @@ void DualChecker::tree(const DualSystem& system) {
     at_root_ = 0;
     begins_ = true;
     states_ = false;
+    doubles_.forget();
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
         const uint64_t code = body_.var();
@@ -349,7 +350,7 @@ void DualChecker::input() {
                   true,          static_cast<uint32_t>(index), 0,
                   value};
     hold(value.held());
-    branches_.push_back(std::move(branch));
+    push(std::move(branch));
     value.round(true);
     set_end(2 * static_cast<uint32_t>(index) + 1, value);
 }
@@ -361,10 +362,16 @@ void DualChecker::unit() {
     const auto unit = static_cast<uint32_t>(number);
     require(cell_.pieces[unit] < 0, "a unit has a piece already");
     const bool window = net_.is_window(unit);
-    branches_.push_back({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(),
-                         old_ranges_.size(), cell_.empty, false, unit, window ? 1 : 0, DualEnd{}});
     hold(0);
+    push({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(), old_ranges_.size(),
+          cell_.empty, false, unit, window ? 1 : 0, DualEnd{}});
     fix(unit, window ? 0 : 1);
+}
+
+// Networks as executed have errors that are measured with every cell.
+void DualChecker::push(Branch&& branch) {
+    if (branches_.empty() && !net_.rounds && !cell_.empty) doubles_.keep(cell_);
+    branches_.push_back(std::move(branch));
 }
 
 void DualChecker::bounds() {

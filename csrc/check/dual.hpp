@@ -90,6 +90,7 @@ private:
     bool same_place() const;
     void input();
     void unit();
+    void push(Branch&& branch);
     void bounds();
     bool is_empty() const;
 

@@ -2,7 +2,6 @@
 // that a weight is loaded once for all, and every loop over lanes is one of vector instructions.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "check/clones.hpp"
@@ -21,13 +20,6 @@ typedef double Vector
 inline __attribute__((always_inline)) Vector& vector_at(double* p) {
     return *reinterpret_cast<Vector*>(p);
 }
-// Whether all lanes are 0; not if one is -0.
-inline __attribute__((always_inline)) bool is_zero(const double* p) {
-    uint64_t bits[kLanes], any = 0;
-    std::memcpy(bits, p, sizeof(bits));
-    for (const uint64_t b : bits) any |= b;
-    return any == 0;
-}
 #define PLV_ABS(v) ((v) < 0.0 ? -(v) : (v))  // an undefined number stays so
 
 }  // namespace
@@ -43,7 +35,8 @@ bool DualDoubles::substitute(const Cell& cell) {
     const auto follow = [&](uint32_t k) {
         if (rough) measure_node(cell, lo_.data(), hi_.data(), k);
     };
-    lanes_.assign(net_.entries() * kLanes, 0.0);
+    lanes_.resize(net_.entries() * kLanes);
+    reached_.resize(net_.entries());
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
         const Node& node = net_.net.nodes[k];
@@ -81,10 +74,12 @@ bool DualDoubles::substitute(const Cell& cell) {
 bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) {
     uint32_t nodes = 0;
     for (size_t l = 0; l < n; ++l) nodes = std::max(nodes, wanted[l].nodes);
-    // All lanes are 0 here: what a batch adds it takes back once it is read.
+    // All lanes are 0 here: what a batch adds it takes back once it is read. Only entries that are
+    // marked as reached may hold something else.
     Lanes sum{};
     for (size_t l = 0; l < n; ++l) {
         lanes_[wanted[l].entry * kLanes + l] = wanted[l].sign;
+        reached_[wanted[l].entry] = 1;
         sum.error[l] = local_.a[wanted[l].entry];
     }
     for (uint32_t k = nodes; k-- > 0;) {
@@ -110,6 +105,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
         best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * unit_ + local_.tiny);
     if (ball_.ball != nullptr) batch_ball(sum, best);
     std::fill_n(lanes_.begin(), net_.net.input_size * kLanes, 0.0);
+    std::fill_n(reached_.begin(), net_.net.input_size, 0);
     for (size_t l = 0; l < n; ++l) {
         const Wanted& w = wanted[l];
         const double value = best[l];
@@ -241,7 +237,7 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     active_.clear();
     panel_.resize(size_t{node.size} * kLanes);
     for (uint32_t i = 0; i < node.size; ++i) {
-        if (is_zero(g + i * kLanes)) continue;
+        if (!take(extra.base + i)) continue;
         const Vector y = vector_at(g + i * kLanes), size = PLV_ABS(y);
         vector_at(g + i * kLanes) = Vector{};
         const double off = errors_[extra.base + i];
@@ -254,10 +250,11 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     vector_at(sum.lower) += constant;
     if (!extra.dense) {
         for (size_t a = 0; a < active_.size(); ++a) {
-            const double* y = &panel_[a * kLanes];
+            const Vector y = vector_at(&panel_[a * kLanes]);
             extra.each_weight(node, active_[a], [&](uint32_t j, double w) {
-                double* to = &lanes_[extra.entry(j) * kLanes];
-                for (size_t l = 0; l < kLanes; ++l) to[l] += w * y[l];
+                const size_t e = extra.entry(j);
+                vector_at(&lanes_[e * kLanes]) += w * y;
+                reached_[e] = 1;
             });
         }
         return;
@@ -278,8 +275,9 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
             for (size_t t = 0; t < kTile; ++t) total[t] += w[t][row] * y;
         }
         for (size_t t = 0; t < kTile && first + t < columns; ++t) {
-            double* to = &lanes_[(extra.source + live_[first + t]) * kLanes];
-            for (size_t l = 0; l < kLanes; ++l) to[l] += total[t][l];
+            const size_t e = extra.source + live_[first + t];
+            vector_at(&lanes_[e * kLanes]) += total[t];
+            reached_[e] = 1;
         }
     }
 }
@@ -289,8 +287,8 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
     const DualNode& extra = net_.nodes[k];
     Vector term = {}, error = {};
     for (uint32_t i = 0; i < node.size; ++i) {
+        if (!take(extra.base + i)) continue;
         double* g = &lanes_[(extra.base + i) * kLanes];
-        if (is_zero(g)) continue;
         const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
         double* to = &lanes_[e * kLanes];
         const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
@@ -298,7 +296,8 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
         const Vector x = vector_at(g), none = {};
         vector_at(g) = none;
         if (zero_[extra.base + i] != 0) continue;  // a = 0 and h = 0
-        if (std::isnan(above + below)) {           // no line on one side of the graph
+        reached_[e] = 1;
+        if (std::isnan(above + below)) {  // no line on one side of the graph
             for (size_t l = 0; l < kLanes; ++l) {
                 if (x[l] == 0) continue;
                 const double h = x[l] * (x[l] > 0 ? below : above);
@@ -324,8 +323,8 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
     const DualNode& extra = net_.nodes[k];
     double term[kLanes] = {};
     for (uint32_t w = 0; w < node.size; ++w) {
+        if (!take(extra.base + w)) continue;
         double* g = &lanes_[(extra.base + w) * kLanes];
-        if (is_zero(g)) continue;
         const Chosen line = choose(cell, k, w);
         const uint32_t first = extra.slot_start[w];
         const uint32_t low = extra.slot_entry[first + line.low];
@@ -340,6 +339,7 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
             if (h != 0) {
                 sum.error[l] += std::abs(h) * local_.a[e];
                 lanes_[e * kLanes + l] += h;
+                reached_[e] = 1;
             }
             // Convex in the slot, so that the maximum lies at an end.
             if (g[l] < 0)

@@ -660,11 +660,28 @@ double DualDoubles::bound(const Cell& cell, uint32_t entry, double sign, uint64_
     return std::isfinite(least) ? std::nextafter(least, -kInf) : -kInf;
 }
 
+void DualDoubles::keep(const Cell& cell) {
+    measure(cell);
+    kept_ = local_;
+    keeps_ = true;
+}
+
 bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows,
                               const std::vector<Multiplier>& used, double around,
                               const Given* given) {
+    if (around != 0 && !BallBox::usable(around)) return false;
+    if (keeps_) {
+        ball_.set(cell);
+        if (is_positive(cell, rows, used, around, given, kept_)) return true;
+    }
     measure(cell);
-    if (!(local_.tiny < kInf) || (around != 0 && !BallBox::usable(around))) return false;
+    return is_positive(cell, rows, used, around, given, local_);
+}
+
+bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows,
+                              const std::vector<Multiplier>& used, double around,
+                              const Given* given, const Magnitudes& size) {
+    if (!(size.tiny < kInf)) return false;
     std::fill(g_.begin(), g_.end(), 0.0);
     Value start{0, 0};
     for (const Multiplier& u : used) {
@@ -672,7 +689,7 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
         for (const DualRow::Term& term : row.terms) {
             const double c = u.rounded * term.rounded;
             g_[term.entry] += c;
-            start.error += std::abs(c) * local_.a[term.entry];
+            start.error += std::abs(c) * size.a[term.entry];
         }
         start.lower -= u.rounded * row.bound;
         start.error += std::abs(u.rounded * row.bound);
@@ -686,7 +703,7 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
         for (uint32_t k = 0; k < net_.nodes.size(); ++k)
             if (!net_.net.nodes[k].is_linear()) relax(cell, k);
     }
-    const Value value = pull(cell, local_, start, around, given);
+    const Value value = pull(cell, size, start, around, given);
     return std::isfinite(value.lower) && value.lower - value.error > 0;
 }
 

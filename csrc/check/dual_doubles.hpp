@@ -22,13 +22,15 @@
 // reach the error. Where there is a ball, y . x may have m (phi - size) beside it: see
 // dual_ball.hpp.
 //
-// The magnitudes A and R may be those of any larger cell. In a network as executed an entry r of a
+// The magnitudes A and R may be those of any larger cell: of a tree's leaves those of the cell that
+// is split first serve, unless they leave a leaf open. In a network as executed an entry r of a
 // linear node may be off by e_r: then A covers that, and what is lost is sum |y_r| e_r.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "check/dual_ball.hpp"
@@ -54,6 +56,10 @@ public:
     // Of the network as executed, on the cell of the last call above; null where it is exact.
     const double* errors() const { return net_.rounds ? errors_.data() : nullptr; }
     bool errors_are_finite() const;
+
+    // Keeps the magnitudes of a cell, for leaves of cells inside it, until forget().
+    void keep(const Cell& cell);
+    void forget() { keeps_ = false; }
 
     // Whether the lower bound of a leaf is certainly > 0. `given` is null for the default slopes.
     // Of a network as executed, `propagate` comes first. `around` is the ball's multiplier.
@@ -89,6 +95,9 @@ private:
         double slope, from;
     };
 
+    bool is_positive(const Cell& cell, const std::vector<DualRow>& rows,
+                     const std::vector<Multiplier>& used, double around, const Given* given,
+                     const Magnitudes& size);
     void measure(const Cell& cell);
     void measure_node(const Cell& cell, const double* lo, const double* hi, uint32_t k);
     void measure_unit(const Cell& cell, const double* lo, const double* hi, uint32_t k, uint32_t i);
@@ -101,6 +110,8 @@ private:
     void relax(const Cell& cell, uint32_t k);
     bool bound_batch(const Cell& cell, const Wanted* wanted, size_t n);
     double bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign);
+    // Whether an entry is reached; no more, from then on.
+    bool take(size_t entry) { return std::exchange(reached_[entry], uint8_t{0}) != 0; }
     void batch_ball(const Lanes& sum, double* best);
     void batch_linear(uint32_t k, Lanes& sum);
     void batch_units(uint32_t k, Lanes& sum);
@@ -122,7 +133,8 @@ private:
     std::function<void()> tick_;
     DualExact exact_;
     double unit_ = 0;  // u times DualNet::terms
-    Magnitudes local_;
+    Magnitudes local_, kept_;
+    bool keeps_ = false;
     BallBox ball_;                             // of the cell at hand
     std::vector<double> lo_, hi_;              // of unit inputs
     std::vector<double> entry_lo_, entry_hi_;  // of entries
@@ -136,6 +148,7 @@ private:
     std::vector<uint8_t> zero_;         // entries that are known to be 0 on the cell, by relax()
     std::vector<uint32_t> active_, live_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
+    std::vector<uint8_t> reached_;       // entries whose lanes may hold something
     std::vector<Wanted> batch_;
     uint64_t exact_rows_ = 0;
 };
