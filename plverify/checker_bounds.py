@@ -46,12 +46,14 @@ from plverify.checker_minima import (
     ZERO,
     Extended,
     Gradient,
+    HalfSpace,
     down,
     exact,
     least_maximum,
     least_term,
     multipliers,
     over_box,
+    over_half_spaces,
     plus,
     times,
     up,
@@ -129,6 +131,8 @@ class Given(NamedTuple):
     envelopes: Mapping[int, Mapping[int, Fraction]]
 
 
+Function: TypeAlias = tuple[dict[int, Gradient], Fraction]
+"""Of tensors' entries: gradients by tensor, and a constant."""
 Errors: TypeAlias = dict[int, list[float]]
 """Per linear node of a network as executed, bounds of its outputs' errors on a cell."""
 
@@ -257,14 +261,20 @@ class Bounds:
 
     # --------------------------------------------------------------------------- back substitution
 
-    def substitute(self, cell: Cell) -> Cell:
+    def substitute(self, cell: Cell, where: Sequence[Function] = ()) -> Cell:
         """The cell with bounds by backward substitution, one node of units after the other.
 
         Only of unit inputs that they may matter for: a unit whose piece is known keeps its bounds.
+        The bounds hold where functions, if there are any, are at most 0.
         """
         seen, errors = self.with_errors(cell)
         if seen.empty:
             return seen
+        halves = []
+        for start, constant in where:
+            total, (values, den) = self._pull_back(cell, start, constant, None, errors)
+            if isinstance(total, Fraction):
+                halves.append(HalfSpace(tuple(Fraction(v, den) for v in values), total))
         out = replace(cell, lo=list(cell.lo), hi=list(cell.hi))
         for k, numbers in self.of_node.items():
             places = [
@@ -283,7 +293,7 @@ class Bounds:
                     for sign in (1, -1):
                         grad = [0] * self.sizes[source]
                         grad[j] = sign
-                        ends.append(self._best(out, {source: (grad, 1)}, errors))
+                        ends.append(self._best(out, {source: (grad, 1)}, errors, halves))
                     out.lo[i] = max(out.lo[i], down(ends[0]))
                     out.hi[i] = min(out.hi[i], up(-ends[1]))
                     if out.lo[i] > out.hi[i]:
@@ -319,13 +329,23 @@ class Bounds:
         total, gradient = self._pull_back(cell, start, constant, given, errors)
         return plus(total, over_box(gradient, cell.box, cell.ball, Fraction(around)))
 
-    def _best(self, cell: Cell, start: dict[int, Gradient], errors: Errors) -> Extended:
-        """The best lower bound by default slopes, of some multipliers for the ball."""
+    def _best(
+        self,
+        cell: Cell,
+        start: dict[int, Gradient],
+        errors: Errors,
+        halves: Sequence[HalfSpace],
+    ) -> Extended:
+        """The best lower bound by default slopes, of some multipliers for ball and half-spaces."""
         total, gradient = self._pull_back(cell, start, ZERO, None, errors)
         tried = [ZERO]
         if cell.ball is not None:
             tried += multipliers(gradient, cell.box, cell.ball)
-        return plus(total, max(over_box(gradient, cell.box, cell.ball, m) for m in tried))
+        best = max(over_box(gradient, cell.box, cell.ball, m) for m in tried)
+        if halves:
+            more, other = over_half_spaces(gradient, cell.box, halves)
+            best = max(best, plus(more, over_box(other, cell.box, None, ZERO)))
+        return plus(total, best)
 
     def _pull_back(
         self,

@@ -44,6 +44,8 @@ MAX_SPLIT = 1 << 16
 """Most bits of the numerator and of the denominator of a split value."""
 MAX_HELD = 1 << 27
 """Most numbers kept for the nodes with children that were not read."""
+MAX_INPUTS, MAX_ROWS = 16, 8
+"""Of a network, and of a system: that rule 3 of bounds looks at."""
 
 Model: TypeAlias = Mapping[int, Rounding] | None
 """Of the linear nodes of a network as executed; None for the exact function."""
@@ -207,9 +209,7 @@ class _Walk:
         code = self.body.var()
         self.nodes += 1
         if code not in (BOUNDS, STATEMENT):
-            if self.begins and self.states:
-                self.stated = replace(self.cell, box=self.root.box)
-            self.begins = False
+            self._keep_stated()
         if code == INPUT:
             self._input()
         elif code == UNIT:
@@ -229,6 +229,12 @@ class _Walk:
             return False
         require(len(self.waiting) <= self.room, "too many nodes wait for their children")
         return True
+
+    def _keep_stated(self) -> None:
+        """At the end of a tree's beginning."""
+        if self.begins and self.states:
+            self.stated = replace(self.cell, box=self.root.box)
+        self.begins = False
 
     # ------------------------------------------------------------------------------------- leaves
 
@@ -401,7 +407,11 @@ class _Walk:
 
     def _bounds(self) -> None:
         rule = self.body.var()
-        require(rule in (0, 1, 2), "unknown rule for bounds")
+        require(rule in (0, 1, 2, 3), "unknown rule for bounds")
+        if rule == 3:
+            require(self.gain is None, "bounds where rows hold say nothing of gradients")
+            require(self.net.input_size <= MAX_INPUTS, "too many inputs for rule 3")
+            self._keep_stated()  # these are bounds of one system
         if rule == 2:
             stated = self.stated
             known = stated is not None and stated.box == self.root.box
@@ -416,8 +426,12 @@ class _Walk:
             return
         if self.bounds.is_empty(self.cell):
             return
-        better = self.bounds.substitute if rule else self.bounds.propagate
-        self.cell = better(self.cell)
+        if rule == 0:
+            self.cell = self.bounds.propagate(self.cell)
+            return
+        rows = self.rows[:MAX_ROWS] if rule == 3 else ()
+        where = [self._combination([(1, row)]) for row in rows]
+        self.cell = self.bounds.substitute(self.cell, where)
 
     def _slopes(self) -> None:
         rule = self.body.var()

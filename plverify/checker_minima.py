@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from math import inf, nextafter, sqrt
+from math import inf, lcm, nextafter, sqrt
 from operator import sub
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from plverify.checker_claims import Ball, Box, Side
 
@@ -40,6 +40,59 @@ def over_box(gradient: Gradient, box: Box, ball: Ball | None, m: Fraction) -> Ex
         if ball is not None and m:
             total += m * ball.term(i, at)
     return total
+
+
+class HalfSpace(NamedTuple):
+    """``slopes . x + constant``, which is at most 0 where it matters."""
+
+    slopes: tuple[Fraction, ...]
+    constant: Fraction
+
+
+def over_half_spaces(
+    gradient: Gradient, box: Box, halves: Sequence[HalfSpace]
+) -> tuple[Fraction, Gradient]:
+    """What multiples of half-spaces make of a function: what is added to it, and its gradient.
+
+    As all multipliers are sound, they are found in doubles: of one half-space after the other the
+    best one, where a coefficient becomes 0. (Where one is 0, the minimum of the function with a
+    little more of the half-space lies where this is least.)
+    """
+    values, den = gradient
+    exact_slopes, constant = [Fraction(v, den) for v in values], ZERO
+    try:
+        c = [float(v) for v in exact_slopes]
+        ends = [(float(a), float(b)) for a, b in zip(box.lo, box.hi, strict=True)
+                if a is not None and b is not None]  # fmt: skip
+        floats = [([float(a) for a in half.slopes], float(half.constant)) for half in halves]
+    except OverflowError:
+        return ZERO, gradient
+    if len(ends) < len(c):
+        return ZERO, gradient
+    for half, (slopes, offset) in zip(halves, floats, strict=True):
+        beyond = offset
+        for g, a, (lo, hi) in zip(c, slopes, ends, strict=True):
+            beyond += a * (lo if g > 0 or (g == 0 and a > 0) else hi)
+        bends = [-g / a if a else 0.0 for g, a in zip(c, slopes, strict=True)]
+        m = 0.0
+        for at in sorted(v for v in bends if 0 < v < inf):
+            if beyond <= 0:
+                break
+            m = at
+            beyond -= sum(
+                abs(a) * (hi - lo)
+                for v, a, (lo, hi) in zip(bends, slopes, ends, strict=True)
+                if v == at
+            )
+        if not 1e-150 < m < 1e150:
+            continue
+        c = [0.0 if v == m else g + m * a for g, a, v in zip(c, slopes, bends, strict=True)]
+        times_exactly = Fraction(m)
+        pairs = zip(exact_slopes, half.slopes, strict=True)
+        exact_slopes = [g + times_exactly * a for g, a in pairs]
+        constant += times_exactly * half.constant
+    common = lcm(*(v.denominator for v in exact_slopes))
+    return constant, ([v.numerator * (common // v.denominator) for v in exact_slopes], common)
 
 
 def multipliers(gradient: Gradient, box: Box, ball: Ball) -> Iterator[Fraction]:

@@ -105,7 +105,7 @@ BAD_BODIES = {
     "a split value too long": (b"\2\0" + big(1) + big(1 << 65536), "too long"),
     "no such unit": (b"\3\5", "no such unit"),
     "a unit twice": (b"\3\0\3\0", "piece already"),
-    "an unknown rule": (b"\4\3", "rule"),
+    "an unknown rule": (b"\4\4", "rule"),
     "an endless number": (b"\3" + b"\xff" * 12, "too long"),
     "a number that is too long": (b"\2\0" + var(125_001), "too long"),
     "nothing": (b"", "truncated"),

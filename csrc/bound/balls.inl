@@ -1,6 +1,8 @@
-// Kernels of linear functions over boxes and balls; see kernels.hpp. Included by kernels.inl.
+// Kernels of linear functions over boxes together with balls or half-spaces; see kernels.hpp.
+// Included by kernels.inl.
 
 constexpr int kTangents = 12;
+constexpr double kRounding = 1e-9;  // of the terms of a half-space: a checker's may be this different
 
 // Newton's method, as it were: the inputs that the box holds back are taken as known.
 static void least_in_l2_ball(const BallView& ball, const double* x, const double* lo,
@@ -103,9 +105,7 @@ static void least_in_l1_ball(const BallView& ball, const double* x, const double
         const auto open =
             left.slope > 0.0 && right.slope < 0.0 && bend > left.at && bend < right.at;
         const Tangent next = tangent(open ? bend : left.at);
-        bool moved = false;
-        for (int i = 0; i < kLane; ++i) moved |= open[i] != 0;
-        if (!moved) break;
+        if (!is_any(open)) break;
         const auto up = open && next.slope > 0.0, down = open && next.slope <= 0.0;
         left = {up ? next.at : left.at, up ? next.value : left.value, up ? next.slope : left.slope};
         right = {down ? next.at : right.at, down ? next.value : right.value,
@@ -124,4 +124,64 @@ static void least_in_l1_ball(const BallView& ball, const double* x, const double
     const auto later = outside && right.value > left.value;
     store(constant, load(constant) + (later ? right.value : left.value));
     store(multiplier, later ? right.at : left.at);
+}
+
+// One multiplier after the other, up to where a coefficient becomes 0 and the minimum grows no
+// more. Where one is 0 it is the function's own slope that tells where its minimum goes.
+static void least_where(const HalfSpacesView& view, const double* x, const double* lo,
+                        const double* hi, int n, const double* start, double* least, int lanes) {
+    const Vec none = {}, never = none + __builtin_inf();
+    double inverse[kMostWhere * kMostWhere], rounding[kMostWhere];
+    for (int r = 0; r < view.count; ++r) {
+        rounding[r] = view.constant[r] < 0.0 ? -view.constant[r] : view.constant[r];
+        for (int k = 0; k < n; ++k) {
+            const double a = view.slope[r * n + k], low = a * lo[k], high = a * hi[k];
+            inverse[r * n + k] = -1.0 / a;
+            rounding[r] += __builtin_fabs(low) + __builtin_fabs(high);
+        }
+        rounding[r] *= kRounding;
+    }
+    for (int l = 0; l < lanes; l += kLane) {
+        Vec c[kMostWhere], at[kMostWhere], bend[kMostWhere], constant = load(start + l);
+        for (int k = 0; k < n; ++k) c[k] = load(x + static_cast<size_t>(k) * lanes + l);
+        bool any = false;
+        for (int r = 0; r < view.count; ++r) {
+            const double* a = view.slope + static_cast<size_t>(r) * n;
+            Vec beyond = none + view.constant[r];
+            for (int k = 0; k < n; ++k) {
+                const double low = a[k] * lo[k], high = a[k] * hi[k];
+                const double own = a[k] > 0.0 ? low : high;
+                beyond += c[k] > 0.0 ? none + low : c[k] < 0.0 ? none + high : none + own;
+            }
+            auto open = beyond > 0.0;
+            if (!is_any(open)) continue;
+            for (int k = 0; k < n; ++k) {
+                at[k] = c[k] * inverse[r * n + k];
+                bend[k] = at[k] = at[k] > 0.0 ? at[k] : never;
+            }
+            Vec multiplier = none;
+            for (int round = 0; round < n; ++round) {
+                Vec next = bend[0];
+                for (int k = 1; k < n; ++k) next = bend[k] < next ? bend[k] : next;
+                open = open && next < never;
+                if (!is_any(open)) break;
+                multiplier = open ? next : multiplier;
+                for (int k = 0; k < n; ++k) {
+                    const auto here = bend[k] <= next;
+                    const double size = (a[k] < 0.0 ? -a[k] : a[k]) * (hi[k] - lo[k]);
+                    beyond -= here ? none + size : none;
+                    bend[k] = here ? never : bend[k];
+                }
+                open = open && beyond > 0.0;
+            }
+            for (int k = 0; k < n; ++k)
+                c[k] = at[k] == multiplier ? none : c[k] + multiplier * a[k];
+            constant += multiplier * (view.constant[r] - rounding[r]);
+            any = true;
+        }
+        if (!any) continue;
+        for (int k = 0; k < n; ++k) constant += c[k] > 0.0 ? c[k] * lo[k] : c[k] * hi[k];
+        const Vec old = load(least + l);
+        store(least + l, constant > old ? constant : old);
+    }
 }

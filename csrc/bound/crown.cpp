@@ -318,7 +318,14 @@ bool Crown::intervals(const CellView& cell) {
     return true;
 }
 
-bool Crown::tighten(const CellView& cell) {
+bool Crown::tighten(const CellView& cell, const std::vector<LinearBound>* where) {
+    where_slope_.clear();
+    where_constant_.clear();
+    for (size_t g = 0; where != nullptr && g < where->size(); ++g) {
+        const LinearBound& one = (*where)[g];
+        where_slope_.insert(where_slope_.end(), one.slope.begin(), one.slope.end());
+        where_constant_.push_back(one.constant);
+    }
     for (int l = 0; l < net_.depth; ++l) {
         if (!bound_layer(cell, l)) return false;
         layer_lines(cell, l, nullptr);
@@ -352,7 +359,13 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
         }
         for (int k = layer - 1; k >= 0; --k) descend(k);
         const auto lanes = static_cast<size_t>(lanes_);
+        if (!where_constant_.empty()) raw_constant_ = constant_;
         least_on(cell, static_cast<int>(2 * n));
+        if (!where_constant_.empty())
+            kernels_.least_where({where_slope_.data(), where_constant_.data(),
+                                  static_cast<int>(where_constant_.size())},
+                                 input_.data(), cell.lo, cell.hi, net_.dim, raw_constant_.data(),
+                                 constant_.data(), lanes_);
         for (size_t i = 0; i < n; ++i) {
             const auto row = static_cast<size_t>(open_[at + i]);
             double &lo = zlo[row], &hi = zhi[row];

@@ -63,8 +63,10 @@ public:
     // False if bounds contradict each other.
     bool intervals(const CellView& cell);
     // Bounds of the pre-activations that are open, and the lines of all units. False if bounds
-    // contradict each other. Throws Stopped when stopped.
-    bool tighten(const CellView& cell);
+    // contradict each other. Throws Stopped when stopped. With `where` they need to hold only where
+    // these functions are at most 0 (INVPROP: Kotha et al., NeurIPS 2023), for boxes of at most
+    // kMostWhere inputs.
+    bool tighten(const CellView& cell, const std::vector<LinearBound>* where = nullptr);
     // The lines alone. Of those through zero that bound a unit the one is taken that is better at
     // the first of the points `at`, where given.
     void set_lines(const CellView& cell, const Points* at = nullptr);
@@ -126,6 +128,8 @@ private:
     std::vector<AlignedVector<double>> g_, h_;  // of activations and of pre-activations
     std::vector<uint8_t> touched_;
     AlignedVector<double> input_, constant_;
+    AlignedVector<double> raw_constant_;
+    std::vector<double> where_slope_, where_constant_;
     std::vector<double> point_, ball_;                          // multipliers of lanes
     std::vector<double> start_constant_, start_slope_, sizes_;  // sizes: none yet, or of all lanes
     std::vector<int> open_, inputs_, all_;

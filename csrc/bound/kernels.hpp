@@ -79,6 +79,13 @@ struct BallView {
     double size;
 };
 
+// Functions slope . s + constant, with n slopes each.
+struct HalfSpacesView {
+    const double *slope, *constant;
+    int count;  // at most kMostWhere
+};
+inline constexpr int kMostWhere = 16;  // inputs
+
 struct BoundKernels {
     // to[o] += sum over i of matrix(o, i) from[i], for listed o and i.
     void (*multiply)(const MatrixView& matrix, const int* outs, int n_outs, const int* ins,
@@ -106,6 +113,11 @@ struct BoundKernels {
                        double* h, double* constant);
     void (*least_each)(const double* x, const double* lo, const double* hi, int n, double* constant,
                        double* at);  // `at`: which end it was
+    // After `least`, whose `start` were these constants: least[l] becomes the best of what it is
+    // and of the minima over the box of x . s + constant + multipliers . (view's functions), which
+    // are at most 0. For n <= kMostWhere.
+    void (*least_where)(const HalfSpacesView& view, const double* x, const double* lo,
+                        const double* hi, int n, const double* start, double* least, int lanes);
     // The same on boxes and a ball together, by the minimum over the box of
     // x . s + multiplier * (distance - size).
     void (*least_in_l1_ball)(const BallView& ball, const double* x, const double* lo,

@@ -5,6 +5,14 @@ typedef double Vec __attribute__((vector_size(kLane * sizeof(double)), aligned(s
 static inline Vec load(const double* p) { return *reinterpret_cast<const Vec*>(p); }
 static inline void store(double* p, const Vec& v) { *reinterpret_cast<Vec*>(p) = v; }
 
+// Of a comparison of two vectors.
+template <typename Mask>
+static inline __attribute__((always_inline)) bool is_any(const Mask& mask) {
+    long any = 0;
+    for (int i = 0; i < kLane; ++i) any |= mask[i];
+    return any != 0;
+}
+
 static inline __attribute__((always_inline)) Vec root_of(Vec v) {
     for (int i = 0; i < kLane; ++i) v[i] = __builtin_sqrt(v[i]);
     return v;
@@ -282,27 +290,9 @@ static void rectify(const double* z, const double* x, const double* slope, int n
 #include "bound/balls.inl"
 #include "bound/envelopes.inl"
 
-static const BoundKernels kTable = {multiply,
-                                    gather,
-                                    scatter,
-                                    relax,
-                                    least,
-                                    rectify,
-                                    relax_each,
-                                    least_each,
-                                    least_in_l1_ball,
-                                    least_in_l2_ball,
-                                    bend,
-                                    relax_windows,
-                                    bend_windows,
-                                    lift_windows,
-                                    climb_windows,
-                                    climb,
-                                    relax_envelopes,
-                                    bend_envelopes,
-                                    lift_envelopes,
-                                    climb_envelopes,
-                                    relax_hulls,
-                                    bend_hulls,
-                                    lift_hulls,
-                                    climb_hulls};
+static const BoundKernels kTable = {
+    multiply,         gather,      scatter,         relax,          least,
+    rectify,          relax_each,  least_each,      least_where,    least_in_l1_ball,
+    least_in_l2_ball, bend,        relax_windows,   bend_windows,   lift_windows,
+    climb_windows,    climb,       relax_envelopes, bend_envelopes, lift_envelopes,
+    climb_envelopes,  relax_hulls, bend_hulls,      lift_hulls,     climb_hulls};

@@ -376,7 +376,13 @@ void DualChecker::push(Branch&& branch) {
 
 void DualChecker::bounds() {
     const uint64_t rule = body_.var();
-    require(rule <= 2, "unknown rule for bounds");
+    require(rule <= 3, "unknown rule for bounds");
+    if (rule == 3) {
+        require(!gain_, "bounds where rows hold say nothing of gradients");
+        require(net_.net.input_size <= DualDoubles::kMostInputs, "too many inputs for rule 3");
+        keep_stated();  // these are bounds of one system
+        at_root_ = kMostFirst;
+    }
     if (rule == 2) {
         require(stated_.box >= 0 && same_place(), "no bounds were stated for this box");
         at_root_ = kMostFirst;
@@ -407,7 +413,8 @@ void DualChecker::bounds() {
         steps.resize(at_root_++);
         steps.push_back({rule, true, {}, {}});
     }
-    if (!(rule == 1 ? doubles_.substitute(cell_) : doubles_.propagate(cell_))) {
+    const std::vector<DualRow>* where = rule == 3 ? &system_->rows : nullptr;
+    if (!(rule == 0 ? doubles_.propagate(cell_) : doubles_.substitute(cell_, where))) {
         cell_.empty = true;
         return;
     }

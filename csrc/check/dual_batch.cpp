@@ -2,6 +2,7 @@
 // that a weight is loaded once for all, and every loop over lanes is one of vector instructions.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "check/clones.hpp"
@@ -12,6 +13,7 @@ namespace plv::check {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kHalfUlp = 0x1p-53;
 constexpr size_t kLanes = DualDoubles::kLanes;
 constexpr size_t kTile = 8;  // columns
 typedef double Vector
@@ -20,11 +22,17 @@ typedef double Vector
 inline __attribute__((always_inline)) Vector& vector_at(double* p) {
     return *reinterpret_cast<Vector*>(p);
 }
+template <class Mask>
+inline __attribute__((always_inline)) bool is_any(const Mask& mask) {
+    int64_t any = 0;
+    for (size_t l = 0; l < kLanes; ++l) any |= mask[l];
+    return any != 0;
+}
 #define PLV_ABS(v) ((v) < 0.0 ? -(v) : (v))  // an undefined number stays so
 
 }  // namespace
 
-bool DualDoubles::substitute(const Cell& cell) {
+bool DualDoubles::substitute(const Cell& cell, const std::vector<DualRow>* where) {
     if (net_.rounds && !propagate(cell)) return false;  // which finds the errors
     lo_ = cell.lo;
     hi_ = cell.hi;
@@ -37,6 +45,8 @@ bool DualDoubles::substitute(const Cell& cell) {
     };
     lanes_.resize(net_.entries() * kLanes);
     reached_.resize(net_.entries());
+    where_.clear();
+    if (where != nullptr) narrow(cell, *where);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
         const Node& node = net_.net.nodes[k];
@@ -71,6 +81,51 @@ bool DualDoubles::substitute(const Cell& cell) {
     return true;
 }
 
+// The first rows, as functions of the input.
+void DualDoubles::narrow(const Cell& cell, const std::vector<DualRow>& rows) {
+    for (uint32_t k = 0; k < net_.nodes.size(); ++k)
+        if (!net_.net.nodes[k].is_linear()) relax(cell, k);
+    const size_t n = std::min(kLanes, rows.size());
+    Lanes sum{};
+    for (size_t l = 0; l < n; ++l) {
+        sum.lower[l] = -rows[l].bound;
+        sum.error[l] = std::abs(rows[l].bound);
+        for (const DualRow::Term& term : rows[l].terms) {
+            lanes_[term.entry * kLanes + l] += term.rounded;
+            reached_[term.entry] = 1;
+            sum.error[l] += std::abs(term.rounded) * local_.a[term.entry];
+        }
+    }
+    pull_batch(cell, static_cast<uint32_t>(net_.nodes.size()), sum);
+    for (size_t l = 0; l < n; ++l) {
+        HalfSpace out{};
+        double size = 0;
+        for (uint32_t i = 0; i < net_.net.input_size; ++i) {
+            out.slope[i] = lanes_[i * kLanes + l];
+            out.inverse[i] = 1 / out.slope[i];
+            size += std::abs(out.slope[i]) * local_.a[i];
+        }
+        const double least = sum.lower[l] - ((sum.error[l] + size) * unit_ + local_.tiny);
+        out.constant = std::nextafter(least, -kInf);
+        out.size = size + std::abs(least);
+        if (std::isfinite(out.size)) where_.push_back(out);
+    }
+    std::fill_n(lanes_.begin(), net_.net.input_size * kLanes, 0.0);
+    std::fill_n(reached_.begin(), net_.net.input_size, 0);
+}
+
+void DualDoubles::pull_batch(const Cell& cell, uint32_t nodes, Lanes& sum) {
+    for (uint32_t k = nodes; k-- > 0;) {
+        const Kind kind = net_.net.nodes[k].kind;
+        if (kind == Kind::units)
+            batch_units(k, sum);
+        else if (kind == Kind::max)
+            batch_windows(cell, k, sum);
+        else
+            batch_linear(k, sum);
+    }
+}
+
 bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) {
     uint32_t nodes = 0;
     for (size_t l = 0; l < n; ++l) nodes = std::max(nodes, wanted[l].nodes);
@@ -82,15 +137,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
         reached_[wanted[l].entry] = 1;
         sum.error[l] = local_.a[wanted[l].entry];
     }
-    for (uint32_t k = nodes; k-- > 0;) {
-        const Kind kind = net_.net.nodes[k].kind;
-        if (kind == Kind::units)
-            batch_units(k, sum);
-        else if (kind == Kind::max)
-            batch_windows(cell, k, sum);
-        else
-            batch_linear(k, sum);
-    }
+    pull_batch(cell, nodes, sum);
     double inputs[kLanes] = {};
     for (uint32_t i = 0; i < net_.net.input_size; ++i) {
         const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = local_.a[i];
@@ -104,6 +151,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     for (size_t l = 0; l < kLanes; ++l)
         best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * unit_ + local_.tiny);
     if (ball_.ball != nullptr) batch_ball(sum, best);
+    if (!where_.empty()) batch_where(cell, sum, best);
     std::fill_n(lanes_.begin(), net_.net.input_size * kLanes, 0.0);
     std::fill_n(reached_.begin(), net_.net.input_size, 0);
     for (size_t l = 0; l < n; ++l) {
@@ -141,6 +189,60 @@ PLV_CLONES void DualDoubles::batch_ball(const Lanes& sum, double* best) {
             more = more || m[l] != 0;
         }
         if (!more) return;
+    }
+}
+
+// Better bounds with half-spaces, into `best`. Of each in turn the multiplier is the one with which
+// the minimum over the box is largest: it lies where one of the coefficients becomes 0. Where one
+// is 0 it is the half-space's own slope that tells where the minimum goes.
+PLV_CLONES void DualDoubles::batch_where(const Cell& cell, const Lanes& sum, double* best) const {
+    const uint32_t n = net_.net.input_size;
+    const Vector none = {}, never = none + kInf;
+    Vector c[kMostInputs], at[kMostInputs], bend[kMostInputs], error, constant;
+    double lo[kMostInputs], hi[kMostInputs];
+    std::memcpy(&error, sum.error, sizeof(error));
+    std::memcpy(&constant, sum.lower, sizeof(constant));
+    for (uint32_t i = 0; i < n; ++i) {
+        std::memcpy(&c[i], &lanes_[i * kLanes], sizeof(c[i]));
+        lo[i] = cell.box.lo[i].rounded;
+        hi[i] = cell.box.hi[i].rounded;
+    }
+    for (const HalfSpace& one : where_) {
+        Vector beyond = none + one.constant;
+        for (uint32_t i = 0; i < n; ++i) {
+            const double low = one.slope[i] * lo[i], high = one.slope[i] * hi[i];
+            const double own = one.slope[i] > 0 ? low : high;
+            beyond += c[i] > 0.0 ? none + low : c[i] < 0.0 ? none + high : none + own;
+        }
+        if (!is_any(beyond > 0.0)) continue;
+        for (uint32_t i = 0; i < n; ++i) {
+            const Vector zero = c[i] * -one.inverse[i];
+            bend[i] = at[i] = zero > 0.0 ? zero : never;
+        }
+        Vector m = none;
+        for (uint32_t round = 0; round < n; ++round) {
+            Vector next = bend[0];
+            for (uint32_t i = 1; i < n; ++i) next = bend[i] < next ? bend[i] : next;
+            const auto open = beyond > 0.0 && next < never;
+            if (!is_any(open)) break;
+            m = open ? next : m;
+            for (uint32_t i = 0; i < n; ++i) {
+                const auto here = bend[i] <= next;
+                const double drop = std::abs(one.slope[i]) * (hi[i] - lo[i]);
+                beyond -= here ? none + drop : none;
+                bend[i] = here ? never : bend[i];
+            }
+        }
+        m = m > BallBox::kLeast && m < BallBox::kMost ? m : none;
+        for (uint32_t i = 0; i < n; ++i) c[i] = at[i] == m ? none : c[i] + m * one.slope[i];
+        constant += m * one.constant;
+        error += m * one.size;
+    }
+    for (uint32_t i = 0; i < n; ++i) constant += c[i] > 0.0 ? c[i] * lo[i] : c[i] * hi[i];
+    const double unit = unit_ + 8 * static_cast<double>(where_.size()) * kHalfUlp;
+    for (size_t l = 0; l < kLanes; ++l) {
+        const double value = constant[l] - (error[l] * unit + local_.tiny);
+        if (std::isfinite(value) && !(best[l] >= value)) best[l] = value;
     }
 }
 

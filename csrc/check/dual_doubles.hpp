@@ -25,6 +25,11 @@
 // The magnitudes A and R may be those of any larger cell: of a tree's leaves those of the cell that
 // is split first serve, unless they leave a leaf open. In a network as executed an entry r of a
 // linear node may be off by e_r: then A covers that, and what is lost is sum |y_r| e_r.
+//
+// Where rows hold, so that row - bound <= 0, the same formula gives functions a . x + b <= 0, with
+// their errors in b. Adding m (a . x + b) for an m >= 0 to c . x + d, one after the other, rounds
+// every coefficient at most four times for each of them (m is c times -1 / a where a coefficient is
+// taken to be 0), relative to |c| + the sum of m |a|, and d likewise.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +55,9 @@ public:
 
     // Better bounds of a cell, into lower() and upper(). False if they contradict each other.
     bool propagate(const Cell& cell);
-    bool substitute(const Cell& cell);
+    // With `where` bounds that hold where these rows do, in networks of at most kMostInputs inputs.
+    bool substitute(const Cell& cell, const std::vector<DualRow>* where = nullptr);
+    static constexpr uint32_t kMostInputs = 16;
     const std::vector<double>& lower() const { return lo_; }
     const std::vector<double>& upper() const { return hi_; }
     // Of the network as executed, on the cell of the last call above; null where it is exact.
@@ -84,6 +91,12 @@ private:
     struct Lanes {
         double lower[kLanes], error[kLanes];
     };
+    // slope . x + constant, at most 0 on the points of the cell that are in question.
+    struct HalfSpace {
+        double slope[kMostInputs], inverse[kMostInputs];  // 1 / slope
+        double constant;
+        double size;  // of its terms
+    };
     // A bound of a unit input: sign times it from below. The first `nodes` nodes make the entry.
     struct Wanted {
         uint32_t input, entry, nodes;
@@ -109,6 +122,9 @@ private:
 
     void relax(const Cell& cell, uint32_t k);
     bool bound_batch(const Cell& cell, const Wanted* wanted, size_t n);
+    void pull_batch(const Cell& cell, uint32_t nodes, Lanes& sum);
+    void narrow(const Cell& cell, const std::vector<DualRow>& rows);
+    void batch_where(const Cell& cell, const Lanes& sum, double* best) const;
     double bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign);
     // Whether an entry is reached; no more, from then on.
     bool take(size_t entry) { return std::exchange(reached_[entry], uint8_t{0}) != 0; }
@@ -150,6 +166,7 @@ private:
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
     std::vector<uint8_t> reached_;       // entries whose lanes may hold something
     std::vector<Wanted> batch_;
+    std::vector<HalfSpace> where_;
     uint64_t exact_rows_ = 0;
 };
 

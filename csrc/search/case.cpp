@@ -13,9 +13,11 @@ constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is f
 // With few inputs boxes are halved. With more units are split: where several goals must meet,
 // programs find out best whether they do, as long as there are not too many inputs.
 constexpr int kFewInputs = 16;
-constexpr int kFewOpen = 10;        // with so few open units they are split, not the box
+constexpr int kFewOpen = 6;         // with so few open units they are split, not the box
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
+constexpr double kLittleLeft = 0.3;
+constexpr size_t kMostGoals = 8;  // that narrow a cell, as in docs/proof_format.md
 constexpr int kAttackEvery = 8, kSampleEvery = 32, kRefineEvery = 256;  // nodes
 constexpr double kNearly = 1e-9;                                        // of the terms of a goal
 
@@ -35,7 +37,7 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
       crown_(*box_.net, stop),
       at_(*box_.net),
       attack_(problem, stop) {
-    at_.resize(1);
+    at_.resize(2);
     for (size_t g = 0; g < problem_.goals().size(); ++g) {
         const Goal& goal = problem_.goals()[g];
         forms_.push_back({goal.outputs, goal.slope.data(), goal.constant});
@@ -47,6 +49,8 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
         contraction_.emplace(*box_.net);
     joint_ = !climbs_ && !contraction_ && ball_ == nullptr && forms_.size() > 1 && dim_ > 0 &&
              dim_ <= kFewInputs;
+    narrows_ = !climbs_ && !contraction_ && ball_ == nullptr && dim_ > 0 && dim_ <= kMostWhere &&
+               !forms_.empty();
     for (const Layer& layer : net_.layers) pooled_ = pooled_ || layer.is_max();
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
@@ -92,6 +96,22 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
     }
 }
 
+// The goals' linear bounds, for the children: on half a box they are the same.
+void CaseSearch::keep_goals(Node& node) const {
+    if (!narrows_) return;
+    const auto count = static_cast<long>(std::min(below_.size(), kMostGoals));
+    node.where = std::make_shared<std::vector<LinearBound>>(below_.begin(), below_.begin() + count);
+}
+
+// False, with a leaf, where bounds contradict each other.
+bool CaseSearch::tighten(Node& node, std::string& text) {
+    put_bounds(text, node.where ? 3 : 1);
+    if (crown_.tighten(node.cell(ball_), node.where.get())) return true;
+    ++counts_.leaves;
+    put_rule_leaf(text, -1);
+    return false;
+}
+
 CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     std::string& text = out.text;
     if (!node.part) {
@@ -99,15 +119,21 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
         node.own_bounds();
     } else {
         node.own_bounds();
-        if (!node.path.empty() && node.path.back().layer == depth_ - 1) {
-            crown_.set_lines(node.cell(ball_));  // a split of the last layer changes no bounds
-        } else if (put_bounds(text, 1); !crown_.tighten(node.cell(ball_))) {
-            ++counts_.leaves;
-            put_rule_leaf(text, -1);
-            return Answer::refuted;
+        const bool was_split = !node.path.empty();
+        // A split of the last layer changes no bounds.
+        const bool same = was_split && node.path.back().layer == depth_ - 1;
+        if (same || (was_split && node.where)) crown_.set_lines(node.cell(ball_));
+        if (!same && was_split && node.where) {
+            crown_.below(depth_, forms_, node.cell(ball_), below_);
+            keep_goals(node);
         }
-        if (refute_by_goals(node, text)) return Answer::refuted;
+        if ((!same && !tighten(node, text)) || refute_by_goals(node, text)) return Answer::refuted;
         if (witness_) return Answer::violated;
+        // Where little is missing: what bounds tell of violations makes better bounds.
+        if (left_ < kLittleLeft && node.where) {
+            if (!tighten(node, text) || refute_by_goals(node, text)) return Answer::refuted;
+            if (witness_) return Answer::violated;
+        }
     }
 
     const Pick pick = pick_unit(node, nullptr);
@@ -131,7 +157,10 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     }
     if (next.layer < 0) next = pick_unit(node, point_.data());
     if (next.layer >= 0) return split_unit(std::move(node), next, out);
-    return solve_exactly(node, text);
+    const Answer answer = solve_exactly(node, text);
+    if (answer != Answer::unknown || !node.where) return answer;
+    const Pick off = off_piece(node, pattern_of(node, nullptr).data(), true);
+    return off.layer < 0 ? answer : split_unit(std::move(node), off, out);
 }
 
 // By the default lines of all units. Where that fails, what halving a side might gain, and points
@@ -155,6 +184,8 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
         }
         if (below_[g].least > below_[best].least) best = g;
     }
+    keep_goals(node);
+    left_ = HUGE_VAL;
     used_.resize(below_.size());
     for (size_t g = 0; g < below_.size(); ++g) crown_.multipliers(g, cell, used_[g]);
     std::fill(gain_.begin(), gain_.end(), 0.0);
@@ -173,10 +204,8 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
             witness_ = attack_.refine(box_.lo.data(), box_.hi.data(), point_.data());
         else if (attacks_on_ && attacks_ % kAttackEvery == 0 && !(joint_ && attack_.refines()))
             witness_ = attack_.nearby(cell.lo, cell.hi, point_.data());
-        else if (!try_point(point_.data())) {
-            for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;
-            try_point(point_.data());
-        }
+        else
+            try_points(cell);
     }
     return false;
 }
@@ -244,6 +273,13 @@ CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, Outcome
         child.path.push_back({pick.layer, pick.unit, piece});
         if (!from.is_max()) {
             const size_t row = box_.net->row(pick.layer, pick.unit);
+            if (const int known = Crown::known(node.bounds->lo[row], node.bounds->hi[row]);
+                known >= 0 && known != piece) {
+                ++counts_.nodes;
+                ++counts_.leaves;
+                put_rule_leaf(out.leaves.emplace_back(child.place, std::string()).second, -1);
+                continue;
+            }
             child.own_bounds();
             if (piece)
                 child.bounds->lo[row] = std::max(child.bounds->lo[row], 0.0);
@@ -294,11 +330,28 @@ CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
 bool CaseSearch::try_point(const double* s) {
     at_.set(0, s);
     at_.evaluate();
+    return is_violation(0, s);
+}
+
+// The point at hand and, else, the middle, which it is afterwards.
+void CaseSearch::try_points(const CellView& cell) {
+    std::vector<double> middle(static_cast<size_t>(dim_));
+    for (int k = 0; k < dim_; ++k) middle[k] = (cell.lo[k] + cell.hi[k]) / 2;
+    at_.set(0, point_.data());
+    at_.set(1, middle.data());
+    at_.evaluate();
+    if (is_violation(0, point_.data())) return;
+    point_ = std::move(middle);
+    is_violation(1, point_.data());
+}
+
+// Of a point that was evaluated.
+bool CaseSearch::is_violation(int at, const double* s) {
     const auto step = static_cast<size_t>(at_.lanes());
     // Without attacks the caller knows a violation just outside, which nodes come upon again and
     // again: points that may be violations but for rounding are left to the exact leaves.
     const double slack = attacks_on_ ? kNearly : -kRounding;
-    if (!problem_.holds_nearly(at_.coordinates(0), at_.outputs(0), slack, step)) return false;
+    if (!problem_.holds_nearly(at_.coordinates(at), at_.outputs(at), slack, step)) return false;
     witness_ = problem_.violation_near(s);
     return witness_.has_value();
 }

@@ -73,6 +73,8 @@ private:
     };
 
     Answer visit_one(Node&& node, Outcome& out);
+    void keep_goals(Node& node) const;
+    bool tighten(Node& node, std::string& text);
     // cut.cpp
     bool inside(const Node& node, int side, double value) const;
     Cut cut_at(const Node& node, int side, bool above, double value) const;
@@ -108,6 +110,7 @@ private:
     Answer split_wrong(Node&& node, const Pick& pick, Outcome& out);
     bool settle_exactly(Node& node, std::string& text, Pick& pick);
     Pick other_piece(Node& node, const uint8_t* pattern);
+    Pick off_piece(Node& node, const uint8_t* pattern, bool decided);
     bool list_open(Node& node, const uint8_t* pattern, std::vector<std::pair<int, Int>>& goals,
                    std::vector<std::pair<uint64_t, Int>>& listed, Pick& pick);
     // exact_leaf.cpp
@@ -143,6 +146,8 @@ private:
     Pick pick_unit(Node& node, const double* point);
     int best_side(const Node& node) const;
     bool try_point(const double* s);
+    void try_points(const CellView& cell);
+    bool is_violation(int at, const double* s);
 
     const CaseProblem& problem_;
     const LocalBox& box_;
@@ -155,7 +160,7 @@ private:
     bool climbs_ = false;
     bool pooled_ = false;  // there are windows
     Crown crown_;
-    Points at_;  // one point
+    Points at_;  // one point, or two
     Attack attack_;
     std::unique_ptr<Ascent> ascent_;
     // What splits to one piece of a unit raised the bound by, and the losses before, in sum.
@@ -181,7 +186,9 @@ private:
     // Of each goal's bound: what the lines of open units cost it.
     std::vector<std::vector<Multiplier>> used_;
     std::vector<double> gain_;  // of halving each side
+    double left_ = 0.0;         // of what lines cost the goals, where these have most left
     bool joint_ = false;        // several goals are weighed against each other in every node
+    bool narrows_ = false;      // bounds need to hold for violations only
     Simplex simplex_;
     Nearest nearest_;
     std::vector<ProgramRow> rows_;

@@ -100,14 +100,16 @@ CaseSearch::Answer CaseSearch::solve_exactly(const Node& node, std::string& text
         found = refute_in_ball(node, all, strict);
         if (!found) return witness_ ? Answer::violated : Answer::unknown;
     }
-    ++counts_.leaves;
     if (found->found) {
         std::vector<Rational> x;
         for (const Int& v : found->x) x.push_back({v, found->den});
         witness_ = problem_.violation_at(x);
-        // If there is none, a unit that floating point called known is not.
-        return witness_ ? Answer::violated : Answer::unknown;
+        if (witness_) return Answer::violated;
+        // A unit that floating point called known is not, or only where there are violations.
+        for (int k = 0; k < dim_; ++k) point_[k] = box_.local(k, x[static_cast<size_t>(k)]);
+        return Answer::unknown;
     }
+    ++counts_.leaves;
     std::vector<std::pair<int, Int>> goals;
     std::vector<std::pair<uint64_t, Int>> listed;
     system.list(found->multipliers, goals, listed);

@@ -29,6 +29,8 @@ struct Node {
     std::vector<int8_t> pieces;          // of every unit; -1 for those that are not fixed
     std::shared_ptr<RowBounds> bounds;   // shared, but for those of a node that is being bounded
     std::shared_ptr<const Climb> climb;  // of the parent
+    // Where violations are: linear bounds of the goals, of the parent, at most 0 there; or null.
+    std::shared_ptr<const std::vector<LinearBound>> where;
     int halvings = 0;
     bool units = false;    // from here on units are split
     bool was_cut = false;  // so that its bounds are to be found anew

@@ -96,6 +96,16 @@ uint64_t LocalBox::number(const Net& net, int layer, int unit, int slot) const {
     return at;
 }
 
+double LocalBox::local(int k, const Rational& x) const {
+    const LocalInput& at = inputs[free[k]];
+    int e = 0;
+    const Int c = Int::from_double_scaled(at.center, e);
+    const auto up = static_cast<size_t>(std::max(-e, 0)),
+               down = static_cast<size_t>(std::max(e, 0));
+    return Int::ratio_scaled((x.num << up) - ((c * x.den) << down), x.den,
+                             std::min(e, 0) - at.exponent);
+}
+
 Rational LocalBox::value(int k, double s) const {
     const LocalInput& at = inputs[free[k]];
     int ec = 0, es = 0;

@@ -59,6 +59,8 @@ struct LocalBox {
     void make_ball(const SpecBall& from, const SpecInputs& spec);
     // The exact value of x of free[k] at local coordinate s: dyadic.
     Rational value(int k, double s) const;
+    // And back, rounded.
+    double local(int k, const Rational& x) const;
     // The number of a unit input in the proof format.
     uint64_t number(const Net& net, int layer, int unit, int slot) const;
 };

@@ -14,7 +14,7 @@ constexpr int kMostCuts = 30;
 constexpr size_t kMostForms = 32;    // that are bounded together
 constexpr double kClose = 1e-13;     // of the radius
 constexpr double kLeastCost = 1e-9;  // of a goal's size
-constexpr double kLittleLeft = 0.5;  // a sum of goals may be bounded better than by its terms
+constexpr double kHalfLeft = 0.5;    // a sum of goals may be bounded better than by its terms
 }  // namespace
 
 void CaseSearch::below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row) {
@@ -267,7 +267,7 @@ bool CaseSearch::refute_jointly(Node& node, std::string& text) {
         gain_by(cell, used_[0], 1.0);
         return false;
     }
-    const double left = simplex_.value();
+    const double left = left_ = simplex_.value();
     for (size_t k = 0; k < dim; ++k) {
         std::fill(row_.begin(), row_.end(), 0.0);
         row_[k] = 1.0;
@@ -288,7 +288,7 @@ bool CaseSearch::refute_jointly(Node& node, std::string& text) {
     }
     int weighed = 0;
     for (double& w : weight) w /= sum, weighed += w > 0.0;
-    if (weighed > 1 && left < kLittleLeft) {
+    if (weighed > 1 && left < kHalfLeft) {
         LinearForm form;
         std::vector<double> slope(dim, 0.0);
         std::vector<std::pair<int, double>> goals;

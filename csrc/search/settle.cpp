@@ -179,6 +179,12 @@ CaseSearch::Pick CaseSearch::other_piece(Node& node, const uint8_t* pattern) {
         row_[k] = 1.0;
         point_[k] = std::clamp(simplex_.at_vertex(row_.data(), 0.0), cell.lo[k], cell.hi[k]);
     }
+    return off_piece(node, pattern, false);
+}
+
+// Of the units that are open, or all that are not fixed, the one that is farthest on another piece
+// at the point at hand.
+CaseSearch::Pick CaseSearch::off_piece(Node& node, const uint8_t* pattern, bool decided) {
     at_.set(0, point_.data());
     at_.evaluate();
     Pick pick;
@@ -187,7 +193,9 @@ CaseSearch::Pick CaseSearch::other_piece(Node& node, const uint8_t* pattern) {
         const Layer& layer = net_.layers[l];
         if (layer.is_max() && pick.layer >= 0) continue;
         for (int i = 0; i < layer.units; ++i) {
-            if (is_decided(node, l, i)) continue;
+            const bool fixed =
+                node.pieces[box_.net->unit(l, i)] >= 0 || (!layer.is_max() && layer.one_piece[i]);
+            if (decided ? fixed : is_decided(node, l, i)) continue;
             const int piece = net_.piece(pattern, l, i);
             double off = 0.0;
             if (layer.is_max()) {
