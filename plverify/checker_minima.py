@@ -15,6 +15,8 @@ Extended: TypeAlias = Fraction | float
 Gradient: TypeAlias = tuple[list[int], int]
 """Integers over a denominator, one per entry of a tensor."""
 ZERO, ONE = Fraction(0), Fraction(1)
+FLAT = 2.0**-30
+"""Of the terms of a half-space: how much the minimum grows with it, that counts as nothing."""
 TRIES = 6
 """Most multipliers of an l2 ball that are tried for a row."""
 
@@ -70,7 +72,10 @@ def over_half_spaces(
     if len(ends) < len(c):
         return ZERO, gradient
     for half, (slopes, offset) in zip(halves, floats, strict=True):
-        beyond = offset
+        beyond = offset - FLAT * (
+            abs(offset)
+            + sum(abs(a) * max(map(abs, side)) for a, side in zip(slopes, ends, strict=True))
+        )
         for g, a, (lo, hi) in zip(c, slopes, ends, strict=True):
             beyond += a * (lo if g > 0 or (g == 0 and a > 0) else hi)
         bends = [-g / a if a else 0.0 for g, a in zip(c, slopes, strict=True)]

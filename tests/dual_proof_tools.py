@@ -598,13 +598,13 @@ def full(net: Graph, systems: Sequence[System]) -> Records | None:
 # ------------------------------------------------------------------------------------ other proofs
 
 
-def halved(system: System, depth: int, rule: int, leaf: tuple[Any, ...]) -> Records:
+def halved(system: System, depth: int, rules: Iterable[int], leaf: tuple[Any, ...]) -> Records:
     """All cells of a finite box after so many halvings, each with new bounds and the same leaf."""
     records: Records = []
 
     def descend(box: list[Any], left: int) -> None:
         if not left:
-            records.extend([("bounds", rule), leaf])
+            records.extend([*(("bounds", rule) for rule in rules), leaf])
             return
         i = max(range(len(box)), key=lambda k: box[k][1] - box[k][0])
         lo, hi = box[i]

@@ -223,7 +223,7 @@ def _halved_unsat(rng: random.Random, graph: Graph, net: Network) -> Case | None
     box = _box(rng, graph)
     top, _ = maximum(graph, box, {}, {0: 1})
     system = System(box, [at_most(top + rng.randint(1, 20), False)])
-    records = halved(system, rng.randint(1, 3), rng.randrange(2), ("rule", [(0, 1)]))
+    records = halved(system, rng.randint(1, 3), rng.choice(([0], [1, 3])), ("rule", [(0, 1)]))
     proof = unsat(graph, net.digest, [system], records)
     return Case("unsat", graph, net, proof) if pv.check(proof.to_bytes(), net) else None
 

@@ -282,7 +282,7 @@ def test_halvings_prove_what_has_a_margin(name: str, norm: str, rule: int) -> No
     for share in (F(1, 4), F(9, 10), F(11, 10)):
         ball = Ball(norm, center, found * share)
         for m in (1, 8):
-            records = halved(System(box, [row]), 5, rule, ("rule", [(0, 2), (1, m)]))
+            records = halved(System(box, [row]), 5, [rule], ("rule", [(0, 2), (1, m)]))
             system = System(box, [row], ball)
             verdict = both(unsat(graph, net.digest, [system], records).to_bytes(), net)
             outcomes.append(verdict.accepted)

@@ -163,9 +163,9 @@ def test_another_network_is_refused() -> None:
 
 
 @pytest.mark.sanitize
-@pytest.mark.parametrize("rule", [0, 1])
+@pytest.mark.parametrize("rules", [[0], [1], [3], [1, 3]])
 @pytest.mark.parametrize("name", NAMES)
-def test_halvings_prove_what_has_a_margin(name: str, rule: int) -> None:
+def test_halvings_prove_what_has_a_margin(name: str, rules: list[int]) -> None:
     graph = graphs()[name]
     net, box = network(graph), cube(graph.inputs)
     top, _ = maximum(graph, box, {}, {0: 1})
@@ -173,7 +173,7 @@ def test_halvings_prove_what_has_a_margin(name: str, rule: int) -> None:
     for depth in (0, 2, 5):
         for margin in (Fraction(-1, 100), Fraction(1, 4), Fraction(100)):
             system = System(box, [at_most(top + margin, False)])
-            records = halved(system, depth, rule, ("rule", [(0, 3)]))
+            records = halved(system, depth, rules, ("rule", [(0, 3)]))
             verdict = both(unsat(graph, net.digest, [system], records).to_bytes(), net)
             outcomes.append(verdict.accepted)
             assert not verdict or margin > 0

@@ -51,7 +51,7 @@ def honest(seed: int) -> tuple[Graph, Network, list[System], DualProof, bool]:
         assert records is not None
     else:
         system = System(box, [at_most(top + 2, False)])
-        records = halved(system, 3, seed % 2, ("rule", [(0, 1)]))
+        records = halved(system, 3, [seed % 2], ("rule", [(0, 1)]))
     return graph, net, [system], unsat(graph, net.digest, [system], records), seed % 3 > 0
 
 

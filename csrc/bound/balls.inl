@@ -2,7 +2,8 @@
 // Included by kernels.inl.
 
 constexpr int kTangents = 12;
-constexpr double kRounding = 1e-9;  // of the terms of a half-space: a checker's may be this different
+constexpr double kRounding =
+    0x1p-30;  // of the terms of a half-space: a checker's may be this different
 
 // Newton's method, as it were: the inputs that the box holds back are taken as known.
 static void least_in_l2_ball(const BallView& ball, const double* x, const double* lo,
@@ -139,7 +140,7 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
             inverse[r * n + k] = -1.0 / a;
             rounding[r] += __builtin_fabs(low) + __builtin_fabs(high);
         }
-        rounding[r] *= kRounding;
+        rounding[r] *= kRounding;  // a slope that small counts as 0, as in docs/proof_format.md
     }
     for (int l = 0; l < lanes; l += kLane) {
         Vec c[kMostWhere], at[kMostWhere], bend[kMostWhere], constant = load(start + l);
@@ -153,7 +154,7 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
                 const double own = a[k] > 0.0 ? low : high;
                 beyond += c[k] > 0.0 ? none + low : c[k] < 0.0 ? none + high : none + own;
             }
-            auto open = beyond > 0.0;
+            auto open = beyond > rounding[r];
             if (!is_any(open)) continue;
             for (int k = 0; k < n; ++k) {
                 at[k] = c[k] * inverse[r * n + k];
@@ -172,7 +173,7 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
                     beyond -= here ? none + size : none;
                     bend[k] = here ? never : bend[k];
                 }
-                open = open && beyond > 0.0;
+                open = open && beyond > rounding[r];
             }
             for (int k = 0; k < n; ++k)
                 c[k] = at[k] == multiplier ? none : c[k] + multiplier * a[k];

@@ -15,7 +15,8 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kHalfUlp = 0x1p-53;
 constexpr size_t kLanes = DualDoubles::kLanes;
-constexpr size_t kTile = 8;  // columns
+constexpr size_t kTile = 8;        // columns
+constexpr double kFlat = 0x1p-30;  // of the terms of a half-space: as a slope, 0
 typedef double Vector
     __attribute__((vector_size(kLanes * sizeof(double)), aligned(sizeof(double)), may_alias));
 
@@ -214,7 +215,7 @@ PLV_CLONES void DualDoubles::batch_where(const Cell& cell, const Lanes& sum, dou
             const double own = one.slope[i] > 0 ? low : high;
             beyond += c[i] > 0.0 ? none + low : c[i] < 0.0 ? none + high : none + own;
         }
-        if (!is_any(beyond > 0.0)) continue;
+        if (!is_any(beyond > one.size * kFlat)) continue;
         for (uint32_t i = 0; i < n; ++i) {
             const Vector zero = c[i] * -one.inverse[i];
             bend[i] = at[i] = zero > 0.0 ? zero : never;
@@ -223,7 +224,7 @@ PLV_CLONES void DualDoubles::batch_where(const Cell& cell, const Lanes& sum, dou
         for (uint32_t round = 0; round < n; ++round) {
             Vector next = bend[0];
             for (uint32_t i = 1; i < n; ++i) next = bend[i] < next ? bend[i] : next;
-            const auto open = beyond > 0.0 && next < never;
+            const auto open = beyond > one.size * kFlat && next < never;
             if (!is_any(open)) break;
             m = open ? next : m;
             for (uint32_t i = 0; i < n; ++i) {
