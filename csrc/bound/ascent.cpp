@@ -654,12 +654,12 @@ bool Ascent::may_refute(const std::vector<double>& before, int steps) const {
     return false;
 }
 
-void Ascent::climb(int steps, bool wants_losses) {
+void Ascent::climb(int steps, bool wants_losses, bool gives_up) {
     if (!prepared_) prepare();
     std::vector<double> before;
     for (int step = 0;; ++step) {
         backward();
-        if (wants_losses && step % kLook == 0 && step < steps) {
+        if (gives_up && step % kLook == 0 && step < steps) {
             if (step > 0 && !may_refute(before, steps - step)) steps = step;
             before = least_;
         }

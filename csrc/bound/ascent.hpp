@@ -60,10 +60,10 @@ public:
     // Puts the children of a node on the first lanes; one unit of each is fixed besides.
     void load_children(const CellView& cell, const std::vector<FixedUnit>& path,
                        const std::vector<FixedUnit>& more, const Climb& from);
-    // At most so many steps: fewer where all loaded lanes are refuted or, if losses are wanted,
-    // none of them is likely to be. Without `wants_losses` neither losses nor points are known
-    // then. Throws Stopped.
-    void climb(int steps, bool wants_losses = true);
+    // At most so many steps: fewer where all loaded lanes are refuted or, where it `gives_up`, none
+    // of them is likely to be. Without `wants_losses` neither losses nor points are known then.
+    // Throws Stopped.
+    void climb(int steps, bool wants_losses = true, bool gives_up = false);
     // The best bound of a lane.
     double least(int lane) const { return least_[static_cast<size_t>(lane)]; }
     // Whether it is surely positive, and then the multipliers that show it: of open units and of

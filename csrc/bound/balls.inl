@@ -2,8 +2,8 @@
 // Included by kernels.inl.
 
 constexpr int kTangents = 12;
-constexpr double kRounding =
-    0x1p-30;  // of the terms of a half-space: a checker's may be this different
+constexpr double kFlat = 0x1p-30;    // of the terms of a half-space: as a slope, 0
+constexpr double kRounding = 1e-10;  // of all its terms: by so much a checker's may differ
 
 // Newton's method, as it were: the inputs that the box holds back are taken as known.
 static void least_in_l2_ball(const BallView& ball, const double* x, const double* lo,
@@ -132,15 +132,15 @@ static void least_in_l1_ball(const BallView& ball, const double* x, const double
 static void least_where(const HalfSpacesView& view, const double* x, const double* lo,
                         const double* hi, int n, const double* start, double* least, int lanes) {
     const Vec none = {}, never = none + __builtin_inf();
-    double inverse[kMostWhere * kMostWhere], rounding[kMostWhere];
+    double inverse[kMostWhere * kMostWhere], flat[kMostWhere];
     for (int r = 0; r < view.count; ++r) {
-        rounding[r] = view.constant[r] < 0.0 ? -view.constant[r] : view.constant[r];
+        flat[r] = view.constant[r] < 0.0 ? -view.constant[r] : view.constant[r];
         for (int k = 0; k < n; ++k) {
             const double a = view.slope[r * n + k], low = a * lo[k], high = a * hi[k];
             inverse[r * n + k] = -1.0 / a;
-            rounding[r] += __builtin_fabs(low) + __builtin_fabs(high);
+            flat[r] += __builtin_fabs(low) + __builtin_fabs(high);
         }
-        rounding[r] *= kRounding;  // a slope that small counts as 0, as in docs/proof_format.md
+        flat[r] *= kFlat;  // a slope that small counts as 0, as in docs/proof_format.md
     }
     for (int l = 0; l < lanes; l += kLane) {
         Vec c[kMostWhere], at[kMostWhere], bend[kMostWhere], constant = load(start + l);
@@ -154,7 +154,7 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
                 const double own = a[k] > 0.0 ? low : high;
                 beyond += c[k] > 0.0 ? none + low : c[k] < 0.0 ? none + high : none + own;
             }
-            auto open = beyond > rounding[r];
+            auto open = beyond > flat[r];
             if (!is_any(open)) continue;
             for (int k = 0; k < n; ++k) {
                 at[k] = c[k] * inverse[r * n + k];
@@ -173,11 +173,11 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
                     beyond -= here ? none + size : none;
                     bend[k] = here ? never : bend[k];
                 }
-                open = open && beyond > rounding[r];
+                open = open && beyond > flat[r];
             }
             for (int k = 0; k < n; ++k)
                 c[k] = at[k] == multiplier ? none : c[k] + multiplier * a[k];
-            constant += multiplier * (view.constant[r] - rounding[r]);
+            constant += multiplier * (view.constant[r] - kRounding * view.size[r] - flat[r]);
             any = true;
         }
         if (!any) continue;

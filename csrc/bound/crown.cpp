@@ -321,10 +321,12 @@ bool Crown::intervals(const CellView& cell) {
 bool Crown::tighten(const CellView& cell, const std::vector<LinearBound>* where) {
     where_slope_.clear();
     where_constant_.clear();
+    where_size_.clear();
     for (size_t g = 0; where != nullptr && g < where->size(); ++g) {
         const LinearBound& one = (*where)[g];
         where_slope_.insert(where_slope_.end(), one.slope.begin(), one.slope.end());
         where_constant_.push_back(one.constant);
+        where_size_.push_back(one.size);
     }
     for (int l = 0; l < net_.depth; ++l) {
         if (!bound_layer(cell, l)) return false;
@@ -362,7 +364,7 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
         if (!where_constant_.empty()) raw_constant_ = constant_;
         least_on(cell, static_cast<int>(2 * n));
         if (!where_constant_.empty())
-            kernels_.least_where({where_slope_.data(), where_constant_.data(),
+            kernels_.least_where({where_slope_.data(), where_constant_.data(), where_size_.data(),
                                   static_cast<int>(where_constant_.size())},
                                  input_.data(), cell.lo, cell.hi, net_.dim, raw_constant_.data(),
                                  constant_.data(), lanes_);

@@ -45,6 +45,7 @@ struct LinearBound {
     double constant = 0.0;
     double least = 0.0;  // its minimum over the box and the ball
     double ball = 0.0;   // the ball's multiplier
+    double size = 0.0;   // of all its terms, which rounding is relative to; where it was asked for
 };
 
 // What a substitution gave a unit that is neither fixed nor known: the multipliers of its
@@ -129,7 +130,7 @@ private:
     std::vector<uint8_t> touched_;
     AlignedVector<double> input_, constant_;
     AlignedVector<double> raw_constant_;
-    std::vector<double> where_slope_, where_constant_;
+    std::vector<double> where_slope_, where_constant_, where_size_;
     std::vector<double> point_, ball_;                          // multipliers of lanes
     std::vector<double> start_constant_, start_slope_, sizes_;  // sizes: none yet, or of all lanes
     std::vector<int> open_, inputs_, all_;

@@ -79,9 +79,9 @@ struct BallView {
     double size;
 };
 
-// Functions slope . s + constant, with n slopes each.
+// Functions slope . s + constant, with n slopes each, and what rounding is relative to.
 struct HalfSpacesView {
-    const double *slope, *constant;
+    const double *slope, *constant, *size;
     int count;  // at most kMostWhere
 };
 inline constexpr int kMostWhere = 16;  // inputs

@@ -326,9 +326,11 @@ void DualDoubles::measure_unit(const Cell& cell, const double* lo, const double*
     const uint32_t at = extra.first_input + i;
     const double slope = std::abs(extra.slope[i]);
     const int32_t piece = cell.pieces[extra.first_unit + i];
-    const bool inactive = piece == 0 || (piece < 0 && lo[at] < 0 && hi[at] <= 0);
-    const double factor = inactive ? slope : std::max(1.0, slope);
-    out = extra.strange[i] != 0 ? kInfinity : factor == 0 ? 0 : factor * most;
+    // slope z below 0, z above.
+    const double left = piece == 1 ? 0 : piece == 0 ? most : std::min(most, std::max(-lo[at], 0.0));
+    const double right = piece == 0 ? 0 : piece == 1 ? most : std::min(most, std::max(hi[at], 0.0));
+    out = std::max(slope == 0 ? 0 : slope * left, right);
+    if (extra.strange[i] != 0) out = kInfinity;
 }
 
 PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {

@@ -96,6 +96,11 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
     }
 }
 
+void CaseSearch::bound_goals(const CellView& cell) {
+    crown_.below(depth_, forms_, cell, below_);
+    for (size_t g = 0; g < below_.size(); ++g) below_[g].size = crown_.size(g);
+}
+
 // The goals' linear bounds, for the children: on half a box they are the same.
 void CaseSearch::keep_goals(Node& node) const {
     if (!narrows_) return;
@@ -124,7 +129,7 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
         const bool same = was_split && node.path.back().layer == depth_ - 1;
         if (same || (was_split && node.where)) crown_.set_lines(node.cell(ball_));
         if (!same && was_split && node.where) {
-            crown_.below(depth_, forms_, node.cell(ball_), below_);
+            bound_goals(node.cell(ball_));
             keep_goals(node);
         }
         if ((!same && !tighten(node, text)) || refute_by_goals(node, text)) return Answer::refuted;
@@ -167,13 +172,11 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
 // at which the bounds are least.
 bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     const CellView cell = node.cell(ball_);
-    crown_.below(depth_, forms_, cell, below_);
-    below_size_.resize(below_.size());
-    for (size_t g = 0; g < below_.size(); ++g) below_size_[g] = crown_.size(g);
+    bound_goals(cell);
     size_t best = 0;
     for (size_t g = 0; g < below_.size(); ++g) {
         const double rounding = ball_ == nullptr ? kRounding : kBallRounding;
-        if (below_[g].least > 0.0 && below_[g].least > rounding * below_size_[g]) {
+        if (below_[g].least > 0.0 && below_[g].least > rounding * below_[g].size) {
             ++counts_.leaves;
             if (below_[g].ball > 0.0)
                 put_rule_leaf(text, static_cast<int>(g), static_cast<int>(below_.size()),

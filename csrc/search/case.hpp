@@ -73,6 +73,7 @@ private:
     };
 
     Answer visit_one(Node&& node, Outcome& out);
+    void bound_goals(const CellView& cell);
     void keep_goals(Node& node) const;
     bool tighten(Node& node, std::string& text);
     // cut.cpp
@@ -181,7 +182,6 @@ private:
     std::optional<Contraction> contraction_;
     std::vector<LinearForm> forms_;
     std::vector<LinearBound> below_;  // by default lines
-    std::vector<double> below_size_;  // of their terms
     std::vector<double> point_;
     // Of each goal's bound: what the lines of open units cost it.
     std::vector<std::vector<Multiplier>> used_;

@@ -50,7 +50,7 @@ void CaseSearch::cut_by_goals(const Node& node, std::vector<Cut>& cuts) const {
         for (const bool above : {true, false}) {
             Cut best = cut_at(node, k, above, above ? HUGE_VAL : -HUGE_VAL);
             for (size_t g = 0; g < below_.size(); ++g) {
-                const double s = below_[g].slope[k], rounding = kRounding * below_size_[g];
+                const double s = below_[g].slope[k], rounding = kRounding * below_[g].size;
                 if (above ? !(s > 0.0) : !(s < 0.0)) continue;
                 const double reach = (rounding - below_[g].least) / s;
                 Cut one = cut_at(node, k, above, (above ? node.lo[k] : node.hi[k]) + reach);

@@ -112,7 +112,8 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         lanes.push_back(i);
     }
     if (lanes.empty()) return true;
-    ascent_->climb(steps);
+    // Over windows it is the last steps that tell what to split.
+    ascent_->climb(steps, true, !pooled_);
     struct Left {
         size_t node;
         std::vector<Ascent::Loss> losses;
