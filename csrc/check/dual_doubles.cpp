@@ -97,6 +97,8 @@ DualDoubles::DualDoubles(const DualNet& net, std::function<void()> tick)
         v->assign(net.inputs, 0);
     for (auto* v : {&entry_lo_, &entry_hi_, &g_, &errors_}) v->assign(net.entries(), 0);
     zero_.assign(net.entries(), 0);
+    for (auto* v : {&passed_, &row_}) v->assign(net.net.input_size, 0);
+    seen_.assign(net.net.input_size, 0);
 }
 
 // ---------------------------------------------------------------------------------- intervals
@@ -523,8 +525,13 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
     for (const Piece& piece : pieces)
         if (!reads_input(piece.entry)) sum.error = kInf;
     if (pieces.empty() || sum.error == kInf) return;
-    passed_.assign(n, 0.0);
-    row_.assign(n, 0.0);
+    // Of an input these are 0 unless it is listed as read.
+    std::vector<uint32_t>& read = active_;
+    read.clear();
+    const auto note = [&](uint32_t j) {
+        if (seen_[j] == 0) read.push_back(j);
+        seen_[j] = 1;
+    };
     const auto each_term = [&](uint32_t entry, auto visit) {
         const uint32_t tensor = net_.tensor_of(entry);
         const DualNode& reads = net_.nodes[tensor - 1];
@@ -535,17 +542,18 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
         std::ldexp(1.0, -static_cast<int>(std::min<uint64_t>(envelope.shift, 2000)));
     const bool window = net_.is_window(envelope.unit);
     for (const auto& [entry, value] : envelope.terms) {
-        if (entry < n)
+        if (entry < n) {
             passed_[entry] = g * value.to_double() * unit;
-        else if (window)  // an output of a unit: what a unit's row does not read does not count
+            note(entry);
+        } else if (window) {  // an output of a unit: what a unit's row does not read does not count
             sum.error = kInf;
+        }
     }
-    if (sum.error == kInf) return;
     // A row may read an input more than once.
     if (!window) {  // of what the unit reads
         each_term(pieces[0].entry, [&](uint32_t j, double w) { row_[j] += passed_[j] * w; });
         passed_.swap(row_);
-        row_.assign(n, 0.0);
+        for (const uint32_t j : read) row_[j] = 0;
     }
     double term = 0, error = std::abs(g) * size.a[own];
     for (const Piece& piece : pieces) {
@@ -560,9 +568,11 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
         const double bias =
             net_.nodes[tensor - 1].weight[from.bias_of(piece.entry - net_.base[tensor])];
         double value = factor * bias;
-        each_term(piece.entry, [&](uint32_t j, double w) { row_[j] += w; });
-        for (uint32_t j = 0; j < n; ++j) {
-            if (row_[j] == 0 && passed_[j] == 0) continue;
+        each_term(piece.entry, [&](uint32_t j, double w) {
+            note(j);
+            row_[j] += w;
+        });
+        for (const uint32_t j : read) {
             const double c = factor * row_[j] - passed_[j];
             value += times(c, c > 0 ? cell.box.lo[j].rounded : cell.box.hi[j].rounded);
             row_[j] = 0;
@@ -572,10 +582,12 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
         error += std::abs(factor) * size.r[piece.entry] * 2;
         if (net_.rounds) error += std::abs(factor) * errors_[piece.entry];
     }
-    for (uint32_t j = 0; j < n; ++j) {
-        if (passed_[j] == 0) continue;
-        g_[j] += passed_[j];
-        error += std::abs(passed_[j]) * size.a[j] * static_cast<double>(pieces.size());
+    for (const uint32_t j : read) {
+        seen_[j] = 0;
+        const double passed = std::exchange(passed_[j], 0.0);
+        if (passed == 0) continue;
+        g_[j] += passed;
+        error += std::abs(passed) * size.a[j] * static_cast<double>(pieces.size());
     }
     sum.lower += term;
     sum.error += 4 * error;

@@ -160,7 +160,8 @@ private:
     // Default slopes of unit inputs for gradients > 0 and < 0, and the ends of free units, else 0.
     std::vector<double> above_, below_, left_, right_;
     std::vector<double> v_, h_;         // of unit inputs
-    std::vector<double> passed_, row_;  // of inputs: by an envelope, and of a row
+    std::vector<double> passed_, row_;  // of inputs: by an envelope, and of a row; else 0
+    std::vector<uint8_t> seen_;         // inputs of which these may not be 0
     std::vector<uint8_t> zero_;         // entries that are known to be 0 on the cell, by relax()
     std::vector<uint32_t> active_, live_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
