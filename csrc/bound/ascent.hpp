@@ -186,10 +186,10 @@ private:
         std::vector<Split> splits;
         size_t own_splits = 0;                    // of the parent, where there are children
         size_t first_window = 0, first_slot = 0;  // among those of all layers
-        std::unique_ptr<Envelope> envelope;  // or none
-        std::unique_ptr<Hull> hull;          // or none
-        std::vector<int> live, rows;         // units and pre-activations that count on some lane
-        std::vector<int> moving;             // units that are open on some lane
+        std::unique_ptr<Envelope> envelope;       // or none
+        std::unique_ptr<Hull> hull;               // or none
+        std::vector<int> live, rows;  // units and pre-activations that count on some lane
+        std::vector<int> moving;      // units that are open on some lane
         bool touched = false;
     };
     std::vector<Sheet> sheets_;             // one per hidden layer

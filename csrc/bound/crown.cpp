@@ -19,6 +19,7 @@ Crown::Crown(const BoundNet& net, StopToken& stop)
     const auto depth = static_cast<size_t>(net.depth);
     for (auto* lines : {&under_, &over_, &under_lift_, &over_lift_}) lines->resize(depth);
     windows_.resize(depth);
+    open_lines_.resize(depth);
     live_.resize(depth);
     live_rows_.resize(depth);
     g_.resize(depth);
@@ -35,6 +36,7 @@ Crown::Crown(const BoundNet& net, StopToken& stop)
         }
         for (auto* lines : {&under_, &over_, &under_lift_, &over_lift_})
             (*lines)[l].assign(units, 0.0);
+        open_lines_[l].assign(units, 0);
     }
     all_.resize(most);
     std::iota(all_.begin(), all_.end(), 0);
@@ -105,6 +107,7 @@ void Crown::layer_lines(const CellView& cell, int layer, const Points* at) {
         const double s = from.one_piece[j] ? 1.0 : from.slope[j];
         int piece = from.one_piece[j] ? 1 : pieces[j];
         if (piece < 0) piece = known(zlo[j], zhi[j]);
+        open_lines_[l][j] = piece < 0;
         if (piece >= 0) {
             under = over = piece ? 1.0 : s;
         } else {
@@ -499,7 +502,8 @@ void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>&
         const Layer& from = net_.net.layers[l];
         for (const int u : live_[l]) {
             const double g = g_[l][static_cast<size_t>(u) * lanes + i];
-            if (g == 0.0 || !is_open(cell, l, u)) continue;
+            if (g == 0.0 || !(from.is_max() ? is_open(cell, l, u) : open_lines_[l][u] != 0))
+                continue;
             if (!from.is_max()) {
                 const bool chord = (g > 0.0) == (from.slope[u] > 1.0);
                 out.push_back({l, u, 0, h_[l][static_cast<size_t>(u) * lanes + i], g, chord});

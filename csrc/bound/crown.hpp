@@ -123,7 +123,8 @@ private:
     // Per unit of slopes: lines below and above.
     std::vector<AlignedVector<double>> under_, over_, under_lift_, over_lift_;
     std::vector<std::vector<Window>> windows_;
-    std::vector<std::vector<int>> live_;  // units that pass a gradient on
+    std::vector<std::vector<uint8_t>> open_lines_;  // of units of two pieces: those of open ones
+    std::vector<std::vector<int>> live_;            // units that pass a gradient on
     std::vector<std::vector<int>> live_rows_;
     int lanes_ = 0, forms_ = 0, top_ = 0;
     std::vector<AlignedVector<double>> g_, h_;  // of activations and of pre-activations
