@@ -441,34 +441,44 @@ void Crown::least_on(const CellView& cell, int count) {
 
 double Crown::size(size_t i) {
     if (!sizes_.empty()) return sizes_[i];
-    const auto lanes = static_cast<size_t>(lanes_);
-    sizes_.assign(lanes, 0.0);
+    sizes_.assign(static_cast<size_t>(forms_), 0.0);
     for (size_t k = 0; k < start_constant_.size(); ++k)
         sizes_[k] = start_constant_[k] + start_slope_[k];
-    const auto add = [&](const double* x, double weight) {
-        for (size_t k = 0; k < lanes; ++k) sizes_[k] += std::fabs(x[k]) * weight;
-    };
+    // Most often there is one form.
+    if (forms_ == 1)
+        add_sizes(std::integral_constant<size_t, 1>{});
+    else
+        add_sizes(sizes_.size());
+    return sizes_[i];
+}
+
+template <typename Count>
+void Crown::add_sizes(Count count) {
+    const auto lanes = static_cast<size_t>(lanes_);
+    double* sizes = sizes_.data();
     for (int l = top_; l >= 0; --l) {
         const BoundLayer& form = net_.layers[l];
         const double* h = h_[l].data();
+        const auto add = [&](int r) {
+            const double* x = h + static_cast<size_t>(r) * lanes;
+            for (size_t k = 0; k < count; ++k) sizes[k] += std::fabs(x[k]) * form.size[r];
+        };
         if (l == top_) {
-            for (size_t r = 0; r < static_cast<size_t>(form.rows); ++r)
-                add(h + r * lanes, form.size[r]);
+            for (int r = 0; r < form.rows; ++r) add(r);
             continue;
         }
         if (!touched_[l]) continue;
-        for (const int r : live_rows_[l]) add(h + static_cast<size_t>(r) * lanes, form.size[r]);
+        for (const int r : live_rows_[l]) add(r);
         const bool is_max = net_.net.layers[l].is_max();
         for (const int u : live_[l]) {
             const double* g = &g_[l][static_cast<size_t>(u) * lanes];
             const double under = is_max ? 0.0 : std::fabs(under_lift_[l][u]);
             const double over = std::fabs(is_max ? windows_[l][u].lift : over_lift_[l][u]);
             if (under == 0.0 && over == 0.0) continue;
-            for (size_t k = 0; k < lanes; ++k)
-                sizes_[k] += std::fabs(g[k]) * (g[k] > 0.0 ? under : over);
+            for (size_t k = 0; k < count; ++k)
+                sizes[k] += std::fabs(g[k]) * (g[k] > 0.0 ? under : over);
         }
     }
-    return sizes_[i];
 }
 
 double Crown::loss(const CellView& cell, const Multiplier& of, const Points& at) const {

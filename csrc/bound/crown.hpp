@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "base/aligned.hpp"
@@ -105,6 +106,8 @@ private:
     void window_lines(const CellView& cell, int layer);
     bool bound_layer(const CellView& cell, int layer);
     void start(int layer, int lanes);
+    template <typename Count>
+    void add_sizes(Count count);
     void least_on(const CellView& cell, int count);
     void push_form(int layer, size_t lane, int row, double weight);
     void descend(int layer);

@@ -98,7 +98,7 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
 
 void CaseSearch::bound_goals(const CellView& cell) {
     crown_.below(depth_, forms_, cell, below_);
-    for (size_t g = 0; g < below_.size(); ++g) below_[g].size = crown_.size(g);
+    for (size_t g = 0; g < below_.size() && narrows_; ++g) below_[g].size = crown_.size(g);
 }
 
 // The goals' linear bounds, for the children: on half a box they are the same.
@@ -176,7 +176,7 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     size_t best = 0;
     for (size_t g = 0; g < below_.size(); ++g) {
         const double rounding = ball_ == nullptr ? kRounding : kBallRounding;
-        if (below_[g].least > 0.0 && below_[g].least > rounding * below_[g].size) {
+        if (below_[g].least > 0.0 && below_[g].least > rounding * crown_.size(g)) {
             ++counts_.leaves;
             if (below_[g].ball > 0.0)
                 put_rule_leaf(text, static_cast<int>(g), static_cast<int>(below_.size()),
