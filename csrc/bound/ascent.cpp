@@ -10,6 +10,7 @@ namespace plv {
 namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kSure = 1e-9;  // of the terms of a sum: rounding them and multipliers is far less
+constexpr float kUnset = -2e30F;
 constexpr double kFirstRate = 0.9, kSecondRate = 0.999;  // as in Adam
 constexpr double kSlopeStep = 0.2, kSplitStep = 0.2, kGoalStep = 0.3, kShareStep = 1.0,
                  kEnvelopeStep = 0.2, kSoft = 0.03, kDecay = 0.97;
@@ -24,7 +25,6 @@ Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
     sheets_.resize(static_cast<size_t>(top));
     scale_.resize(sheets_.size());
     int most = net.dim;
-    size_t windows = 0, slots = 0;
     for (int l = 0; l <= top; ++l) most = std::max(most, net.layers[l].rows);
     for (int l = 0; l < top; ++l) {
         Sheet& sheet = sheets_[l];
@@ -36,10 +36,6 @@ Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
         for (auto* one : {&sheet.h, &sheet.z, &sheet.mean_z}) one->assign(rows, 0.0);
         sheet.marks.assign(static_cast<size_t>(net.layers[l].rows), 0);
         if (from.is_max()) {
-            sheet.first_window = windows;
-            sheet.first_slot = slots;
-            windows += static_cast<size_t>(from.units);
-            slots += static_cast<size_t>(from.units * from.slots);
             for (auto* one : {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo,
                               &sheet.level_hi, &sheet.leveled})
                 one->assign(units, 0.0);
@@ -112,6 +108,28 @@ void Ascent::load(int lane, const CellView& cell, const std::vector<FixedUnit>& 
     lines_of(lane, lane + 1, cell, from);
 }
 
+void Ascent::load_children(const CellView& cell, const std::vector<FixedUnit>& path,
+                           const std::vector<FixedUnit>& more, const Climb& from) {
+    const int count = static_cast<int>(more.size());
+    for (int lane = 0; lane < count; ++lane) {
+        begin(lane, cell, from);
+        for (const FixedUnit& fixed : path) add_splits(lane, fixed);
+        add_splits(lane, more[static_cast<size_t>(lane)]);
+    }
+    lines_of(0, count, cell, from);
+    for (int lane = 0; lane < count; ++lane) {
+        const FixedUnit& fixed = more[static_cast<size_t>(lane)];
+        const Layer& layer = net_.net.layers[fixed.layer];
+        Sheet& sheet = sheets_[fixed.layer];
+        if (layer.is_max())
+            window_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, nullptr, nullptr,
+                         nullptr, nullptr, nullptr);
+        else
+            unit_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, 0.0, 0.0, kUnset,
+                       nullptr);
+    }
+}
+
 void Ascent::begin(int lane, const CellView& cell, const Climb& from) {
     const auto at = static_cast<size_t>(lane);
     if (lane == 0)
@@ -156,30 +174,28 @@ void Ascent::add_splits(int lane, const FixedUnit& fixed) {
 }
 
 void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& from) {
-    for (int l = 0; l < top_; ++l)
-        for (int j = 0; j < net_.net.layers[l].units; ++j) line_of(l, j, first, last, cell, from);
-}
-
-void Ascent::line_of(int l, int j, int first, int last, const CellView& cell, const Climb& from) {
-    const Layer& layer = net_.net.layers[l];
-    Sheet& sheet = sheets_[l];
-    const double *zlo = &cell.bounds.lo[net_.row(l, 0)], *zhi = &cell.bounds.hi[net_.row(l, 0)];
-    const size_t flat = net_.unit(l, j);
-    int piece = cell.pieces[flat];
-    if (layer.is_max()) {
-        const bool set = !from.shares.empty();
-        const size_t window = sheet.first_window + static_cast<size_t>(j);
-        const size_t slot = sheet.first_slot + static_cast<size_t>(j * layer.slots);
-        window_lines(sheet, layer, j, first, last, piece, zlo, zhi,
-                     set ? &from.shares[slot] : nullptr, set ? &from.levels[window] : nullptr,
-                     set ? from.hulls.data() : nullptr);
-        return;
+    const float *shares = from.shares.data(), *levels = from.levels.data();
+    for (int l = 0; l < top_; ++l) {
+        const Layer& layer = net_.net.layers[l];
+        const double *zlo = &cell.bounds.lo[net_.row(l, 0)], *zhi = &cell.bounds.hi[net_.row(l, 0)];
+        const size_t flat = net_.unit(l, 0);
+        const int8_t* pieces = cell.pieces + flat;
+        for (int j = 0; j < layer.units; ++j) {
+            if (layer.is_max()) {
+                const bool set = !from.shares.empty();
+                window_lines(sheets_[l], layer, j, first, last, pieces[j], zlo, zhi,
+                             set ? shares : nullptr, set ? levels : nullptr,
+                             set ? from.hulls.data() : nullptr);
+                if (set) shares += layer.slots, ++levels;
+                continue;
+            }
+            int piece = layer.one_piece[j] ? 1 : pieces[j];
+            if (piece < 0) piece = Crown::known(zlo[j], zhi[j]);
+            unit_lines(sheets_[l], layer, j, first, last, piece, zlo[j], zhi[j],
+                       from.slopes.empty() ? kUnset : from.slopes[flat + j],
+                       from.envelopes.empty() ? nullptr : from.envelopes.data());
+        }
     }
-    if (layer.one_piece[j]) piece = 1;
-    if (piece < 0) piece = Crown::known(zlo[j], zhi[j]);
-    unit_lines(sheet, layer, j, first, last, piece, zlo[j], zhi[j],
-               from.slopes.empty() ? kUnset : from.slopes[flat],
-               from.envelopes.empty() ? nullptr : from.envelopes.data());
 }
 
 void Ascent::unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
@@ -287,23 +303,13 @@ WindowView Ascent::view_of(Sheet& sheet, const Layer& layer) {
             sheet.leveled.data(),  sheet.entries.data(),  layer.slots};
 }
 
-// What the lines above units add, from their shares, levels and coefficients.
-void Ascent::lift(int l, const std::vector<int>& units) {
-    Sheet& sheet = sheets_[l];
-    const Layer& layer = net_.net.layers[l];
-    const int count = static_cast<int>(units.size());
-    if (layer.is_max()) kernels_.lift_windows(view_of(sheet, layer), units.data(), count);
-    if (sheet.hull) kernels_.lift_hulls(view_of(sheet, lo_, hi_), units.data(), count);
-    if (sheet.envelope) kernels_.lift_envelopes(view_of(sheet, l), units.data(), count);
-}
-
 // Lanes that are not loaded are copies of the first; what counts on some lane.
 void Ascent::prepare() {
     prepared_ = true;
     const auto any = [](const double* v) {
-        bool found = false;
-        for (int i = 0; i < kLanes; ++i) found |= v[i] != 0.0;
-        return found;
+        double sum = 0.0;
+        for (int i = 0; i < kLanes; ++i) sum += std::fabs(v[i]);
+        return sum != 0.0;
     };
     for (int l = 0; l < top_; ++l) {
         const Layer& layer = net_.net.layers[l];
@@ -337,6 +343,8 @@ void Ascent::prepare() {
                 copy(sheet.hull->use, units);
                 std::fill(sheet.hull->mean.begin(), sheet.hull->mean.end(), 0.0);
             }
+            kernels_.lift_windows(view_of(sheet, layer), sheet.moving.data(),
+                                  static_cast<int>(sheet.moving.size()));
         } else {
             for (auto* one :
                  {&sheet.under, &sheet.over, &sheet.under_lift, &sheet.over_lift, &sheet.open})
@@ -368,7 +376,13 @@ void Ascent::prepare() {
         for (auto* one : {&lo_, &hi_})
             std::fill_n(&(*one)[static_cast<size_t>(k) * kLanes + loaded_], kLanes - loaded_,
                         (*one)[static_cast<size_t>(k) * kLanes]);
-    for (int l = 0; l < top_; ++l) lift(l, sheets_[l].moving);
+    for (int l = 0; l < top_; ++l)
+        if (Sheet& sheet = sheets_[l]; sheet.hull)
+            kernels_.lift_hulls(view_of(sheet, lo_, hi_), sheet.moving.data(),
+                                static_cast<int>(sheet.moving.size()));
+        else if (sheet.envelope)
+            kernels_.lift_envelopes(view_of(sheet, l), sheet.moving.data(),
+                                    static_cast<int>(sheet.moving.size()));
     for (AlignedVector<double>& one : scale_) one.assign(kLanes, 0.0);
 }
 

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -58,11 +57,9 @@ public:
     // Puts a node on a lane; lanes are loaded in order, from 0.
     void load(int lane, const CellView& cell, const std::vector<FixedUnit>& path,
               const Climb& from);
-    // Puts a node on all lanes, and then children of it on the first ones: of each a unit is fixed
-    // besides. Other children may follow where nothing but climb(0, false) came between. The node
-    // has to stay where it is.
-    void load_parent(const CellView& cell, const std::vector<FixedUnit>& path, const Climb& from);
-    void put_children(const std::vector<FixedUnit>& more);
+    // Puts the children of a node on the first lanes; one unit of each is fixed besides.
+    void load_children(const CellView& cell, const std::vector<FixedUnit>& path,
+                       const std::vector<FixedUnit>& more, const Climb& from);
     // At most so many steps: fewer where all loaded lanes are refuted or, where it `gives_up`, none
     // of them is likely to be. Without `wants_losses` neither losses nor points are known then.
     // Throws Stopped.
@@ -100,7 +97,6 @@ public:
 
 private:
     static constexpr int kLanes = kLane;
-    static constexpr float kUnset = -2e30F;
     struct Split {
         int sign_row, row;  // adds multiplier * (z_sign_row - z_row), or +-z_row
         double sign;
@@ -132,8 +128,6 @@ private:
     void begin(int lane, const CellView& cell, const Climb& from);
     void add_splits(int lane, const FixedUnit& fixed);
     void lines_of(int first, int last, const CellView& cell, const Climb& from);
-    void line_of(int l, int j, int first, int last, const CellView& cell, const Climb& from);
-    void lift(int l, const std::vector<int>& units);
     void unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                     double lo, double hi, float set, const uint16_t* shares);
     void window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
@@ -170,8 +164,6 @@ private:
     const BoundKernels& kernels_;
     int loaded_ = 0;
     const Climb* start_ = nullptr;  // of the lane that is being loaded
-    std::optional<CellView> parent_;
-    std::vector<FixedUnit> children_;
     bool prepared_ = false;
 
     struct Sheet {
@@ -184,12 +176,10 @@ private:
         std::vector<int> entries;    // of slots
         std::vector<uint8_t> marks;
         std::vector<Split> splits;
-        size_t own_splits = 0;                    // of the parent, where there are children
-        size_t first_window = 0, first_slot = 0;  // among those of all layers
-        std::unique_ptr<Envelope> envelope;       // or none
-        std::unique_ptr<Hull> hull;               // or none
-        std::vector<int> live, rows;  // units and pre-activations that count on some lane
-        std::vector<int> moving;      // units that are open on some lane
+        std::unique_ptr<Envelope> envelope;  // or none
+        std::unique_ptr<Hull> hull;          // or none
+        std::vector<int> live, rows;         // units and pre-activations that count on some lane
+        std::vector<int> moving;             // units that are open on some lane
         bool touched = false;
     };
     std::vector<Sheet> sheets_;             // one per hidden layer

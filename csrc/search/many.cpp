@@ -415,11 +415,6 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         return c;
     };
     std::vector<FixedUnit> lanes;
-    bool loaded = false;
-    const auto put_lanes = [&]() {
-        if (!std::exchange(loaded, true)) ascent_->load_parent(cell, node.path, *node.climb);
-        ascent_->put_children(lanes);
-    };
     if (pooled_ && fill(0, lanes) < order.size()) {
         // What windows lose tells less of what their splits gain: one batch is tried, of those of
         // more units whose pieces have the best bounds with all multipliers as they are.
@@ -432,7 +427,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
                 continue;
             }
             if (!lanes.empty()) {
-                put_lanes();
+                ascent_->load_children(cell, node.path, lanes, *node.climb);
                 ascent_->climb(0, false);
             }
             size_t lane = 0;
@@ -464,9 +459,8 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
             continue;
         }
         if (lanes.empty()) continue;
-        put_lanes();
+        ascent_->load_children(cell, node.path, lanes, *node.climb);
         ascent_->climb(kProbeSteps, false);
-        loaded = false;
         int lane = 0;
         for (size_t i = from; i < c; ++i) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
