@@ -44,3 +44,12 @@ def test_acas_is_proved_for_float32_executions(model: str, spec: int) -> None:
     assert (found.status, found.float32) == ("unsat", "proved")
     assert found.proof is not None
     assert pv.check(found.proof, net, pv.Property.from_vnnlib(path), float32=True)
+
+
+@pytest.mark.skipif(not ROOT.exists(), reason="the shared data folder is not there")
+def test_units_that_are_known_for_violations_only_are_split() -> None:
+    """Affine leaves of this search find points that are none: bounds told pieces of violations."""
+    net = pv.load(ROOT / "acasxu" / "onnx" / "ACASXU_run2a_3_3_batch_2000.onnx.gz")
+    path = ROOT / "acasxu" / "vnnlib" / "prop_2.vnnlib.gz"
+    found = pv.verify(net, path, float32=False, timeout=60)
+    assert found.status == "unsat", found.reason

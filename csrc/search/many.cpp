@@ -15,7 +15,7 @@ constexpr size_t kAlways = 2;  // of them, even where enough is known of their s
 constexpr int kEnough = 4;     // times that they were tried
 constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points everywhere
 const Climb kNowhere;
-constexpr int kMostOfProgram = 100;  // inputs
+constexpr int kMostBesideAscents = 100;  // inputs of programs
 constexpr int kMostWait = 255;
 constexpr int kSplitsBetweenCuts = 8;
 constexpr int kStatedSteps = 20;        // of ascents for bounds
@@ -292,7 +292,7 @@ bool CaseSearch::affine_refuted(Node& node, std::string& text) {
 bool CaseSearch::program_pays(Node& node, std::string& text, std::vector<Cut>* cuts) {
     // In an l1 ball a bound is made of few inputs: ascents jump between them and stop short.
     const bool always = ball_ != nullptr && ball_->norm == LocalBall::Norm::l1 && cuts == nullptr;
-    if (dim_ > kMostOfProgram) return false;
+    if (dim_ > kMostBesideAscents) return false;
     if (!always && (ball_ != nullptr || skip_++ < wait_)) return false;
     skip_ = 0;
     used_.resize(forms_.size());
