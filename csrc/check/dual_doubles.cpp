@@ -612,10 +612,16 @@ void DualDoubles::pull_window(const Cell& cell, uint32_t k, uint32_t w, bool giv
     if (!any) return;
     if (g != 0) sum.error += std::abs(g) * size.a[extra.base + w];
     double* h = &h_[at];
+    double weight = std::abs(g), end = 0;
     for (uint32_t s = 0; s < n; ++s) {
         h[s] = v[s];
+        weight += std::abs(v[s]);
+        end = std::max({end, std::abs(lo[s]), std::abs(hi[s])});
         if (v[s] != 0) sum.error += std::abs(v[s]) * size.a[extra.slot_entry[first + s]];
     }
+    // Where multipliers are given large terms of both signs may meet at an end of the bounds, which
+    // may be beyond the magnitudes. (Infinite ones are seen to below.)
+    if (given && end < kInf) sum.error += weight * end;
     double term = 0;
     if (piece >= 0) {
         const auto p = static_cast<uint32_t>(piece);
@@ -706,6 +712,8 @@ bool DualDoubles::is_positive(const Cell& cell, const std::vector<DualRow>& rows
         start.lower -= u.rounded * row.bound;
         start.error += std::abs(u.rounded * row.bound);
     }
+    // Every row adds to these sums once more.
+    start.error *= 1 + 4 * static_cast<double>(used.size()) * kHalfUlp / unit_;
     if (given != nullptr) {
         std::fill(v_.begin(), v_.end(), 0.0);
         for (const Multiplier& v : given->multipliers) v_[v.index] = v.rounded;

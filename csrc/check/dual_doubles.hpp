@@ -17,7 +17,9 @@
 // the longest of the sums, the number of nodes and a few. DualNet::terms is all of this with room
 // to spare, which covers that A, R and the sums are rounded, and that a leaf's multipliers are
 // rounded to doubles; `fan` is that of all who read a tensor together. Every envelope of a leaf
-// adds one term to the sum and to gradients of inputs, and so to that factor. `kTiny` covers
+// adds one term to the sum and to gradients of inputs, and so to that factor; every row that a leaf
+// uses adds one to what the sums begin with. Of a window with given multipliers the terms at its
+// bounds count, which may be larger than what A allows. `kTiny` covers
 // underflow, as long as all magnitudes together are at most 1e150. Infinite or undefined numbers
 // reach the error. Where there is a ball, y . x may have m (phi - size) beside it: see
 // dual_ball.hpp.
