@@ -36,8 +36,6 @@ _SHARE = 0.85
 _QUICK = 1.0
 """Seconds of a search after which more walks come first: a search whose incumbent is not the
 nearest is in vain."""
-_SMALL = 0.1
-"""Seconds of a search before which attacks in the next one are not worth their time."""
 _MORE_WALKS = 500
 _SLOW = 0.999
 """A violation that is not closer than by this factor was not shortened."""
@@ -335,9 +333,7 @@ class _Search:
             limit = math.inf if left is None else _SHARE * left
             quick = not walked and limit > _QUICK
             limit = _QUICK if quick else limit
-            # In small networks a search ends before an attack would.
-            attack = walked and self.seconds["search"] > _SMALL
-            status = self._ask(radius, None if math.isinf(limit) else limit, attack)
+            status = self._ask(radius, None if math.isinf(limit) else limit, attack=walked)
             if status is Status.INTERRUPTED:
                 return status
             if not walked and (quick or status is Status.SAT) and status is not Status.UNSAT:

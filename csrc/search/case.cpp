@@ -13,7 +13,8 @@ constexpr double kRounding = 1e-12;  // of the terms of a sum: its rounding is f
 // With few inputs boxes are halved. With more units are split: where several goals must meet,
 // programs find out best whether they do, as long as there are not too many inputs.
 constexpr int kFewInputs = 16;
-constexpr int kFewOpen = 6;         // with so few open units they are split, not the box
+constexpr int kFewOpen = 10;        // with so few open units they are split, not the box,
+constexpr int kFewNarrowed = 6;     // or where bounds need to hold for violations only
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
 constexpr double kLittleLeft = 0.3;
@@ -143,7 +144,7 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
 
     const Pick pick = pick_unit(node, nullptr);
     if (pick.layer >= 0 && !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&
-        pick.open > kFewOpen && node.halvings < kMostHalvings) {
+        pick.open > (narrows_ ? kFewNarrowed : kFewOpen) && node.halvings < kMostHalvings) {
         std::vector<Cut> cuts;
         if (pick.open <= kRatherFewOpen && program_pays(node, text, &cuts)) return Answer::refuted;
         if (cuts.empty()) cut_by_goals(node, cuts);
