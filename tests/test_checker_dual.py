@@ -737,3 +737,51 @@ def test_bounds_of_one_tree_are_not_those_of_a_child_of_another() -> None:
     other += [("bounds", 1), ("dual", 0, [(0, 1000)], [(0, -1)])]
     body = b"".join(map(encode, tree + other))
     assert rejected(with_body(header, body), net, "a leaf proves nothing")
+
+
+# ------------------------------------------------------------------------- rounding that adds up
+
+
+def test_many_rows_in_a_leaf_round_as_often() -> None:
+    """y = 3/2 and a bit satisfies all rows; sums of 3,000 roundings one way say that nothing does."""
+    graph = Graph(1, (linear(0, [[1, 0]]), ("units", 1, [RELU]), linear(2, [[1, 0]])))
+    net, rng, count = network(graph), random.Random(1), 3000
+    least = Fraction(3, 2) + Fraction(1, 3 << 20)
+    rows, used, lower = [], [], 0.0
+    for k in range(count):
+        bound = least + Fraction(k, 1 << 75)
+        gains = []
+        for m in (rng.randrange(1 << 40, 1 << 41) for _ in range(12)):
+            new = lower - float(m) * float(bound)
+            gains.append(((Fraction(new) - Fraction(lower) + m * bound) / m, m, new))
+        _, m, lower = max(gains)
+        rows.append(Row({}, {0: 1}, bound, False))
+        used.append((k, m))
+    rows.append(Row({}, {0: -1}, -least, False))
+    used.append((count, sum(m for _, m in used)))
+    system = System([(Fraction(0), Fraction(2))], rows)
+    leaf = ("dual", 0, used, [])
+    proof = unsat(graph, net.digest, [system], [("bounds", 0), ("unit", 0), leaf, leaf])
+    assert rejected(proof.to_bytes(), net, "proves nothing")
+
+
+def test_a_window_rounds_at_its_bounds_and_not_at_what_the_cell_leaves() -> None:
+    """x = 0 satisfies all rows; at bounds near 2^40 large terms of both signs meet."""
+    slots = 8
+    window = ("max", (1,), [list(range(slots))])
+    graph = Graph(1, (linear(0, [[1, 0]] * slots), window, linear(2, [[1, 0]])))
+    net = network(graph)
+    v = [484232373192494, 243932146516233, 242350442771478, 400472755323449,
+         503289351054313, 128158329881787, 556370120535742, 376400679075640]  # fmt: skip
+    low, high = (
+        Fraction(float.fromhex(f"0x1.{digits}p+40"))
+        for digits in ("77c409c7b4784", "dd4f075a28adb")
+    )
+    rows = [Row({0: -1}, {0: 1}, Fraction(100153, 475313583), False),
+            Row({0: 1}, {}, Fraction(1), False), Row({0: -1}, {}, Fraction(1), False)]  # fmt: skip
+    system = System([(-low, high)], rows)
+    leaf = ("dual", 0, [(0, sum(v))], list(enumerate(v)))
+    records = [("bounds", 0), ("input", 0, 2, 1), ("input", 0, -2, 1), ("rule", [(2, 1)]), leaf,
+               ("rule", [(1, 1)])]  # fmt: skip
+    proof = unsat(graph, net.digest, [system], records)
+    assert rejected(proof.to_bytes(), net, "proves nothing")
