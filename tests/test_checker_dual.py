@@ -743,7 +743,7 @@ def test_bounds_of_one_tree_are_not_those_of_a_child_of_another() -> None:
 
 
 def test_many_rows_in_a_leaf_round_as_often() -> None:
-    """y = 3/2 and a bit satisfies all rows; sums of 3,000 roundings one way say that nothing does."""
+    """y = 3/2 and a bit satisfies all rows; 3,000 roundings one way say that nothing does."""
     graph = Graph(1, (linear(0, [[1, 0]]), ("units", 1, [RELU]), linear(2, [[1, 0]])))
     net, rng, count = network(graph), random.Random(1), 3000
     least = Fraction(3, 2) + Fraction(1, 3 << 20)
