@@ -173,6 +173,22 @@ def test_networks_of_many_inputs_are_refused() -> None:
     assert both(fine.to_bytes(), net)
 
 
+def test_many_inputs_of_which_few_vary() -> None:
+    """Rule 3 is for networks of at most 16 inputs, however few vary: the search does without."""
+    rng = random.Random(5)
+    sizes = [20, 8, 8, 1]
+    weights = [[[rng.randint(-4, 4) for _ in range(a)] for _ in range(b)]
+               for a, b in zip(sizes, sizes[1:], strict=False)]  # fmt: skip
+    net = Network.from_arrays(weights)
+    box = Domain([-1, -1] + [0] * 18, [1, 1] + [0] * 18)
+    for value in (30, 60):
+        spec = pv.Property.from_rows(box, None, [[-1]], [-value])
+        found = pv.verify(net, spec, proof=True, float32=False, timeout=60)
+        assert found.status == "unsat", found.reason
+        assert found.nodes > 1
+        assert pv.check(found.proof, net, spec)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_search_agrees_with_exact_programs(seed: int) -> None:
     """Thin sets: outputs within a hair of what they are at a point, or of no point."""

@@ -50,8 +50,8 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
         contraction_.emplace(*box_.net);
     joint_ = !climbs_ && !contraction_ && ball_ == nullptr && forms_.size() > 1 && dim_ > 0 &&
              dim_ <= kFewInputs;
-    narrows_ = !climbs_ && !contraction_ && ball_ == nullptr && dim_ > 0 && dim_ <= kMostWhere &&
-               !forms_.empty();
+    narrows_ = !climbs_ && !contraction_ && ball_ == nullptr && dim_ > 0 && !forms_.empty() &&
+               box_.inputs.size() <= kMostWhere;
     for (const Layer& layer : net_.layers) pooled_ = pooled_ || layer.is_max();
     point_.resize(static_cast<size_t>(dim_));
     gain_.resize(static_cast<size_t>(dim_));
