@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -178,7 +179,7 @@ def test_many_inputs_of_which_few_vary() -> None:
     rng = random.Random(5)
     sizes = [20, 8, 8, 1]
     weights = [[[rng.randint(-4, 4) for _ in range(a)] for _ in range(b)]
-               for a, b in zip(sizes, sizes[1:], strict=False)]  # fmt: skip
+               for a, b in pairwise(sizes)]  # fmt: skip
     net = Network.from_arrays(weights)
     box = Domain([-1, -1] + [0] * 18, [1, 1] + [0] * 18)
     for value in (30, 60):
