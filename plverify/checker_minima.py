@@ -80,7 +80,7 @@ def over_half_spaces(
             beyond += a * (lo if g > 0 or (g == 0 and a > 0) else hi)
         bends = [-g / a if a else 0.0 for g, a in zip(c, slopes, strict=True)]
         m = 0.0
-        for at in sorted(v for v in bends if 0 < v < inf):
+        for at in sorted({v for v in bends if 0 < v < inf}):
             if beyond <= 0:
                 break
             m = at
