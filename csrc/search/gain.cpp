@@ -289,7 +289,7 @@ void GainSearch::tree(const std::vector<size_t>& rows) {
         }
     }
     close(waiting);
-    result_.proof += text_;
+    append(result_.proof, text_);
 }
 
 // Ends a search that was stopped: all nodes that wait become leaves under what is known of them.
@@ -310,17 +310,8 @@ void GainSearch::close(std::vector<GainNode>& waiting) {
     waiting.clear();
 }
 
-// Puts the text of a node where it belongs; a part whose children are there is one text.
 void GainSearch::finish(std::shared_ptr<ProofPart> part, int place, std::string text) {
-    while (part) {
-        part->children[static_cast<size_t>(place)] = std::move(text);
-        if (--part->missing > 0) return;
-        text = std::move(part->head);
-        for (const std::string& child : part->children) text += child;
-        place = part->place;
-        part = std::move(part->parent);
-    }
-    text_ = std::move(text);
+    if (auto whole = put_part(std::move(part), place, std::move(text))) text_ = std::move(*whole);
 }
 
 GainSearch::Answer GainSearch::visit(GainNode& at, std::string& text,

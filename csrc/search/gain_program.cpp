@@ -192,7 +192,7 @@ void GainSearch::fix_by_program(GainNode& at, std::string& text) {
             part->children.resize(2);
             part->missing = 1;
             at.node.pieces[unit] = static_cast<int8_t>(1 - piece);
-            put_dual_leaf(at.node.pieces, part->children[piece == 0 ? 0 : 1]);
+            put_dual_leaf(at.node.pieces, part->children[piece == 0 ? 0 : 1].emplace_back());
             program_.pop_back();
             text.clear();
             at.node.part = part;

@@ -114,7 +114,7 @@ private:
     std::vector<double> best_at_;  // local point near it
     double above_ = 0.0;           // the largest bound of a leaf that is above the incumbent
     std::vector<size_t> rows_;     // of the tree
-    std::string text_;             // of the finished tree
+    ProofText text_;               // of the finished tree
     std::vector<double> weight_, slope_, row_;
     std::vector<ProgramRow> program_;
     bool is_thin_ = false;  // the program leaves no interior that doubles could see

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,14 +15,41 @@
 
 namespace plv {
 
+// In pieces: a long proof is copied once, when it is whole.
+using ProofText = std::list<std::string>;
+
+inline void append(std::string& to, const ProofText& text) {
+    size_t size = to.size();
+    for (const std::string& piece : text) size += piece.size();
+    to.reserve(size);
+    for (const std::string& piece : text) to += piece;
+}
+
 // A part of a proof that waits for the parts of its children.
 struct ProofPart {
     std::shared_ptr<ProofPart> parent;
     int place = 0;     // among the parent's children
     std::string head;  // what comes before the children
-    std::vector<std::string> children;
+    std::vector<ProofText> children;
     int missing = 0;
 };
+
+// Puts the text of a node where it belongs; all of the proof where nothing is missing any more.
+inline std::optional<ProofText> put_part(std::shared_ptr<ProofPart> part, int place,
+                                         std::string&& own) {
+    ProofText text;
+    text.push_back(std::move(own));
+    while (part) {
+        part->children[static_cast<size_t>(place)] = std::move(text);
+        if (--part->missing > 0) return std::nullopt;
+        text.clear();
+        text.push_back(std::move(part->head));
+        for (ProofText& child : part->children) text.splice(text.end(), child);
+        place = part->place;
+        part = std::move(part->parent);
+    }
+    return text;
+}
 
 struct Node {
     std::vector<double> lo, hi;           // over the local input

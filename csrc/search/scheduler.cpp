@@ -44,23 +44,13 @@ void Scheduler::abandon() noexcept {
     changed_.notify_all();
 }
 
-// Puts the text of a node where it belongs; a part whose children are there is one text.
 void Scheduler::finish(size_t number, std::shared_ptr<ProofPart> part, int place,
                        std::string text) {
     const std::lock_guard lock(proof_mutex_);
-    while (part) {
-        part->children[static_cast<size_t>(place)] = std::move(text);
-        if (--part->missing > 0) return;
-        text = std::move(part->head);
-        size_t size = text.size();
-        for (const std::string& child : part->children) size += child.size();
-        text.reserve(size);
-        for (const std::string& child : part->children) text += child;
-        place = part->place;
-        part = std::move(part->parent);
+    if (auto whole = put_part(std::move(part), place, std::move(text))) {
+        cases_[number].proof = std::move(*whole);
+        cases_[number].refuted = true;
     }
-    cases_[number].proof = std::move(text);
-    cases_[number].refuted = true;
 }
 
 // A case that has not had its turn yet, or else, where `wait`, a node of another thread.
@@ -206,14 +196,16 @@ VerifyResult Scheduler::result() {
     result_.status = VerifyResult::Status::unsat;
     const std::string* stated = nullptr;
     for (Case& one : cases_) {
-        result_.proof.append(one.proof, 0, one.begun);
+        std::string& first = one.proof.front();
+        result_.proof.append(first, 0, one.begun);
         if (one.stated && one.stated.get() == stated)
             put_bounds(result_.proof, 2);
         else if (one.stated)
             result_.proof += *one.stated;
         if (one.stated) stated = one.stated.get();
-        result_.proof.append(one.proof, one.begun);
-        one.proof = {};
+        first.erase(0, one.begun);
+        append(result_.proof, one.proof);
+        one.proof.clear();
     }
     return std::move(result_);
 }

@@ -35,9 +35,10 @@ private:
         Node node;
     };
     struct Case {
-        std::string proof;
+        ProofText proof;
         bool refuted = false;
-        // What is stated after the first `begun` bytes, once for all cases that share it.
+        // What is stated after the first `begun` bytes of its first piece, once for all cases that
+        // share it.
         std::shared_ptr<const std::string> stated;
         size_t begun = 0;
     };
