@@ -18,6 +18,7 @@ constexpr double kLater = 0.02;  // share of the slots that do not begin with th
 constexpr int kLook = 4;         // steps after which it is looked what they gained:
 constexpr double kFade = 0.5;    // later ones gain less
 constexpr double kMean = 0.1;    // weight of the newest value in means
+constexpr int kGentle = 4;       // first steps from where another ascent ended, that are smaller
 }  // namespace
 
 Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
@@ -150,27 +151,47 @@ void Ascent::begin(int lane, const CellView& cell, const Climb& from) {
     split_[at].clear();
     for (auto* one : {&split_first_, &split_second_}) (*one)[at].clear();
     start_ = &from;
+    goes_on_ = !from.slopes.empty();
+}
+
+// The multiplier with which the row of a unit that was open before gives the bound that its line
+// gave: a - line is that many times the row, where the line below was taken.
+double Ascent::first_multiplier(const FixedUnit& fixed, int slot) const {
+    const size_t flat = net_.unit(fixed.layer, fixed.unit);
+    if (start_->pulls.empty() || !(start_->pulls[flat] > 0.0F)) return 0.0;
+    const double g = start_->pulls[flat];
+    const Layer& layer = net_.net.layers[fixed.layer];
+    if (!layer.is_max()) {
+        const double line = start_->slopes[flat], s = layer.slope[fixed.unit];
+        if (!(line > kUnset) || s > 1.0) return 0.0;
+        return g * std::max(fixed.piece ? 1.0 - line : line - s, 0.0);
+    }
+    auto at = static_cast<size_t>(fixed.unit * layer.slots + slot);
+    for (int l = 0; l < fixed.layer; ++l)
+        at += static_cast<size_t>(net_.net.layers[l].units * net_.net.layers[l].slots);
+    return g * start_->shares[at];
 }
 
 // The rows of a fixed unit, with the multipliers that they had.
 void Ascent::add_splits(int lane, const FixedUnit& fixed) {
     const auto at = static_cast<size_t>(lane);
     const Layer& layer = net_.net.layers[fixed.layer];
-    const auto add = [&](int sign_row, int row, double sign) {
+    const auto add = [&](int sign_row, int row, double sign, int slot) {
         const size_t place = split_[at].size();
         sheets_[fixed.layer].splits.push_back({sign_row, row, sign, lane, static_cast<int>(place)});
-        split_[at].push_back(place < start_->splits.size() ? start_->splits[place] : 0.0);
+        split_[at].push_back(place < start_->splits.size() ? start_->splits[place]
+                                                           : first_multiplier(fixed, slot));
         split_first_[at].push_back(0.0);
         split_second_[at].push_back(0.0);
     };
     if (!layer.is_max()) {
-        add(-1, fixed.unit, fixed.piece ? 1.0 : -1.0);
+        add(-1, fixed.unit, fixed.piece ? 1.0 : -1.0, 0);
         return;
     }
     const int top = layer.entry(fixed.unit, fixed.piece);
     for (int s = 0; s < layer.slots; ++s)
         if (const int row = layer.entry(fixed.unit, s); row >= 0 && s != fixed.piece)
-            add(top, row, 1.0);
+            add(top, row, 1.0, s);
 }
 
 void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& from) {
@@ -566,9 +587,11 @@ void Ascent::average(int step) {
     }
 }
 
-// One step uphill.
-void Ascent::advance(int step) {
-    const double rate = std::pow(kDecay, step), t = step + 1.0;
+// One step uphill. All multipliers move about as far in the first step as their steps are long,
+// whatever there is to gain: near where another ascent ended that loses what it had found.
+void Ascent::advance(int step, double pace) {
+    const double t = step + 1.0, gentle = goes_on_ ? std::min(t / kGentle, 1.0) : 1.0;
+    const double rate = pace * gentle * std::pow(kDecay, step);
     const double first = 1.0 / (1.0 - std::pow(kFirstRate, t)),
                  second = 1.0 / (1.0 - std::pow(kSecondRate, t));
     const auto moved = [&](double slope, double& m, double& v) {
@@ -654,7 +677,7 @@ bool Ascent::may_refute(const std::vector<double>& before, int steps) const {
     return false;
 }
 
-void Ascent::climb(int steps, bool wants_losses, bool gives_up) {
+void Ascent::climb(int steps, double pace, bool wants_losses, bool gives_up) {
     if (!prepared_) prepare();
     std::vector<double> before;
     for (int step = 0;; ++step) {
@@ -670,7 +693,7 @@ void Ascent::climb(int steps, bool wants_losses, bool gives_up) {
         forward();
         if (wants_losses) average(step);
         if (step == steps) return;
-        advance(step);
+        advance(step, pace);
     }
 }
 

@@ -37,6 +37,7 @@ struct HullCoefficients {
 // Where an ascent begins and ends.
 struct Climb {
     std::vector<float> slopes;  // of all units: of the line that is free to move; < -1e30: not set
+    std::vector<float> pulls;   // of all units: coefficients of activations; 0: not open
     std::vector<float> hulls;   // the coefficients of all hulls
     std::vector<uint16_t> envelopes;  // the shares of all envelopes, in 256ths
     std::vector<float> shares;        // of windows' slots in the lines below, unit after unit
@@ -62,8 +63,8 @@ public:
                        const std::vector<FixedUnit>& more, const Climb& from);
     // At most so many steps: fewer where all loaded lanes are refuted or, where it `gives_up`, none
     // of them is likely to be. Without `wants_losses` neither losses nor points are known then.
-    // Throws Stopped.
-    void climb(int steps, bool wants_losses = true, bool gives_up = false);
+    // `pace`: the size of steps. Throws Stopped.
+    void climb(int steps, double pace, bool wants_losses = true, bool gives_up = false);
     // The best bound of a lane.
     double least(int lane) const { return least_[static_cast<size_t>(lane)]; }
     // Whether it is surely positive, and then the multipliers that show it: of open units and of
@@ -127,6 +128,7 @@ private:
 
     void begin(int lane, const CellView& cell, const Climb& from);
     void add_splits(int lane, const FixedUnit& fixed);
+    double first_multiplier(const FixedUnit& fixed, int slot) const;
     void lines_of(int first, int last, const CellView& cell, const Climb& from);
     void unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                     double lo, double hi, float set, const uint16_t* shares);
@@ -149,7 +151,7 @@ private:
     void prepare();
     void backward();
     void forward();
-    void advance(int step);
+    void advance(int step, double pace);
     void average(int step);
     void push(int layer, bool down);
     bool may_refute(const std::vector<double>& before, int steps) const;
@@ -165,6 +167,7 @@ private:
     int loaded_ = 0;
     const Climb* start_ = nullptr;  // of the lane that is being loaded
     bool prepared_ = false;
+    bool goes_on_ = false;  // from where another ascent ended
 
     struct Sheet {
         AlignedVector<double> under, over, under_lift, over_lift, open;

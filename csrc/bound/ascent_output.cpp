@@ -94,6 +94,7 @@ void Ascent::show(int lane) {
 
 void Ascent::store(int lane, Climb& to) const {
     to.slopes.assign(static_cast<size_t>(net_.net.unit_count), kUnset);
+    to.pulls.assign(static_cast<size_t>(net_.net.unit_count), 0.0F);
     to.splits = split_[lane];
     to.goals = exponent_[lane];
     to.shares.clear();
@@ -102,6 +103,10 @@ void Ascent::store(int lane, Climb& to) const {
     to.hulls.clear();
     for (int l = 0; l < top_; ++l) {
         const Sheet& sheet = sheets_[l];
+        for (const int u : sheet.moving)
+            if (sheet.touched)
+                to.pulls[net_.unit(l, u)] =
+                    static_cast<float>(sheet.g[static_cast<size_t>(u) * kLanes + lane]);
         if (net_.net.layers[l].is_max()) {
             for (size_t at = static_cast<size_t>(lane); at < sheet.under.size(); at += kLanes)
                 to.shares.push_back(static_cast<float>(sheet.under[at]));

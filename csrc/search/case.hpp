@@ -98,7 +98,7 @@ private:
     bool program_pays(Node& node, std::string& text, std::vector<Cut>* cuts = nullptr);
     // The pieces of a unit, and whether bounds tell that a slot is never the largest.
     std::vector<std::pair<int, bool>> pieces_of(const Node& node, int layer, int unit) const;
-    std::vector<int> promising(double bound, const std::vector<Ascent::Loss>& losses);
+    std::vector<int> promising(const Node& node, const std::vector<Ascent::Loss>& losses);
     void split_best(Node&& node, const std::vector<Ascent::Loss>& losses, Outcome& out);
     void write_shown(const std::vector<FixedUnit>& path, const Ascent::Shown& shown,
                      std::string& text);

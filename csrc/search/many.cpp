@@ -8,9 +8,17 @@
 namespace plv {
 
 namespace {
-constexpr int kFirstSteps = 60, kSteps = 16, kProbeSteps = 3;  // of ascents
-constexpr size_t kProbed = 8;                                  // units whose split is tried
-constexpr size_t kScreened = 16;                               // where there are windows
+constexpr int kFirstSteps = 60, kSteps = 16;  // of ascents
+constexpr size_t kProbed = 8;                 // units whose split is tried
+// Where there are windows units are screened, and batches of lanes tried with so many steps.
+struct Trials {
+    size_t screened;
+    int batches, steps;
+};
+constexpr Trials kTrials{16, 1, 3}, kEarlyTrials{48, 4, 12};
+constexpr double kEarly = 0.1;  // of what the root's bound lacks: a choice decides about many nodes
+constexpr double kPace = 0.15;  // power of the same, for the size of steps
+constexpr double kLeastPace = 1e-6;
 constexpr size_t kAlways = 2;  // of them, even where enough is known of their splits:
 constexpr int kEnough = 4;     // times that they were tried
 constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points everywhere
@@ -23,6 +31,14 @@ constexpr double kWorthStating = 0.01;  // of the width of an interval
 constexpr size_t kMostStated = 2000;    // units
 constexpr double kLeastGain = 1e-3;     // of what is missing, that a split is taken to gain
 
+Trials trials(const Node& node) {
+    return node.score < kEarly * node.first ? kEarlyTrials : kTrials;
+}
+
+// Ascents near a violation have little to gain, and less than long steps lose.
+double pace(double score, double first) {
+    return first < 0.0 ? std::pow(std::clamp(score / first, kLeastPace, 1.0), kPace) : 1.0;
+}
 }  // namespace
 
 // The root: its first bounds, which cases of one box share, and an attack; whether it is left open.
@@ -68,7 +84,7 @@ bool CaseSearch::begin(Node& node, Outcome& out) {
     }
     if (!climbs_ || ball_ != nullptr || !worth_improving(node)) return true;
     ascent_->load(0, node.cell(ball_), node.path, kNowhere);
-    ascent_->climb(kFirstSteps);
+    ascent_->climb(kFirstSteps, 1.0);
     if (ascent_->refuted(0)) {
         ++counts_.leaves;
         write_shown(node.path, ascent_->shown(0), out.text);
@@ -97,6 +113,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
     }
     std::vector<size_t> lanes;
     int steps = kSteps;
+    double length = 0.0;  // of steps
     for (size_t i = 0; i < nodes.size(); ++i) {
         Node& node = nodes[i];
         if (!node.part) {
@@ -109,11 +126,12 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         if (node.was_cut && !bound_again(node, out[i])) continue;
         ascent_->load(static_cast<int>(lanes.size()), node.cell(ball_), node.path,
                       node.climb ? *node.climb : kNowhere);
+        length = std::max(length, pace(node.score, node.first));
         lanes.push_back(i);
     }
     if (lanes.empty()) return true;
     // Over windows it is the last steps that tell what to split.
-    ascent_->climb(steps, true, !pooled_);
+    ascent_->climb(steps, length, true, !pooled_);
     struct Left {
         size_t node;
         std::vector<Ascent::Loss> losses;
@@ -141,6 +159,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         ascent_->store(lane, *reached);
         node.climb = reached;
         node.score = ascent_->least(lane);
+        if (node.first == 0.0) node.first = node.score;
     }
     if (!left.empty() && attacks_on_ && ++attacks_ % kAttackEvery == 0) {
         const Left& one = left.front();
@@ -262,7 +281,7 @@ void CaseSearch::state_bounds(Ascent& ascent, int layer, const std::vector<int>&
             ascent.load(lane, cell, node.path, kNowhere);
             ascent.choose(lane, lane);
         }
-        ascent.climb(kStatedSteps, false);
+        ascent.climb(kStatedSteps, 1.0, false);
         for (int lane = 0; lane < count; ++lane) {
             const int row = rows[from + static_cast<size_t>(lane) / 2];
             const size_t at = box_.net->row(layer, row);
@@ -307,7 +326,7 @@ bool CaseSearch::program_pays(Node& node, std::string& text, std::vector<Cut>* c
 // The units whose splits are to be tried: those that promise the best sum of both halves' bounds by
 // what splits of the same unit gained before, relative to its loss (pseudo-costs with reliability:
 // Achterberg, Koch, Martin, Operations Research Letters 2005).
-std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::Loss>& losses) {
+std::vector<int> CaseSearch::promising(const Node& node, const std::vector<Ascent::Loss>& losses) {
     tried_.resize(static_cast<size_t>(net_.unit_count));
     Tried all;
     const auto tried = [&](size_t i) -> const std::array<Tried, 2>& {
@@ -326,10 +345,13 @@ std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::L
     std::iota(order.begin(), order.end(), 0);
     for (size_t i = 0; i < losses.size(); ++i)
         for (const Tried& one : tried(i)) {
-            const double rate = (one.gain + mean * typical) / (one.loss + typical);
-            guess[i] += std::min(bound + rate * losses[i].loss, 0.0);
+            // What bounds tell already comes last, even if splits gained nothing so far.
+            const double rate = std::max((one.gain + mean * typical) / (one.loss + typical), 0.0);
+            guess[i] += losses[i].loss < 0.0 ? -HUGE_VAL
+                                             : std::min(node.score + rate * losses[i].loss, 0.0);
         }
-    const size_t most = std::min(pooled_ ? kScreened : kProbed, order.size());
+    const bool early = node.score < kEarly * node.first;
+    const size_t most = std::min(pooled_ ? trials(node).screened : kProbed, order.size());
     std::partial_sort(
         order.begin(), order.begin() + static_cast<long>(most), order.end(), [&](int a, int b) {
             return guess[a] != guess[b] ? guess[a] > guess[b] : losses[a].loss > losses[b].loss;
@@ -338,7 +360,7 @@ std::vector<int> CaseSearch::promising(double bound, const std::vector<Ascent::L
     size_t kept = 0;
     for (size_t i = 0; i < most; ++i) {
         const auto& both = tried(static_cast<size_t>(order[i]));
-        if (i < kAlways || std::min(both[0].count, both[1].count) < kEnough)
+        if (i < kAlways || (pooled_ && early) || std::min(both[0].count, both[1].count) < kEnough)
             order[kept++] = order[i];
     }
     order.resize(kept);
@@ -370,7 +392,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         std::shared_ptr<const Climb> climb;
         double least = 0.0;
     };
-    std::vector<int> order = promising(node.score, losses);
+    std::vector<int> order = promising(node, losses);
     // How fast the tree closes if all splits gain as much of what is missing (Le Bodic, Nemhauser,
     // Mathematical Programming 166, 2017): the logarithm of the x < 1 for which the sum of x^gain
     // over the parts is 1.
@@ -416,8 +438,8 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
     };
     std::vector<FixedUnit> lanes;
     if (pooled_ && fill(0, lanes) < order.size()) {
-        // What windows lose tells less of what their splits gain: one batch is tried, of those of
-        // more units whose pieces have the best bounds with all multipliers as they are.
+        // What windows lose tells less of what their splits gain: tried are those of more units
+        // whose pieces have the best bounds with all multipliers as they are.
         std::vector<std::pair<double, int>> screened;
         for (size_t c = 0; c < order.size();) {
             const size_t from = c;
@@ -428,7 +450,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
             }
             if (!lanes.empty()) {
                 ascent_->load_children(cell, node.path, lanes, *node.climb);
-                ascent_->climb(0, false);
+                ascent_->climb(0, 1.0, false);
             }
             size_t lane = 0;
             for (size_t i = from; i < c; ++i) {
@@ -445,7 +467,9 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
                          [](const auto& a, const auto& b) { return a.first > b.first; });
         order.clear();
         for (const auto& one : screened) order.push_back(one.second);
-        order.resize(std::max<size_t>(fill(0, lanes), 1));
+        size_t tried = 0;
+        for (int batch = 0; batch < trials(node).batches; ++batch) tried = fill(tried, lanes);
+        order.resize(std::max<size_t>(tried, 1));
     }
     const size_t most = order.size();
     const Ascent::Loss* best = &losses[static_cast<size_t>(order[0])];
@@ -460,7 +484,8 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         }
         if (lanes.empty()) continue;
         ascent_->load_children(cell, node.path, lanes, *node.climb);
-        ascent_->climb(kProbeSteps, false);
+        ascent_->climb(pooled_ ? trials(node).steps : kTrials.steps, pace(node.score, node.first),
+                       false);
         int lane = 0;
         for (size_t i = from; i < c; ++i) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];

@@ -65,6 +65,7 @@ struct Node {
     bool was_cut = false;  // so that its bounds are to be found anew
     int waits = 0;         // splits to come before it may be cut
     double score = 0.0;    // the parent's bound: how far from a violation it is at least
+    double first = 0.0;    // the root's, where bounds come from ascents
     std::shared_ptr<ProofPart> part;
     int place = 0;
 
