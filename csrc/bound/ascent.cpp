@@ -26,6 +26,7 @@ Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
     sheets_.resize(static_cast<size_t>(top));
     scale_.resize(sheets_.size());
     int most = net.dim;
+    size_t windows = 0, slots = 0;
     for (int l = 0; l <= top; ++l) most = std::max(most, net.layers[l].rows);
     for (int l = 0; l < top; ++l) {
         Sheet& sheet = sheets_[l];
@@ -37,6 +38,10 @@ Ascent::Ascent(const BoundNet& net, int top, StopToken& stop)
         for (auto* one : {&sheet.h, &sheet.z, &sheet.mean_z}) one->assign(rows, 0.0);
         sheet.marks.assign(static_cast<size_t>(net.layers[l].rows), 0);
         if (from.is_max()) {
+            sheet.first_level = windows;
+            sheet.first_share = slots;
+            windows += static_cast<size_t>(from.units);
+            slots += static_cast<size_t>(from.units * from.slots);
             for (auto* one : {&sheet.over_lift, &sheet.open, &sheet.level, &sheet.level_lo,
                               &sheet.level_hi, &sheet.leveled})
                 one->assign(units, 0.0);
@@ -110,18 +115,36 @@ void Ascent::load(int lane, const CellView& cell, const std::vector<FixedUnit>& 
 }
 
 void Ascent::load_children(const CellView& cell, const std::vector<FixedUnit>& path,
-                           const std::vector<FixedUnit>& more, const Climb& from) {
-    const int count = static_cast<int>(more.size());
-    for (int lane = 0; lane < count; ++lane) {
-        begin(lane, cell, from);
-        for (const FixedUnit& fixed : path) add_splits(lane, fixed);
-        add_splits(lane, more[static_cast<size_t>(lane)]);
+                           const std::vector<FixedUnit>& more, const Climb& from, bool again) {
+    if (!again) {
+        for (int lane = 0; lane < kLanes; ++lane) {
+            begin(lane, cell, from);
+            for (const FixedUnit& fixed : path) add_splits(lane, fixed);
+        }
+        lines_of(0, kLanes, cell, from);
+    } else {
+        for (size_t lane = 0; lane < more_.size(); ++lane) {
+            const FixedUnit& fixed = more_[lane];
+            Sheet& sheet = sheets_[fixed.layer];
+            sheet.prepared = false;
+            const int rows = rows_of(net_.net.layers[fixed.layer], fixed);
+            for (auto* one : {&split_, &split_first_, &split_second_})
+                (*one)[lane].resize((*one)[lane].size() - static_cast<size_t>(rows));
+            sheet.splits.resize(sheet.splits.size() - static_cast<size_t>(rows));
+            const int at = static_cast<int>(lane);
+            lines_of_unit(fixed.layer, fixed.unit, at, at + 1, cell, from);
+        }
+        std::fill(least_.begin(), least_.end(), -kInfinity);
+        std::fill(refuted_.begin(), refuted_.end(), 0);
     }
-    lines_of(0, count, cell, from);
-    for (int lane = 0; lane < count; ++lane) {
+    more_ = more;
+    loaded_ = static_cast<int>(more.size());
+    for (int lane = 0; lane < loaded_; ++lane) {
         const FixedUnit& fixed = more[static_cast<size_t>(lane)];
         const Layer& layer = net_.net.layers[fixed.layer];
         Sheet& sheet = sheets_[fixed.layer];
+        sheet.prepared = false;
+        add_splits(lane, fixed);
         if (layer.is_max())
             window_lines(sheet, layer, fixed.unit, lane, lane + 1, fixed.piece, nullptr, nullptr,
                          nullptr, nullptr, nullptr);
@@ -134,9 +157,8 @@ void Ascent::load_children(const CellView& cell, const std::vector<FixedUnit>& p
 void Ascent::begin(int lane, const CellView& cell, const Climb& from) {
     const auto at = static_cast<size_t>(lane);
     if (lane == 0)
-        for (Sheet& sheet : sheets_) sheet.splits.clear();
-    loaded_ = lane + 1;
-    prepared_ = false;
+        for (Sheet& sheet : sheets_) sheet.splits.clear(), sheet.prepared = false;
+    loaded_ = filled_ = lane + 1;
     ball_ = cell.ball;
     least_[at] = -kInfinity;
     refuted_[at] = 0;
@@ -166,10 +188,8 @@ double Ascent::first_multiplier(const FixedUnit& fixed, int slot) const {
         if (!(line > kUnset) || s > 1.0) return 0.0;
         return g * std::max(fixed.piece ? 1.0 - line : line - s, 0.0);
     }
-    auto at = static_cast<size_t>(fixed.unit * layer.slots + slot);
-    for (int l = 0; l < fixed.layer; ++l)
-        at += static_cast<size_t>(net_.net.layers[l].units * net_.net.layers[l].slots);
-    return g * start_->shares[at];
+    return g * start_->shares[sheets_[fixed.layer].first_share +
+                              static_cast<size_t>(fixed.unit * layer.slots + slot)];
 }
 
 // The rows of a fixed unit, with the multipliers that they had.
@@ -195,28 +215,34 @@ void Ascent::add_splits(int lane, const FixedUnit& fixed) {
 }
 
 void Ascent::lines_of(int first, int last, const CellView& cell, const Climb& from) {
-    const float *shares = from.shares.data(), *levels = from.levels.data();
-    for (int l = 0; l < top_; ++l) {
-        const Layer& layer = net_.net.layers[l];
-        const double *zlo = &cell.bounds.lo[net_.row(l, 0)], *zhi = &cell.bounds.hi[net_.row(l, 0)];
-        const size_t flat = net_.unit(l, 0);
-        const int8_t* pieces = cell.pieces + flat;
-        for (int j = 0; j < layer.units; ++j) {
-            if (layer.is_max()) {
-                const bool set = !from.shares.empty();
-                window_lines(sheets_[l], layer, j, first, last, pieces[j], zlo, zhi,
-                             set ? shares : nullptr, set ? levels : nullptr,
-                             set ? from.hulls.data() : nullptr);
-                if (set) shares += layer.slots, ++levels;
-                continue;
-            }
-            int piece = layer.one_piece[j] ? 1 : pieces[j];
-            if (piece < 0) piece = Crown::known(zlo[j], zhi[j]);
-            unit_lines(sheets_[l], layer, j, first, last, piece, zlo[j], zhi[j],
-                       from.slopes.empty() ? kUnset : from.slopes[flat + j],
-                       from.envelopes.empty() ? nullptr : from.envelopes.data());
-        }
+    for (int l = 0; l < top_; ++l)
+        for (int j = 0; j < net_.net.layers[l].units; ++j)
+            lines_of_unit(l, j, first, last, cell, from);
+}
+
+void Ascent::lines_of_unit(int layer, int unit, int first, int last, const CellView& cell,
+                           const Climb& from) {
+    Sheet& sheet = sheets_[layer];
+    const Layer& of = net_.net.layers[layer];
+    const double *zlo = &cell.bounds.lo[net_.row(layer, 0)],
+                 *zhi = &cell.bounds.hi[net_.row(layer, 0)];
+    const size_t flat = net_.unit(layer, unit);
+    int piece = cell.pieces[flat];
+    if (of.is_max()) {
+        const bool set = !from.shares.empty();
+        const auto at = static_cast<size_t>(unit);
+        window_lines(
+            sheet, of, unit, first, last, piece, zlo, zhi,
+            set ? &from.shares[sheet.first_share + at * static_cast<size_t>(of.slots)] : nullptr,
+            set ? &from.levels[sheet.first_level + at] : nullptr,
+            set ? from.hulls.data() : nullptr);
+        return;
     }
+    if (of.one_piece[unit]) piece = 1;
+    if (piece < 0) piece = Crown::known(zlo[unit], zhi[unit]);
+    unit_lines(sheet, of, unit, first, last, piece, zlo[unit], zhi[unit],
+               from.slopes.empty() ? kUnset : from.slopes[flat],
+               from.envelopes.empty() ? nullptr : from.envelopes.data());
 }
 
 void Ascent::unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
@@ -326,7 +352,6 @@ WindowView Ascent::view_of(Sheet& sheet, const Layer& layer) {
 
 // Lanes that are not loaded are copies of the first; what counts on some lane.
 void Ascent::prepare() {
-    prepared_ = true;
     const auto any = [](const double* v) {
         double sum = 0.0;
         for (int i = 0; i < kLanes; ++i) sum += std::fabs(v[i]);
@@ -335,10 +360,11 @@ void Ascent::prepare() {
     for (int l = 0; l < top_; ++l) {
         const Layer& layer = net_.net.layers[l];
         Sheet& sheet = sheets_[l];
+        if (sheet.prepared) continue;
         const auto units = static_cast<size_t>(layer.units);
         const auto copy = [&](AlignedVector<double>& one, size_t count) {
-            for (size_t at = 0; at < count * kLanes && loaded_ < kLanes; at += kLanes)
-                std::fill_n(&one[at + static_cast<size_t>(loaded_)], kLanes - loaded_, one[at]);
+            for (size_t at = 0; at < count * kLanes && filled_ < kLanes; at += kLanes)
+                std::fill_n(&one[at + static_cast<size_t>(filled_)], kLanes - filled_, one[at]);
         };
         sheet.live.clear();
         sheet.rows.clear();
@@ -393,17 +419,22 @@ void Ascent::prepare() {
         for (size_t r = 0; r < sheet.marks.size(); ++r)
             if (sheet.marks[r]) sheet.rows.push_back(static_cast<int>(r));
     }
-    for (int k = 0; k < net_.dim; ++k)
+    for (int k = 0; k < net_.dim && filled_ < kLanes; ++k)
         for (auto* one : {&lo_, &hi_})
-            std::fill_n(&(*one)[static_cast<size_t>(k) * kLanes + loaded_], kLanes - loaded_,
+            std::fill_n(&(*one)[static_cast<size_t>(k) * kLanes + filled_], kLanes - filled_,
                         (*one)[static_cast<size_t>(k) * kLanes]);
-    for (int l = 0; l < top_; ++l)
-        if (Sheet& sheet = sheets_[l]; sheet.hull)
+    filled_ = kLanes;
+    for (int l = 0; l < top_; ++l) {
+        Sheet& sheet = sheets_[l];
+        if (sheet.prepared) continue;
+        sheet.prepared = true;
+        if (sheet.hull)
             kernels_.lift_hulls(view_of(sheet, lo_, hi_), sheet.moving.data(),
                                 static_cast<int>(sheet.moving.size()));
         else if (sheet.envelope)
             kernels_.lift_envelopes(view_of(sheet, l), sheet.moving.data(),
                                     static_cast<int>(sheet.moving.size()));
+    }
     for (AlignedVector<double>& one : scale_) one.assign(kLanes, 0.0);
 }
 
@@ -678,7 +709,7 @@ bool Ascent::may_refute(const std::vector<double>& before, int steps) const {
 }
 
 void Ascent::climb(int steps, double pace, bool wants_losses, bool gives_up) {
-    if (!prepared_) prepare();
+    prepare();
     std::vector<double> before;
     for (int step = 0;; ++step) {
         backward();

@@ -58,9 +58,10 @@ public:
     // Puts a node on a lane; lanes are loaded in order, from 0.
     void load(int lane, const CellView& cell, const std::vector<FixedUnit>& path,
               const Climb& from);
-    // Puts the children of a node on the first lanes; one unit of each is fixed besides.
+    // Puts the children of a node on the first lanes; one unit of each is fixed besides. `again`:
+    // others of the same node, where nothing has moved since.
     void load_children(const CellView& cell, const std::vector<FixedUnit>& path,
-                       const std::vector<FixedUnit>& more, const Climb& from);
+                       const std::vector<FixedUnit>& more, const Climb& from, bool again);
     // At most so many steps: fewer where all loaded lanes are refuted or, where it `gives_up`, none
     // of them is likely to be. Without `wants_losses` neither losses nor points are known then.
     // `pace`: the size of steps. Throws Stopped.
@@ -130,6 +131,8 @@ private:
     void add_splits(int lane, const FixedUnit& fixed);
     double first_multiplier(const FixedUnit& fixed, int slot) const;
     void lines_of(int first, int last, const CellView& cell, const Climb& from);
+    void lines_of_unit(int layer, int unit, int first, int last, const CellView& cell,
+                       const Climb& from);
     void unit_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
                     double lo, double hi, float set, const uint16_t* shares);
     void window_lines(Sheet& sheet, const Layer& layer, int j, int first, int last, int piece,
@@ -164,10 +167,10 @@ private:
     std::vector<LinearForm> goals_;
     StopToken& stop_;
     const BoundKernels& kernels_;
-    int loaded_ = 0;
+    int loaded_ = 0, filled_ = 0;   // lanes; and those that are not copies
+    std::vector<FixedUnit> more_;   // of children
     const Climb* start_ = nullptr;  // of the lane that is being loaded
-    bool prepared_ = false;
-    bool goes_on_ = false;  // from where another ascent ended
+    bool goes_on_ = false;          // from where another ascent ended
 
     struct Sheet {
         AlignedVector<double> under, over, under_lift, over_lift, open;
@@ -184,6 +187,8 @@ private:
         std::vector<int> live, rows;         // units and pre-activations that count on some lane
         std::vector<int> moving;             // units that are open on some lane
         bool touched = false;
+        bool prepared = false;
+        size_t first_share = 0, first_level = 0;  // among those of all windows
     };
     std::vector<Sheet> sheets_;             // one per hidden layer
     size_t shares_ = 0, coefficients_ = 0;  // of all envelopes and hulls

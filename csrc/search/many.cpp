@@ -437,6 +437,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         return c;
     };
     std::vector<FixedUnit> lanes;
+    bool again = false;
     if (pooled_ && fill(0, lanes) < order.size()) {
         // What windows lose tells less of what their splits gain: tried are those of more units
         // whose pieces have the best bounds with all multipliers as they are.
@@ -449,8 +450,9 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
                 continue;
             }
             if (!lanes.empty()) {
-                ascent_->load_children(cell, node.path, lanes, *node.climb);
+                ascent_->load_children(cell, node.path, lanes, *node.climb, again);
                 ascent_->climb(0, 1.0, false);
+                again = true;
             }
             size_t lane = 0;
             for (size_t i = from; i < c; ++i) {
@@ -483,7 +485,8 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
             continue;
         }
         if (lanes.empty()) continue;
-        ascent_->load_children(cell, node.path, lanes, *node.climb);
+        ascent_->load_children(cell, node.path, lanes, *node.climb, again);
+        again = false;
         ascent_->climb(pooled_ ? trials(node).steps : kTrials.steps, pace(node.score, node.first),
                        false);
         int lane = 0;
