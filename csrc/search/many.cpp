@@ -9,17 +9,19 @@ namespace plv {
 
 namespace {
 constexpr int kFirstSteps = 60, kSteps = 16;  // of ascents
-constexpr size_t kProbed = 8;                 // units whose split is tried
-// Where there are windows units are screened, and batches of lanes tried with so many steps.
+// Of how many units splits are tried, with how many steps. Where there are windows that is a
+// screening without steps, and so many batches of lanes are tried after it.
 struct Trials {
-    size_t screened;
+    size_t units;
     int batches, steps;
+    bool known;  // also those of which enough is known
 };
-constexpr Trials kTrials{16, 1, 3}, kEarlyTrials{48, 4, 12};
+constexpr Trials kTrials{8, 0, 3, false}, kWindowTrials{16, 1, 3, false},
+    kEarlyTrials{48, 4, 12, true};
 constexpr double kEarly = 0.1;  // of what the root's bound lacks: a choice decides about many nodes
 constexpr double kPace = 0.15;  // power of the same, for the size of steps
 constexpr double kLeastPace = 1e-6;
-constexpr size_t kAlways = 2;  // of them, even where enough is known of their splits:
+constexpr size_t kAlways = 2;  // units, even where enough is known of their splits:
 constexpr int kEnough = 4;     // times that they were tried
 constexpr int kAttackEvery = 8, kAttackAgain = 64;  // visits; from points everywhere
 const Climb kNowhere;
@@ -31,8 +33,9 @@ constexpr double kWorthStating = 0.01;  // of the width of an interval
 constexpr size_t kMostStated = 2000;    // units
 constexpr double kLeastGain = 1e-3;     // of what is missing, that a split is taken to gain
 
-Trials trials(const Node& node) {
-    return node.score < kEarly * node.first ? kEarlyTrials : kTrials;
+const Trials& trials_of(const Node& node, bool pooled) {
+    if (!pooled) return kTrials;
+    return node.score < kEarly * node.first ? kEarlyTrials : kWindowTrials;
 }
 
 // Ascents near a violation have little to gain, and less than long steps lose.
@@ -159,7 +162,7 @@ bool CaseSearch::climb(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         ascent_->store(lane, *reached);
         node.climb = reached;
         node.score = ascent_->least(lane);
-        if (node.first == 0.0) node.first = node.score;
+        if (node.first == 0.0) node.first = std::min(node.score, 0.0);
     }
     if (!left.empty() && attacks_on_ && ++attacks_ % kAttackEvery == 0) {
         const Left& one = left.front();
@@ -350,8 +353,8 @@ std::vector<int> CaseSearch::promising(const Node& node, const std::vector<Ascen
             guess[i] += losses[i].loss < 0.0 ? -HUGE_VAL
                                              : std::min(node.score + rate * losses[i].loss, 0.0);
         }
-    const bool early = node.score < kEarly * node.first;
-    const size_t most = std::min(pooled_ ? trials(node).screened : kProbed, order.size());
+    const Trials& trials = trials_of(node, pooled_);
+    const size_t most = std::min(trials.units, order.size());
     std::partial_sort(
         order.begin(), order.begin() + static_cast<long>(most), order.end(), [&](int a, int b) {
             return guess[a] != guess[b] ? guess[a] > guess[b] : losses[a].loss > losses[b].loss;
@@ -360,7 +363,7 @@ std::vector<int> CaseSearch::promising(const Node& node, const std::vector<Ascen
     size_t kept = 0;
     for (size_t i = 0; i < most; ++i) {
         const auto& both = tried(static_cast<size_t>(order[i]));
-        if (i < kAlways || (pooled_ && early) || std::min(both[0].count, both[1].count) < kEnough)
+        if (i < kAlways || trials.known || std::min(both[0].count, both[1].count) < kEnough)
             order[kept++] = order[i];
     }
     order.resize(kept);
@@ -392,6 +395,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         std::shared_ptr<const Climb> climb;
         double least = 0.0;
     };
+    const Trials& trials = trials_of(node, pooled_);
     std::vector<int> order = promising(node, losses);
     // How fast the tree closes if all splits gain as much of what is missing (Le Bodic, Nemhauser,
     // Mathematical Programming 166, 2017): the logarithm of the x < 1 for which the sum of x^gain
@@ -470,7 +474,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         order.clear();
         for (const auto& one : screened) order.push_back(one.second);
         size_t tried = 0;
-        for (int batch = 0; batch < trials(node).batches; ++batch) tried = fill(tried, lanes);
+        for (int batch = 0; batch < trials.batches; ++batch) tried = fill(tried, lanes);
         order.resize(std::max<size_t>(tried, 1));
     }
     const size_t most = order.size();
@@ -487,8 +491,7 @@ void CaseSearch::split_best(Node&& node, const std::vector<Ascent::Loss>& losses
         if (lanes.empty()) continue;
         ascent_->load_children(cell, node.path, lanes, *node.climb, again);
         again = false;
-        ascent_->climb(pooled_ ? trials(node).steps : kTrials.steps, pace(node.score, node.first),
-                       false);
+        ascent_->climb(trials.steps, pace(node.score, node.first), false);
         int lane = 0;
         for (size_t i = from; i < c; ++i) {
             const Ascent::Loss& one = losses[static_cast<size_t>(order[i])];
