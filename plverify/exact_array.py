@@ -280,6 +280,9 @@ class ExactRows:
         """The composition ``x -> self(inner(x))``, exactly."""
         if self.cols != inner.rows:
             raise InputError(f"{self.cols} inputs do not fit {inner.rows} outputs")
+        small = self._after_small(inner)
+        if small is not None:
+            return small
         dens = inner.dens
         common = lcm(*dens)
         table = inner.integers
@@ -289,6 +292,26 @@ class ExactRows:
         product = int_matmul(self.integers[:, :-1], table)
         product[:, -1] += self.integers[:, -1].astype(object) * common
         return ExactRows.from_integers(product.tolist(), [d * common for d in self.dens])
+
+    def _after_small(self, inner: ExactRows) -> ExactRows | None:
+        """The same where all sums are exact in float64; None where that is not sure."""
+        for rows in (self, inner):
+            if rows.den is not None or rows.up is not None or rows.num.dtype == object:
+                return None
+        weights, bias = self.num[:, :-1], self.num[:, -1]
+        common = int(inner.shift.max(initial=0))
+        grow = common - inner.shift
+        bits = (
+            _bit_length(weights).max(initial=0)
+            + _total_bits(inner.num, grow[:, None]).max(initial=0)
+            + self.cols.bit_length()
+        )
+        if max(bits, int(_bit_length(bias).max(initial=0)) + common) > 53:
+            return None
+        table = np.where(inner.num != 0, inner.num << np.minimum(grow, 63)[:, None], 0)
+        product = (weights.astype(np.float64) @ table.astype(np.float64)).astype(np.int64)
+        product[:, -1] += bias << common
+        return ExactRows(*_reduce_powers(product, self.shift + common), None)
 
     def plus(self, offset: ExactArray) -> ExactRows:
         """The rows with ``offset`` (shape ``(m,)``) added to the biases."""

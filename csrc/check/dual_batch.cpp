@@ -46,6 +46,7 @@ bool DualDoubles::substitute(const Cell& cell, const std::vector<DualRow>* where
     };
     lanes_.resize(net_.entries() * kLanes);
     reached_.resize(net_.entries());
+    taken_.resize(net_.entries());
     where_.clear();
     if (where != nullptr) narrow(cell, *where);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
@@ -333,33 +334,58 @@ void DualDoubles::measure_unit(const Cell& cell, const double* lo, const double*
     if (extra.strange[i] != 0) out = kInfinity;
 }
 
+// Of the entries of a node those that are marked as reached, counted from its first; the marks are
+// taken back.
+std::span<const uint32_t> DualDoubles::take_reached(size_t base, uint32_t size) {
+    uint8_t* marks = &reached_[base];
+    uint32_t *taken = taken_.data(), i = 0;
+    size_t count = 0;
+    while (i < size) {
+        const uint32_t end = std::min(i + 8, size);
+        uint64_t eight = 1;
+        if (end == i + 8) std::memcpy(&eight, marks + i, 8);
+        if (eight == 0) {
+            i = end;
+            continue;
+        }
+        for (; i < end; ++i) {
+            taken[count] = i;
+            count += marks[i] != 0;
+            marks[i] = 0;
+        }
+    }
+    return {taken, count};
+}
+
 PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     double* g = &lanes_[extra.base * kLanes];
     const double* r = &local_.r[extra.base];
     Vector constant = {}, error = vector_at(sum.error);
-    active_.clear();
-    panel_.resize(size_t{node.size} * kLanes);
-    for (uint32_t i = 0; i < node.size; ++i) {
-        if (!take(extra.base + i)) continue;
+    const std::span<const uint32_t> active = take_reached(extra.base, node.size);
+    panel_.resize(active.size() * kLanes);
+    double* panel = panel_.data();
+    for (size_t a = 0; a < active.size(); ++a) {
+        const uint32_t i = active[a];
         const Vector y = vector_at(g + i * kLanes), size = PLV_ABS(y);
         vector_at(g + i * kLanes) = Vector{};
         const double off = errors_[extra.base + i];
-        vector_at(&panel_[active_.size() * kLanes]) = y;
+        vector_at(panel + a * kLanes) = y;
         constant += y * extra.weight[node.bias_of(i)] - size * off;
         error += size * (r[i] + off);
-        active_.push_back(i);
     }
     vector_at(sum.error) = error;
     vector_at(sum.lower) += constant;
     if (!extra.dense) {
-        for (size_t a = 0; a < active_.size(); ++a) {
-            const Vector y = vector_at(&panel_[a * kLanes]);
-            extra.each_weight(node, active_[a], [&](uint32_t j, double w) {
+        double* lanes = lanes_.data();
+        uint8_t* reached = reached_.data();
+        for (size_t a = 0; a < active.size(); ++a) {
+            const Vector y = vector_at(panel + a * kLanes);
+            extra.each_weight(node, active[a], [&, lanes, reached](uint32_t j, double w) {
                 const size_t e = extra.entry(j);
-                vector_at(&lanes_[e * kLanes]) += w * y;
-                reached_[e] = 1;
+                vector_at(lanes + e * kLanes) += w * y;
+                reached[e] = 1;
             });
         }
         return;
@@ -368,15 +394,15 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     live_.clear();
     for (uint32_t j = 0; j < node.width; ++j)
         if (zero_[extra.source + j] == 0) live_.push_back(j);
-    const size_t count = active_.size(), columns = live_.size();
+    const size_t count = active.size(), columns = live_.size();
     for (size_t first = 0; first < columns; first += kTile) {
         Vector total[kTile] = {};
         const double* w[kTile];
         for (size_t t = 0; t < kTile; ++t)
             w[t] = &extra.turned[size_t{live_[std::min(first + t, columns - 1)]} * node.rows];
         for (size_t a = 0; a < count; ++a) {
-            const Vector y = *reinterpret_cast<const Vector*>(&panel_[a * kLanes]);
-            const uint32_t row = active_[a];
+            const Vector y = vector_at(panel + a * kLanes);
+            const uint32_t row = active[a];
             for (size_t t = 0; t < kTile; ++t) total[t] += w[t][row] * y;
         }
         for (size_t t = 0; t < kTile && first + t < columns; ++t) {
@@ -391,8 +417,7 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     Vector term = {}, error = {};
-    for (uint32_t i = 0; i < node.size; ++i) {
-        if (!take(extra.base + i)) continue;
+    for (const uint32_t i : take_reached(extra.base, node.size)) {
         double* g = &lanes_[(extra.base + i) * kLanes];
         const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
         double* to = &lanes_[e * kLanes];
@@ -427,8 +452,7 @@ void DualDoubles::batch_windows(const Cell& cell, uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
     double term[kLanes] = {};
-    for (uint32_t w = 0; w < node.size; ++w) {
-        if (!take(extra.base + w)) continue;
+    for (const uint32_t w : take_reached(extra.base, node.size)) {
         double* g = &lanes_[(extra.base + w) * kLanes];
         const Chosen line = choose(cell, k, w);
         const uint32_t first = extra.slot_start[w];

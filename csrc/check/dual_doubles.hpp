@@ -37,6 +37,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -129,7 +130,7 @@ private:
     void batch_where(const Cell& cell, const Lanes& sum, double* best) const;
     double bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign);
     // Whether an entry is reached; no more, from then on.
-    bool take(size_t entry) { return std::exchange(reached_[entry], uint8_t{0}) != 0; }
+    std::span<const uint32_t> take_reached(size_t base, uint32_t size);
     void batch_ball(const Lanes& sum, double* best);
     void batch_linear(uint32_t k, Lanes& sum);
     void batch_units(uint32_t k, Lanes& sum);
@@ -168,6 +169,7 @@ private:
     std::vector<uint32_t> active_, live_;
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
     std::vector<uint8_t> reached_;       // entries whose lanes may hold something
+    std::vector<uint32_t> taken_;        // those of a node
     std::vector<Wanted> batch_;
     std::vector<HalfSpace> where_;
     uint64_t exact_rows_ = 0;

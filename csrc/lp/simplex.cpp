@@ -77,11 +77,13 @@ void Simplex::drop_row() {
 
 double Simplex::at_vertex(const double* a, double c) const {
     double v = c;
-    for (int k = 0; k < dim_; ++k) {
-        const int w = where_[static_cast<size_t>(k)];
-        v += a[k] * (lo_[static_cast<size_t>(k)] + (w < 0 ? 0.0 : row(w)[dim_]));
-    }
+    for (int k = 0; k < dim_; ++k) v += a[k] * coordinate(k);
     return v;
+}
+
+double Simplex::coordinate(int k) const {
+    const int w = where_[static_cast<size_t>(k)];
+    return lo_[static_cast<size_t>(k)] + (w < 0 ? 0.0 : row(w)[dim_]);
 }
 
 void Simplex::pivot(int r, int s) {

@@ -37,6 +37,7 @@ public:
 
     // The value of a . x + c at the current vertex.
     double at_vertex(const double* a, double c) const;
+    double coordinate(int k) const;  // of the vertex
     // The mean of the vertex and its neighbours: inside, unless the vertex is degenerate.
     void inner_point(double* x);
     // The rows that are tight at the vertex by construction.

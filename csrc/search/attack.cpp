@@ -181,12 +181,8 @@ bool Attack::best_step(const double* lo, const double* hi, const std::vector<dou
     if (simplex_.maximize(row.data(), 0.0, HUGE_VAL) != Simplex::End::optimal ||
         !(-simplex_.value() < now - kWorthRefining * std::fabs(now)))
         return false;
-    row[dim] = 0.0;
-    for (size_t k = 0; k < dim; ++k) {
-        row[k] = 1.0;
-        next[k] = std::clamp(at[k] + simplex_.at_vertex(row.data(), 0.0), lo[k], hi[k]);
-        row[k] = 0.0;
-    }
+    for (size_t k = 0; k < dim; ++k)
+        next[k] = std::clamp(at[k] + simplex_.coordinate(static_cast<int>(k)), lo[k], hi[k]);
     return true;
 }
 

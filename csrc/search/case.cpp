@@ -216,6 +216,7 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
 
 // What halving the sides gains of what the lines of open units cost a goal, more or less.
 void CaseSearch::gain_by(const CellView& cell, const std::vector<Multiplier>& used, double weight) {
+    if (dim_ > kFewInputs) return;  // no side is halved
     for (const Multiplier& m : used) {
         if (net_.layers[m.layer].is_max()) continue;
         const double* depends = crown_.dependence(box_.net->row(m.layer, m.unit));

@@ -304,11 +304,8 @@ void GainSearch::centre(GainNode& at) {
     row[dim_] = 1.0;
     if (simplex_.maximize(row.data(), 0.0, 2.0) == Simplex::End::failed) return;
     at.point.resize(dim_);
-    for (size_t k = 0; k < dim_; ++k) {
-        std::fill(row.begin(), row.end(), 0.0);
-        row[k] = 1.0;
-        at.point[k] = std::clamp(simplex_.at_vertex(row.data(), 0.0), lo[k], hi[k]);
-    }
+    for (size_t k = 0; k < dim_; ++k)
+        at.point[k] = std::clamp(simplex_.coordinate(static_cast<int>(k)), lo[k], hi[k]);
 }
 
 // ------------------------------------------------------------------------------- exactly

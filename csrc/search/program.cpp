@@ -187,9 +187,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
                 const int e = box_.inputs[box_.free[k]].exponent;
                 point_[k] = ball_->center[k] + std::ldexp(nearest_.point()[k], -e);
             } else {
-                std::fill(row_.begin(), row_.end(), 0.0);
-                row_[k] = 1.0;
-                point_[k] = simplex_.at_vertex(row_.data(), 0.0);
+                point_[k] = simplex_.coordinate(k);
             }
             point_[k] = std::clamp(point_[k], cell.lo[k], cell.hi[k]);
         }
@@ -268,11 +266,8 @@ bool CaseSearch::refute_jointly(Node& node, std::string& text) {
         return false;
     }
     const double left = left_ = simplex_.value();
-    for (size_t k = 0; k < dim; ++k) {
-        std::fill(row_.begin(), row_.end(), 0.0);
-        row_[k] = 1.0;
-        point_[k] = std::clamp(simplex_.at_vertex(row_.data(), 0.0), cell.lo[k], cell.hi[k]);
-    }
+    for (int k = 0; k < dim_; ++k)
+        point_[k] = std::clamp(simplex_.coordinate(k), cell.lo[k], cell.hi[k]);
     std::vector<int> tight;
     std::vector<double> y, weight(forms_.size(), 0.0);
     simplex_.multipliers(tight, y);

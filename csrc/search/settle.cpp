@@ -174,11 +174,8 @@ bool CaseSearch::settle_exactly(Node& node, std::string& text, Pick& pick) {
 // the open unit that is farthest on another piece there.
 CaseSearch::Pick CaseSearch::other_piece(Node& node, const uint8_t* pattern) {
     const CellView cell = node.cell(ball_);
-    for (int k = 0; k < dim_; ++k) {
-        std::fill(row_.begin(), row_.end(), 0.0);
-        row_[k] = 1.0;
-        point_[k] = std::clamp(simplex_.at_vertex(row_.data(), 0.0), cell.lo[k], cell.hi[k]);
-    }
+    for (int k = 0; k < dim_; ++k)
+        point_[k] = std::clamp(simplex_.coordinate(k), cell.lo[k], cell.hi[k]);
     return off_piece(node, pattern, false);
 }
 
