@@ -333,6 +333,38 @@ def test_int_matmul_agrees_with_python(seed, bits):
     assert int_matmul(x, y).tolist() == expected
 
 
+@QUIET
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 10, 20, 24, 26, 40, 52]))
+def test_compositions_agree_with_fractions(seed, bits):
+    # Sums are taken in float64 where they are exact there: up to 53 bits.
+    rng = random.Random(seed)
+    m, k, n = (rng.randint(1, 5) for _ in range(3))
+
+    def rows(a, b):
+        table = [
+            [rng.choice([0, rng.randint(-(1 << bits), 1 << bits)]) for _ in range(b + 1)]
+            for _ in range(a)
+        ]
+        dens = [1 << rng.choice([0, 0, 1, 5, 30, 60]) for _ in range(a)]
+        return ExactRows.from_integers(table, dens)
+
+    def fractions(of):
+        pairs = zip(of.integers.tolist(), of.dens, strict=True)
+        return [[Fraction(v, d) for v in row] for row, d in pairs]
+
+    outer, inner = rows(m, k), rows(k, n)
+    weights, values = fractions(outer), [*fractions(inner), [Fraction(0)] * n + [Fraction(1)]]
+    expected = [
+        [sum(w * v[j] for w, v in zip(row, values, strict=True)) for j in range(n + 1)]
+        for row in weights
+    ]
+    dens = [max(v.denominator for v in row) for row in expected]
+    integers = [[int(v * d) for v in row] for row, d in zip(expected, dens, strict=True)]
+    found = outer.after(inner)
+    assert fractions(found) == expected
+    assert found.to_bytes() == ExactRows.from_integers(integers, dens).to_bytes()
+
+
 def test_floats_of_exact_rows_are_correctly_rounded():
     values = [[Fraction(1, 3), Fraction(2**70 + 1, 7)], [Fraction(1, 5), Fraction(-1, 10**30)]]
     rows = ExactRows.from_array(ExactArray(values))
