@@ -251,7 +251,7 @@ void Crown::descend(int layer) {
 }
 
 void Crown::push(int layer) {
-    const auto l = static_cast<size_t>(layer), lanes = static_cast<size_t>(lanes_);
+    const auto l = static_cast<size_t>(layer);
     const BoundLayer& form = net_.layers[l];
     const double* h = h_[l].data();
     const std::vector<int>& rows = live_rows_[l];
@@ -269,12 +269,11 @@ void Crown::push(int layer) {
         add(block.map, outs, static_cast<int>(outs.size()), touch(block.source));
     }
     if (!form.input.empty()) add(form.input, all_, net_.dim, input_.data());
-    for (const int r : rows) {
-        const double b = form.bias[r];
-        if (b == 0.0) continue;
-        const double* x = h + static_cast<size_t>(r) * lanes;
-        for (size_t i = 0; i < lanes; ++i) constant_[i] += b * x[i];
-    }
+    biased_.clear();
+    for (const int r : rows)
+        if (form.bias[r] != 0.0) biased_.push_back(r);
+    kernels_.multiply({form.bias.data(), 0, 1}, all_.data(), 1, biased_.data(),
+                      static_cast<int>(biased_.size()), h, constant_.data(), lanes_);
 }
 
 bool Crown::intervals(const CellView& cell) {

@@ -135,7 +135,8 @@ private:
     AlignedVector<double> input_, constant_;
     AlignedVector<double> raw_constant_;
     std::vector<double> where_slope_, where_constant_, where_size_;
-    std::vector<double> point_, ball_;                          // multipliers of lanes
+    std::vector<double> point_, ball_;  // multipliers of lanes
+    std::vector<int> biased_;           // live rows of a layer that have a bias
     std::vector<double> start_constant_, start_slope_, sizes_;  // sizes: none yet, or of all lanes
     std::vector<int> open_, inputs_, all_;
     std::vector<double> dependence_;
