@@ -129,7 +129,7 @@ private:
     void narrow(const Cell& cell, const std::vector<DualRow>& rows);
     void batch_where(const Cell& cell, const Lanes& sum, double* best) const;
     double bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign);
-    // Whether an entry is reached; no more, from then on.
+    // The entries of a node that are reached; no more, from then on.
     std::span<const uint32_t> take_reached(size_t base, uint32_t size);
     void batch_ball(const Lanes& sum, double* best);
     void batch_linear(uint32_t k, Lanes& sum);
