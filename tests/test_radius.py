@@ -397,12 +397,3 @@ def test_the_table_of_radii(name: str, norm: str, bounded: str, count: int) -> N
         assert found.exact
         assert found.lower - 1e-6 <= radius <= found.upper + 1e-6
         assert found.adversarial_norm <= radius * 1.001
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="the shared data folder is not there")
-def test_windows_that_are_known_are_not_split_first() -> None:
-    # 17,000 nodes where they were, 3,000 to 5,000 whatever else was changed since.
-    net, point = pv.load(DATA / "conv_pool_digits.onnx"), np.load(DATA / "points.npz")["x20"][2]
-    found = pv.minimal_perturbation(net, point, domain=pv.Box(0, 1, 64))
-    assert found.exact
-    assert found.nodes < 10_000
