@@ -21,8 +21,10 @@ Crown::Crown(const BoundNet& net, StopToken& stop)
     windows_.resize(depth);
     open_lines_.resize(depth);
     live_.resize(depth);
+    is_live_.resize(depth);
+    reached_.resize(depth);
     live_rows_.resize(depth);
-    g_.resize(depth);
+    columns_.resize(depth + 1);
     h_.resize(depth + 1);
     touched_.assign(depth, 0);
     size_t most = static_cast<size_t>(net.dim);
@@ -38,9 +40,30 @@ Crown::Crown(const BoundNet& net, StopToken& stop)
             (*lines)[l].assign(units, 0.0);
         open_lines_[l].assign(units, 0);
     }
-    all_.resize(most);
+    all_.resize(most + 1);
     std::iota(all_.begin(), all_.end(), 0);
+    use(nullptr);
     dependence_.assign(net.rows * static_cast<size_t>(net.dim), 0.0);
+}
+
+void Crown::use(std::shared_ptr<const BoundLayers> layers) {
+    condensed_ = std::move(layers);
+    at_hand_ = condensed_ ? condensed_.get() : &net_;
+    const auto dim = static_cast<size_t>(net_.dim);
+    std::fill(touched_.begin(), touched_.end(), kNone);
+    first_.assign(1, dim + 1);
+    for (const std::vector<int>& units : at_hand_->units)
+        first_.push_back(first_.back() + units.size());
+    // Where nothing was condensed, layers read blocks of units beside the input.
+    const size_t own = condensed_ ? dim + 1 : dim;
+    for (std::vector<int>& columns : columns_) columns.assign(all_.begin(), all_.begin() + own);
+}
+
+// Of a row of a layer, which has to be there.
+int Crown::place(int layer, int row) const {
+    if (!condensed_ || layer == net_.depth) return row;
+    const std::vector<int>& units = condensed_->units[layer];
+    return static_cast<int>(std::lower_bound(units.begin(), units.end(), row) - units.begin());
 }
 
 int Crown::known(double lo, double hi) {
@@ -100,28 +123,36 @@ void Crown::layer_lines(const CellView& cell, int layer, const Points* at) {
     const double *zlo = &cell.bounds.lo[net_.row(layer, 0)],
                  *zhi = &cell.bounds.hi[net_.row(layer, 0)];
     const int8_t* pieces = &cell.pieces[net_.unit(layer, 0)];
-    for (int j = 0; j < from.units; ++j) {
+    const std::vector<int>& units = at_hand_->units[l];
+    is_live_[l].resize(units.size());
+    for (int j = 0; j < static_cast<int>(units.size()); ++j) {
+        const int unit = units[j];
         double &under = under_[l][j], &over = over_[l][j];
         double &under_lift = under_lift_[l][j], &over_lift = over_lift_[l][j];
         under_lift = over_lift = 0.0;
-        const double s = from.one_piece[j] ? 1.0 : from.slope[j];
-        int piece = from.one_piece[j] ? 1 : pieces[j];
-        if (piece < 0) piece = known(zlo[j], zhi[j]);
+        const double s = from.one_piece[unit] ? 1.0 : from.slope[unit];
+        int piece = from.one_piece[unit] ? 1 : pieces[unit];
+        if (piece < 0) piece = known(zlo[unit], zhi[unit]);
         open_lines_[l][j] = piece < 0;
         if (piece >= 0) {
             under = over = piece ? 1.0 : s;
         } else {
             // The chord, and the line through zero that is nearer.
-            const double lo = std::min(zlo[j], 0.0), hi = std::max(zhi[j], 0.0);
+            const double lo = std::min(zlo[unit], 0.0), hi = std::max(zhi[unit], 0.0);
             const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
             const double lift = hi - chord * hi;
-            const double line = (at ? at->value(layer, j, 0) > 0.0 : hi > kTie * -lo) ? 1.0 : s;
+            const double line = (at ? at->value(layer, unit, 0) > 0.0 : hi > kTie * -lo) ? 1.0 : s;
             under = line, over = chord, over_lift = lift;
             if (s > 1.0) std::swap(under, over), std::swap(under_lift, over_lift);
         }
-        if (under != 0.0 || over != 0.0) live_[l].push_back(j);
+        const bool is_live = under != 0.0 || over != 0.0;
+        is_live_[l][j] = is_live ? kLive : kDead;
+        if (is_live) live_[l].push_back(j);
     }
     live_rows_[l] = live_[l];
+    if (!condensed_) return;
+    columns_[l + 1] = columns_[l];
+    for (const int u : live_[l]) columns_[l + 1].push_back(static_cast<int>(first_[l]) + u);
 }
 
 void Crown::window_lines(const CellView& cell, int layer) {
@@ -178,34 +209,70 @@ void Crown::start(int layer, int forms) {
     top_ = layer;
     forms_ = forms;
     lanes_ = whole_lanes(forms);
-    std::fill(touched_.begin(), touched_.end(), 0);
-    input_.assign(static_cast<size_t>(net_.dim * lanes_), 0.0);
-    constant_.assign(static_cast<size_t>(lanes_), 0.0);
+    for (int l = 0; l < net_.depth; ++l) forget(l);
+    const auto lanes = static_cast<size_t>(lanes_), dim = static_cast<size_t>(net_.dim);
+    if (const size_t most = first_[layer] * lanes; g_.size() < most) g_.resize(most);
+    std::fill_n(g_.begin(), (condensed_ ? first_[layer] : dim + 1) * lanes, 0.0);
+    input_ = g_.data();
+    constant_ = input_ + dim * lanes;
+    if (condensed_) std::fill_n(touched_.begin(), layer, kAll);
 }
 
 // The coefficients of a layer's activations, zero where nothing was added.
 double* Crown::touch(int layer) {
     const auto l = static_cast<size_t>(layer);
-    if (!touched_[l]) {
-        touched_[l] = 1;
-        g_[l].resize(static_cast<size_t>(net_.net.layers[l].units * lanes_));
-        for (const int u : live_[l])
-            std::fill_n(&g_[l][static_cast<size_t>(u * lanes_)], lanes_, 0.0);
+    double* g = g_of(layer);
+    if (touched_[l] == kAll) return g;
+    for (const int u : live_[l])
+        if (touched_[l] == kNone || is_live_[l][u] == kLive)
+            std::fill_n(g + static_cast<size_t>(u * lanes_), lanes_, 0.0);
+    forget(layer);
+    touched_[l] = kAll;
+    return g;
+}
+
+// Takes back the marks of units that were reached.
+void Crown::forget(int layer) {
+    if (touched_[layer] == kSome)
+        for (const int u : reached_[layer])
+            if (uint8_t& mark = is_live_[layer][u]; mark == kReached) mark = kLive;
+    touched_[layer] = kNone;
+}
+
+// The same where only what one row of a sparse map reads was added.
+double* Crown::touch(const BoundLayer::Block& block, int row) {
+    const auto l = static_cast<size_t>(block.source), lanes = static_cast<size_t>(lanes_);
+    if (net_.net.layers[l].is_max()) return touch(block.source);
+    double* g = g_of(block.source);
+    if (touched_[l] == kAll) return g;
+    if (touched_[l] == kNone) reached_[l].clear();
+    touched_[l] = kSome;
+    for (size_t k = block.map.start[row]; k < block.map.start[row + 1]; ++k) {
+        const auto u = static_cast<size_t>(block.map.col[k]);
+        if (is_live_[l][u] != kLive) continue;
+        is_live_[l][u] = kReached;
+        reached_[l].push_back(block.map.col[k]);
+        std::fill_n(g + u * lanes, lanes, 0.0);
     }
-    return g_[l].data();
+    return g;
 }
 
 // Adds weight times a pre-activation to one form.
 void Crown::push_form(int layer, size_t lane, int row, double weight) {
-    const BoundLayer& form = net_.layers[layer];
+    const BoundLayer& form = at_hand_->layers[layer];
     const auto lanes = static_cast<size_t>(lanes_);
     constant_[lane] += weight * form.bias[row];
-    if (!form.input.empty())
+    if (!form.input.empty() && form.input.dense) {
+        const double* w = &form.input.w[static_cast<size_t>(row) * form.input.cols];
+        for (const int c : columns_[layer])
+            input_[static_cast<size_t>(c) * lanes + lane] += weight * w[c];
+    } else if (!form.input.empty()) {
         form.input.each(row, [&](int k, double w) {
             input_[static_cast<size_t>(k) * lanes + lane] += weight * w;
         });
+    }
     for (const BoundLayer::Block& block : form.blocks) {
-        double* to = touch(block.source) + lane;
+        double* to = (block.map.dense ? touch(block.source) : touch(block, row)) + lane;
         if (block.map.dense) {
             const double* w = &block.map.w[static_cast<size_t>(row) * block.map.cols];
             for (const int c : live_[block.source])
@@ -220,21 +287,23 @@ void Crown::push_form(int layer, size_t lane, int row, double weight) {
 // Replaces a layer's activations by lines in its pre-activations, and these by what they come from.
 void Crown::descend(int layer) {
     const auto l = static_cast<size_t>(layer), lanes = static_cast<size_t>(lanes_);
-    if (!touched_[l]) return;
+    if (touched_[l] == kNone) return;
+    if (touched_[l] == kSome) std::sort(reached_[l].begin(), reached_[l].end());
     const Layer& from = net_.net.layers[l];
     AlignedVector<double>& h = h_[l];
-    h.resize(static_cast<size_t>(net_.layers[l].rows) * lanes);
+    h.resize(static_cast<size_t>(at_hand_->layers[l].rows) * lanes);
     if (!from.is_max()) {
         const LineView lines{under_[l].data(), over_[l].data(), under_lift_[l].data(),
                              over_lift_[l].data()};
-        kernels_.relax(lines, live_[l].data(), static_cast<int>(live_[l].size()), g_[l].data(),
-                       h.data(), constant_.data(), lanes_);
+        const std::vector<int>& units = touched_units(layer);
+        kernels_.relax(lines, units.data(), static_cast<int>(units.size()), g_of(layer), h.data(),
+                       constant_, lanes_);
     } else {
         for (const int r : live_rows_[l])
             std::fill_n(&h[static_cast<size_t>(r) * lanes], lanes, 0.0);
         for (const int j : live_[l]) {
             const Window& window = windows_[l][j];
-            const double* g = &g_[l][static_cast<size_t>(j) * lanes];
+            const double* g = g_of(layer) + static_cast<size_t>(j) * lanes;
             double* to = &h[static_cast<size_t>(window.low) * lanes];
             double* above = &h[static_cast<size_t>(window.high) * lanes];
             for (size_t i = 0; i < lanes; ++i) {
@@ -252,9 +321,9 @@ void Crown::descend(int layer) {
 
 void Crown::push(int layer) {
     const auto l = static_cast<size_t>(layer);
-    const BoundLayer& form = net_.layers[l];
+    const BoundLayer& form = at_hand_->layers[l];
     const double* h = h_[l].data();
-    const std::vector<int>& rows = live_rows_[l];
+    const std::vector<int>& rows = touched_rows(layer);
     const int count = static_cast<int>(rows.size());
     const auto add = [&](const LinearMap& map, const std::vector<int>& outs, int n, double* to) {
         if (map.dense)
@@ -266,14 +335,21 @@ void Crown::push(int layer) {
     };
     for (const BoundLayer::Block& block : form.blocks) {
         const std::vector<int>& outs = live_[block.source];
-        add(block.map, outs, static_cast<int>(outs.size()), touch(block.source));
+        double* to = g_of(block.source);
+        if (block.map.dense)
+            touch(block.source);
+        else
+            for (const int r : rows) touch(block, r);
+        add(block.map, outs, static_cast<int>(outs.size()), to);
     }
-    if (!form.input.empty()) add(form.input, all_, net_.dim, input_.data());
+    if (!form.input.empty())
+        add(form.input, columns_[l], static_cast<int>(columns_[l].size()), input_);
     biased_.clear();
     for (const int r : rows)
         if (form.bias[r] != 0.0) biased_.push_back(r);
-    kernels_.multiply({form.bias.data(), 0, 1}, all_.data(), 1, biased_.data(),
-                      static_cast<int>(biased_.size()), h, constant_.data(), lanes_);
+    if (!biased_.empty())
+        kernels_.multiply({form.bias.data(), 0, 1}, all_.data(), 1, biased_.data(),
+                          static_cast<int>(biased_.size()), h, constant_, lanes_);
 }
 
 bool Crown::intervals(const CellView& cell) {
@@ -342,7 +418,7 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
     double *zlo = &cell.bounds.lo[net_.row(layer, 0)], *zhi = &cell.bounds.hi[net_.row(layer, 0)];
     open_.clear();
     if (!from.is_max()) {
-        for (int j = 0; j < from.units; ++j)
+        for (const int j : at_hand_->units[layer])
             if (!from.one_piece[j] && known(zlo[j], zhi[j]) < 0) open_.push_back(j);
     } else {
         // Slots of windows that are not fixed.
@@ -358,18 +434,19 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
         const size_t n = std::min(kMostRows, open_.size() - at);
         start(layer, static_cast<int>(2 * n));
         for (size_t i = 0; i < n; ++i) {
-            push_form(layer, 2 * i, open_[at + i], 1.0);
-            push_form(layer, 2 * i + 1, open_[at + i], -1.0);
+            const int row = place(layer, open_[at + i]);
+            push_form(layer, 2 * i, row, 1.0);
+            push_form(layer, 2 * i + 1, row, -1.0);
         }
         for (int k = layer - 1; k >= 0; --k) descend(k);
         const auto lanes = static_cast<size_t>(lanes_);
-        if (!where_constant_.empty()) raw_constant_ = constant_;
+        if (!where_constant_.empty()) raw_constant_.assign(constant_, constant_ + lanes);
         least_on(cell, static_cast<int>(2 * n));
         if (!where_constant_.empty())
             kernels_.least_where({where_slope_.data(), where_constant_.data(), where_size_.data(),
                                   static_cast<int>(where_constant_.size())},
-                                 input_.data(), cell.lo, cell.hi, net_.dim, raw_constant_.data(),
-                                 constant_.data(), lanes_);
+                                 input_, cell.lo, cell.hi, net_.dim, raw_constant_.data(),
+                                 constant_, lanes_);
         for (size_t i = 0; i < n; ++i) {
             const auto row = static_cast<size_t>(open_[at + i]);
             double &lo = zlo[row], &hi = zhi[row];
@@ -394,9 +471,10 @@ void Crown::below(int layer, const std::vector<LinearForm>& forms, const CellVie
     const auto dim = static_cast<size_t>(net_.dim), lanes = static_cast<size_t>(lanes_);
     start_constant_.assign(forms.size(), 0.0);
     start_slope_.assign(forms.size(), 0.0);
-    h_[layer].assign(static_cast<size_t>(net_.layers[layer].rows) * lanes, 0.0);
+    h_[layer].assign(static_cast<size_t>(at_hand_->layers[layer].rows) * lanes, 0.0);
     for (size_t i = 0; i < forms.size(); ++i) {
-        for (const auto& [row, weight] : forms[i].terms) {
+        for (const auto& [at, weight] : forms[i].terms) {
+            const int row = place(layer, at);
             push_form(layer, i, row, weight);
             h_[layer][static_cast<size_t>(row) * lanes + i] += weight;
         }
@@ -425,14 +503,13 @@ void Crown::below(int layer, const std::vector<LinearForm>& forms, const CellVie
 void Crown::least_on(const CellView& cell, int count) {
     ball_.assign(static_cast<size_t>(lanes_), 0.0);
     if (cell.ball == nullptr) {
-        kernels_.least(input_.data(), cell.lo, cell.hi, net_.dim, constant_.data(), lanes_);
+        kernels_.least(input_, cell.lo, cell.hi, net_.dim, constant_, lanes_);
         return;
     }
     point_.resize(static_cast<size_t>(net_.dim));
     for (int i = 0; i < count; ++i) {
-        const BallLeast found =
-            least_over(*cell.ball, input_.data() + i, static_cast<size_t>(lanes_), cell.lo, cell.hi,
-                       1, point_.data(), 1);
+        const BallLeast found = least_over(*cell.ball, input_ + i, static_cast<size_t>(lanes_),
+                                           cell.lo, cell.hi, 1, point_.data(), 1);
         constant_[i] += found.value;
         ball_[i] = found.multiplier;
     }
@@ -440,12 +517,18 @@ void Crown::least_on(const CellView& cell, int count) {
 
 double Crown::size(size_t i) {
     if (!sizes_.empty()) return sizes_[i];
-    sizes_.assign(static_cast<size_t>(forms_), 0.0);
+    sizes_.assign(static_cast<size_t>(lanes_), 0.0);
     for (size_t k = 0; k < start_constant_.size(); ++k)
         sizes_[k] = start_constant_[k] + start_slope_[k];
-    // Most often there is one form.
+    // Most often there are few forms.
     if (forms_ == 1)
         add_sizes(std::integral_constant<size_t, 1>{});
+    else if (forms_ == 2)
+        add_sizes(std::integral_constant<size_t, 2>{});
+    else if (forms_ <= 4)
+        add_sizes(std::integral_constant<size_t, 4>{});
+    else if (forms_ <= 8)
+        add_sizes(std::integral_constant<size_t, 8>{});
     else
         add_sizes(sizes_.size());
     return sizes_[i];
@@ -456,7 +539,7 @@ void Crown::add_sizes(Count count) {
     const auto lanes = static_cast<size_t>(lanes_);
     double* sizes = sizes_.data();
     for (int l = top_; l >= 0; --l) {
-        const BoundLayer& form = net_.layers[l];
+        const BoundLayer& form = at_hand_->layers[l];
         const double* h = h_[l].data();
         const auto add = [&](int r) {
             const double* x = h + static_cast<size_t>(r) * lanes;
@@ -466,11 +549,11 @@ void Crown::add_sizes(Count count) {
             for (int r = 0; r < form.rows; ++r) add(r);
             continue;
         }
-        if (!touched_[l]) continue;
-        for (const int r : live_rows_[l]) add(r);
+        if (touched_[l] == kNone) continue;
+        for (const int r : touched_rows(l)) add(r);
         const bool is_max = net_.net.layers[l].is_max();
-        for (const int u : live_[l]) {
-            const double* g = &g_[l][static_cast<size_t>(u) * lanes];
+        for (const int u : touched_units(l)) {
+            const double* g = g_of(l) + static_cast<size_t>(u) * lanes;
             const double under = is_max ? 0.0 : std::fabs(under_lift_[l][u]);
             const double over = std::fabs(is_max ? windows_[l][u].lift : over_lift_[l][u]);
             if (under == 0.0 && over == 0.0) continue;
@@ -507,15 +590,16 @@ void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>&
     const auto lanes = static_cast<size_t>(lanes_);
     out.clear();
     for (int l = std::min(top_, net_.depth) - 1; l >= 0; --l) {
-        if (!touched_[l]) continue;
+        if (touched_[l] == kNone) continue;
         const Layer& from = net_.net.layers[l];
-        for (const int u : live_[l]) {
-            const double g = g_[l][static_cast<size_t>(u) * lanes + i];
+        for (const int u : touched_units(l)) {
+            const double g = g_of(l)[static_cast<size_t>(u) * lanes + i];
             if (g == 0.0 || !(from.is_max() ? is_open(cell, l, u) : open_lines_[l][u] != 0))
                 continue;
             if (!from.is_max()) {
-                const bool chord = (g > 0.0) == (from.slope[u] > 1.0);
-                out.push_back({l, u, 0, h_[l][static_cast<size_t>(u) * lanes + i], g, chord});
+                const int unit = at_hand_->units[l][u];
+                const bool chord = (g > 0.0) == (from.slope[unit] > 1.0);
+                out.push_back({l, unit, 0, h_[l][static_cast<size_t>(u) * lanes + i], g, chord});
                 continue;
             }
             const Window& window = windows_[l][u];

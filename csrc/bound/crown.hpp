@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -61,6 +62,16 @@ class Crown {
 public:
     Crown(const BoundNet& net, StopToken& stop);
 
+    // From here on the network is given by these layers, on cells inside that which it was
+    // condensed on; null: by all. Units, rows and bounds are numbered as they are in the whole
+    // network.
+    void use(std::shared_ptr<const BoundLayers> layers);
+    // The layers at hand without units of which bounds tell the piece on the cell: a third of the
+    // units is a ninth of the weights. There are no windows.
+    std::shared_ptr<const BoundLayers> condense(const CellView& cell) const;
+    // The units of a hidden layer that are there; all others are known.
+    const std::vector<int>& units(int layer) const { return at_hand_->units[layer]; }
+
     // Bounds of all pre-activations by intervals, without units that are fixed and without a ball.
     // False if bounds contradict each other.
     bool intervals(const CellView& cell);
@@ -102,6 +113,7 @@ public:
     double gap(const CellView& cell, int layer, int unit) const;
 
 private:
+    int place(int layer, int row) const;
     void layer_lines(const CellView& cell, int layer, const Points* at);
     void window_lines(const CellView& cell, int layer);
     bool bound_layer(const CellView& cell, int layer);
@@ -113,6 +125,18 @@ private:
     void descend(int layer);
     void push(int layer);
     double* touch(int layer);
+    double* touch(const BoundLayer::Block& block, int row);
+    void forget(int layer);
+    const std::vector<int>& touched_units(int layer) const {
+        return touched_[layer] == kSome ? reached_[layer] : live_[layer];
+    }
+    const std::vector<int>& touched_rows(int layer) const {
+        return touched_[layer] == kSome ? reached_[layer] : live_rows_[layer];
+    }
+    double* g_of(int layer) { return g_.data() + first_[layer] * static_cast<size_t>(lanes_); }
+    const double* g_of(int layer) const {
+        return g_.data() + first_[layer] * static_cast<size_t>(lanes_);
+    }
 
     // Below a window lies the row `low`, above it slope times the row `high` plus lift.
     struct Window {
@@ -123,6 +147,9 @@ private:
     const BoundNet& net_;
     StopToken& stop_;
     const BoundKernels& kernels_;
+    std::shared_ptr<const BoundLayers> condensed_;  // or null
+    const BoundLayers* at_hand_ = nullptr;
+    // What follows is by places of units and rows in the layers at hand.
     // Per unit of slopes: lines below and above.
     std::vector<AlignedVector<double>> under_, over_, under_lift_, over_lift_;
     std::vector<std::vector<Window>> windows_;
@@ -130,9 +157,20 @@ private:
     std::vector<std::vector<int>> live_;            // units that pass a gradient on
     std::vector<std::vector<int>> live_rows_;
     int lanes_ = 0, forms_ = 0, top_ = 0;
-    std::vector<AlignedVector<double>> g_, h_;  // of activations and of pre-activations
+    // Coefficients of the inputs, then the constants, then of activations, one layer after the
+    // other (first_: where each begins); of pre-activations by layers.
+    AlignedVector<double> g_;
+    std::vector<size_t> first_;
+    double *input_ = nullptr, *constant_ = nullptr;  // in g_
+    std::vector<AlignedVector<double>> h_;
+    std::vector<std::vector<int>> columns_;  // of a layer's `input` that count
+    // Whether the coefficients of a layer's live units hold something: of some only where what
+    // reads them is sparse.
+    enum Touched : uint8_t { kNone, kSome, kAll };
+    enum Live : uint8_t { kDead, kLive, kReached };
     std::vector<uint8_t> touched_;
-    AlignedVector<double> input_, constant_;
+    std::vector<std::vector<uint8_t>> is_live_;
+    std::vector<std::vector<int>> reached_;
     AlignedVector<double> raw_constant_;
     std::vector<double> where_slope_, where_constant_, where_size_;
     std::vector<double> point_, ball_;  // multipliers of lanes

@@ -48,6 +48,7 @@ static void multiply_wide(const MatrixView& m, const int* outs, int n_outs, cons
     int o = 0;
     for (; o + kTile <= n_outs; o += kTile)
         tile<kTile, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
+    for (; o + 4 <= n_outs; o += 4) tile<4, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
     for (; o < n_outs; ++o) tile<1, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
 }
 

@@ -1,6 +1,7 @@
 #include "bound/layers.hpp"
 
 #include <cmath>
+#include <numeric>
 
 namespace plv {
 
@@ -99,6 +100,8 @@ BoundNet::BoundNet(const Net& from, int dim, const std::vector<LocalInput>& inpu
         layers.push_back(std::move(layer));
         if (l == depth) break;
         first_row.push_back(rows);
+        units.emplace_back(static_cast<size_t>(net.layers[l].units));
+        std::iota(units.back().begin(), units.back().end(), 0);
         rows += static_cast<size_t>(form.rows);
     }
 }

@@ -49,14 +49,30 @@ struct LocalInput {
     int exponent = 0;
 };
 
-struct BoundNet {
+// Layers of some of a network's units, which the others are affine functions of. Where these are
+// not all, `input` maps the inputs, 1, and all units of earlier layers, and there are no blocks.
+struct BoundLayers {
+    std::vector<BoundLayer> layers;       // the outputs last
+    std::vector<std::vector<int>> units;  // of each hidden layer, in order; the columns of its maps
+
+    size_t weights() const {
+        size_t out = 0;
+        for (const BoundLayer& layer : layers) {
+            out += layer.input.w.size();
+            for (const BoundLayer::Block& block : layer.blocks) out += block.map.w.size();
+        }
+        return out;
+    }
+};
+
+// All units: their places are their numbers.
+struct BoundNet : BoundLayers {
     BoundNet(const Net& net, int dim, const std::vector<LocalInput>& inputs);
 
     const Net& net;
     int dim = 0, depth = 0;
-    std::vector<BoundLayer> layers;  // the outputs last
-    std::vector<size_t> first_row;   // of each layer in lists of all pre-activations
-    size_t rows = 0;                 // of all hidden layers
+    std::vector<size_t> first_row;  // of each layer in lists of all pre-activations
+    size_t rows = 0;                // of all hidden layers
 
     size_t row(int layer, int unit) const { return first_row[layer] + static_cast<size_t>(unit); }
     size_t unit(int layer, int i) const { return static_cast<size_t>(net.unit_offset[layer] + i); }

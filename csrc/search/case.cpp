@@ -17,6 +17,8 @@ constexpr int kFewOpen = 10;        // with so few open units they are split, no
 constexpr int kFewNarrowed = 6;     // or where bounds need to hold for violations only
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
+constexpr double kCondense = 0.6;  // units are left out where so few of the weights are left then
+constexpr size_t kMostWeights = 1 << 15;  // that so many nodes may hold as wait
 constexpr double kLittleLeft = 0.3;
 constexpr size_t kMostGoals = 8;  // that narrow a cell, as in docs/proof_format.md
 constexpr int kAttackEvery = 8, kSampleEvery = 32, kRefineEvery = 256;  // nodes
@@ -120,6 +122,7 @@ bool CaseSearch::tighten(Node& node, std::string& text) {
 
 CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     std::string& text = out.text;
+    crown_.use(node.layers);
     if (!node.part) {
         if (!begin(node, out)) return out.answer;
         node.own_bounds();
@@ -148,6 +151,7 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
         std::vector<Cut> cuts;
         if (pick.open <= kRatherFewOpen && program_pays(node, text, &cuts)) return Answer::refuted;
         if (cuts.empty()) cut_by_goals(node, cuts);
+        condense(node);
         if (!cuts.empty()) return cut(std::move(node), cuts, out);
         return halve(std::move(node), out);
     }
@@ -166,6 +170,7 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
     const Answer answer = solve_exactly(node, text);
     if (answer != Answer::unknown || !node.where) return answer;
     const Pick off = off_piece(node, pattern_of(node, nullptr).data(), true);
+    node.layers.reset();  // which need not have this unit
     return off.layer < 0 ? answer : split_unit(std::move(node), off, out);
 }
 
@@ -296,6 +301,23 @@ CaseSearch::Answer CaseSearch::split_unit(Node&& node, const Pick& pick, Outcome
     return Answer::split;
 }
 
+// For the nodes below, which have no more open units than this one.
+void CaseSearch::condense(Node& node) const {
+    if (pooled_) return;
+    const BoundLayers& now = node.layers ? *node.layers : *box_.net;
+    const CellView cell = node.cell(ball_);
+    size_t before = static_cast<size_t>(dim_), weights = 0;
+    for (int l = 0; l < depth_; ++l) {
+        const size_t from = before;
+        for (const int unit : now.units[l]) before += crown_.is_open(cell, l, unit);
+        weights += (before - from) * from;
+    }
+    weights += before * static_cast<size_t>(now.layers.back().rows);
+    if (weights <= kMostWeights &&
+        static_cast<double>(weights) <= kCondense * static_cast<double>(now.weights()))
+        node.layers = crown_.condense(cell);
+}
+
 // The unit to be split: of the first layer that has an open one, that whose relaxation costs most,
 // at the point where given.
 CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
@@ -311,7 +333,7 @@ CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
     Pick pick;
     double best = -1.0;
     for (int l = 0; l < depth_; ++l)
-        for (int i = 0; i < net_.layers[l].units; ++i) {
+        for (const int i : crown_.units(l)) {
             if (!crown_.is_open(cell, l, i)) continue;
             ++pick.open;
             if (pick.layer >= 0 && pick.layer < l) continue;

@@ -84,6 +84,7 @@ private:
     void cut_by_ascent(const Node& node, int lane, std::vector<Cut>& cuts);
     Answer cut(Node&& node, std::vector<Cut>& cuts, Outcome& out);
     Answer halve(Node&& node, Outcome& out);
+    void condense(Node& node) const;
     Answer split_unit(Node&& node, const Pick& pick, Outcome& out);
     // many.cpp
     bool climb(std::vector<Node>& nodes, std::vector<Outcome>& out);
@@ -141,6 +142,7 @@ private:
     bool out_of_reach(ProgramRow&& row, const CellView& cell);
     void below(int layer, const LinearForm& form, const CellView& cell, ProgramRow& row);
     void rows_of_path(const Node& node, const CellView& cell, std::vector<ProgramRow>& rows);
+    void rows_of_goals(const CellView& cell, std::vector<ProgramRow>& rows);
     double weigh_rows(std::vector<double>& weight);
     void write_program(const Node& node, const std::vector<double>& weight,
                        std::string& text) const;

@@ -64,6 +64,20 @@ void CaseSearch::rows_of_path(const Node& node, const CellView& cell,
         }
 }
 
+// The goals, by the lines at hand.
+void CaseSearch::rows_of_goals(const CellView& cell, std::vector<ProgramRow>& rows) {
+    std::vector<LinearBound> bounds;
+    crown_.below(depth_, forms_, cell, bounds);
+    rows.clear();
+    rows.resize(bounds.size());
+    for (size_t g = 0; g < rows.size(); ++g) {
+        rows[g].goal = static_cast<int>(g);
+        rows[g].bound = std::move(bounds[g]);
+        rows[g].size = crown_.size(g);
+        crown_.multipliers(g, cell, rows[g].multipliers);
+    }
+}
+
 // Begins a program on a cell, of the point nearest to the ball's center where there is one and the
 // box holds it.
 void CaseSearch::start_program(const CellView& cell) {
@@ -169,12 +183,11 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
     rows_of_path(node, cell, fixed);
     for (size_t r = 0; r < fixed.size() && !refuted && !lost_; ++r)
         refuted = contradicts(std::move(fixed[r]), cell);
-    for (size_t g = 0; g < forms_.size() && !refuted && !lost_; ++g) {
-        ProgramRow row;
-        row.goal = static_cast<int>(g);
-        below(depth_, forms_[g], cell, row);
-        used_[g] = row.multipliers;
-        refuted = contradicts(std::move(row), cell);
+    std::vector<ProgramRow> goals;
+    if (!refuted && !lost_) rows_of_goals(cell, goals);
+    for (size_t g = 0; g < goals.size() && !refuted && !lost_; ++g) {
+        used_[g] = goals[g].multipliers;
+        refuted = contradicts(std::move(goals[g]), cell);
     }
     // A cell that touches the ball, where the network is affine: the bound is stationary in the
     // multipliers, so that those found here are exact enough for the checker to see which it is.
@@ -196,10 +209,9 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
         at_.evaluate();
         crown_.set_lines(cell, &at_);
         bool cut = false;
-        for (size_t g = 0; g < forms_.size() && !refuted && !lost_; ++g) {
-            ProgramRow row;
-            row.goal = static_cast<int>(g);
-            below(depth_, forms_[g], cell, row);
+        rows_of_goals(cell, goals);
+        for (size_t g = 0; g < goals.size() && !refuted && !lost_; ++g) {
+            ProgramRow& row = goals[g];
             double v = row.bound.constant, size = std::fabs(v);
             for (int k = 0; k < dim_; ++k) {
                 v += row.bound.slope[k] * point_[k];
