@@ -1,8 +1,9 @@
-"""What tests share: scripts as modules, models on disk, the command line in another process."""
+"""What tests share: scripts as modules, models on disk, other processes."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from functools import cache
@@ -65,3 +66,21 @@ def soon(*arguments, **options):
     return core.{function}(*arguments, **options)
 question._core = types.SimpleNamespace({function}=soon)
 """
+
+
+def limited(limit: str, size: int, script: str) -> str:
+    """What a script prints in a Python of its own that has less than it may want."""
+    import resource
+
+    kind = getattr(resource, limit)
+    done = subprocess.run(
+        [sys.executable, "-c", "import plverify as pv\n" + script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        preexec_fn=lambda: resource.setrlimit(kind, (size, resource.getrlimit(kind)[1])),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-800:]
+    return done.stdout.strip()

@@ -53,6 +53,8 @@ void DualChecker::tree(const DualSystem& system) {
     begins_ = true;
     states_ = false;
     doubles_.forget();
+    doubles_.go_back(0);
+    last_rule_ = kNoRule;
     while (true) {
         if ((stats_.nodes++ & 15) == 0) tick_();
         const uint64_t code = body_.var();
@@ -345,9 +347,19 @@ void DualChecker::input() {
                 (!hi.finite || value.num * hi.den < hi.num * value.den),
             "a split value is not inside its interval");
     value.round(false);
-    Branch branch{++marks_,      old_bounds_.size(),           old_ends_.size(),
-                  fixed_.size(), old_ranges_.size(),           cell_.empty,
-                  true,          static_cast<uint32_t>(index), 0,
+    // Most nodes below have bounds, too.
+    if (!cell_.empty && (last_rule_ == 1 || last_rule_ == 3))
+        doubles_.condense(cell_, last_rule_ == 3 ? &system_->rows : nullptr);
+    Branch branch{++marks_,
+                  old_bounds_.size(),
+                  old_ends_.size(),
+                  fixed_.size(),
+                  old_ranges_.size(),
+                  doubles_.condensed(),
+                  cell_.empty,
+                  true,
+                  static_cast<uint32_t>(index),
+                  0,
                   value};
     hold(value.held());
     push(std::move(branch));
@@ -364,7 +376,7 @@ void DualChecker::unit() {
     const bool window = net_.is_window(unit);
     hold(0);
     push({++marks_, old_bounds_.size(), old_ends_.size(), fixed_.size(), old_ranges_.size(),
-          cell_.empty, false, unit, window ? 1 : 0, DualEnd{}});
+          doubles_.condensed(), cell_.empty, false, unit, window ? 1 : 0, DualEnd{}});
     fix(unit, window ? 0 : 1);
 }
 
@@ -372,11 +384,13 @@ void DualChecker::unit() {
 void DualChecker::push(Branch&& branch) {
     if (branches_.empty() && !net_.rounds && !cell_.empty) doubles_.keep(cell_);
     branches_.push_back(std::move(branch));
+    last_rule_ = kNoRule;
 }
 
 void DualChecker::bounds() {
     const uint64_t rule = body_.var();
     require(rule <= 3, "unknown rule for bounds");
+    last_rule_ = rule;
     if (rule == 3) {
         require(!gain_, "bounds where rows hold say nothing of gradients");
         require(net_.net.input_size <= DualDoubles::kMostInputs, "too many inputs for rule 3");
@@ -447,6 +461,8 @@ void DualChecker::next_child() {
         held_ -= range_bytes();
         gain_->ranges = std::move(old_ranges_.back().ranges);
     }
+    doubles_.go_back(branch.condensed);
+    last_rule_ = kNoRule;
     cell_.empty = branch.empty;
     if (branch.is_input) {
         const Branch last = std::move(branch);
@@ -468,6 +484,7 @@ void DualChecker::next_child() {
 void DualChecker::fix(uint32_t unit, int32_t piece) {
     cell_.pieces[unit] = piece;
     fixed_.push_back(unit);
+    doubles_.fixed(unit);
     if (net_.is_window(unit)) return;
     const uint32_t at = net_.input_of(unit);
     double lo = cell_.lo[at], hi = cell_.hi[at];

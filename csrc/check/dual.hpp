@@ -38,8 +38,8 @@ public:
 private:
     // A node with a child that was not read.
     struct Branch {
-        uint64_t mark;                       // its number; 0 is none
-        size_t bounds, ends, fixed, ranges;  // lengths to go back to
+        uint64_t mark;                                  // its number; 0 is none
+        size_t bounds, ends, fixed, ranges, condensed;  // lengths to go back to
         bool empty;
         bool is_input;
         uint32_t index;  // of the input or unit
@@ -148,6 +148,9 @@ private:
         std::vector<double> lo, hi;
     } stated_;
     bool states_ = false, begins_ = false;
+    // The last rule for bounds that the node at hand was given.
+    static constexpr uint64_t kNoRule = ~uint64_t{0};
+    uint64_t last_rule_ = kNoRule;
     size_t held_ = 0;  // bytes of the long numbers and ranges that are kept
 
     Number number_;

@@ -7,6 +7,7 @@
 
 #include "check/clones.hpp"
 #include "check/dual_doubles.hpp"
+#include "check/vectors.hpp"
 
 namespace plv::check {
 
@@ -14,22 +15,7 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kHalfUlp = 0x1p-53;
-constexpr size_t kLanes = DualDoubles::kLanes;
-constexpr size_t kTile = 8;        // columns
 constexpr double kFlat = 0x1p-30;  // of the terms of a half-space: as a slope, 0
-typedef double Vector
-    __attribute__((vector_size(kLanes * sizeof(double)), aligned(sizeof(double)), may_alias));
-
-inline __attribute__((always_inline)) Vector& vector_at(double* p) {
-    return *reinterpret_cast<Vector*>(p);
-}
-template <class Mask>
-inline __attribute__((always_inline)) bool is_any(const Mask& mask) {
-    int64_t any = 0;
-    for (size_t l = 0; l < kLanes; ++l) any |= mask[l];
-    return any != 0;
-}
-#define PLV_ABS(v) ((v) < 0.0 ? -(v) : (v))  // an undefined number stays so
 
 }  // namespace
 
@@ -37,6 +23,8 @@ bool DualDoubles::substitute(const Cell& cell, const std::vector<DualRow>* where
     if (net_.rounds && !propagate(cell)) return false;  // which finds the errors
     lo_ = cell.lo;
     hi_ = cell.hi;
+    where_.clear();
+    if (const Condensed* net = small_network(where)) return bound_condensed(cell, *net, where);
     measure(cell);
     // Where little is known yet, magnitudes follow the bounds node after node: else those of the
     // first ones would grow from node to node, and the errors with them.
@@ -44,10 +32,7 @@ bool DualDoubles::substitute(const Cell& cell, const std::vector<DualRow>* where
     const auto follow = [&](uint32_t k) {
         if (rough) measure_node(cell, lo_.data(), hi_.data(), k);
     };
-    lanes_.resize(net_.entries() * kLanes);
-    reached_.resize(net_.entries());
-    taken_.resize(net_.entries());
-    where_.clear();
+    make_room();
     if (where != nullptr) narrow(cell, *where);
     for (uint32_t k = 0; k < net_.nodes.size(); ++k) {
         const DualNode& extra = net_.nodes[k];
@@ -83,22 +68,40 @@ bool DualDoubles::substitute(const Cell& cell, const std::vector<DualRow>* where
     return true;
 }
 
+void DualDoubles::make_room() {
+    lanes_.resize(net_.entries() * kLanes);
+    reached_.resize(net_.entries());
+    taken_.resize(net_.entries());
+}
+
 // The first rows, as functions of the input.
 void DualDoubles::narrow(const Cell& cell, const std::vector<DualRow>& rows) {
     for (uint32_t k = 0; k < net_.nodes.size(); ++k)
         if (!net_.net.nodes[k].is_linear()) relax(cell, k);
     const size_t n = std::min(kLanes, rows.size());
     Lanes sum{};
+    sum.unit = unit_;
+    start_rows(rows, 0, n, sum);
+    pull_batch(cell, static_cast<uint32_t>(net_.nodes.size()), sum);
+    keep_half_spaces(n, sum);
+}
+
+// The gradients of some rows, in the lanes.
+void DualDoubles::start_rows(const std::vector<DualRow>& rows, size_t first, size_t n, Lanes& sum) {
     for (size_t l = 0; l < n; ++l) {
-        sum.lower[l] = -rows[l].bound;
-        sum.error[l] = std::abs(rows[l].bound);
-        for (const DualRow::Term& term : rows[l].terms) {
+        const DualRow& row = rows[first + l];
+        sum.lower[l] = -row.bound;
+        sum.error[l] = std::abs(row.bound);
+        for (const DualRow::Term& term : row.terms) {
             lanes_[term.entry * kLanes + l] += term.rounded;
             reached_[term.entry] = 1;
             sum.error[l] += std::abs(term.rounded) * local_.a[term.entry];
         }
     }
-    pull_batch(cell, static_cast<uint32_t>(net_.nodes.size()), sum);
+}
+
+// What the first lanes have come to.
+void DualDoubles::keep_half_spaces(size_t n, const Lanes& sum) {
     for (size_t l = 0; l < n; ++l) {
         HalfSpace out{};
         double size = 0;
@@ -107,7 +110,7 @@ void DualDoubles::narrow(const Cell& cell, const std::vector<DualRow>& rows) {
             out.inverse[i] = 1 / out.slope[i];
             size += std::abs(out.slope[i]) * local_.a[i];
         }
-        const double least = sum.lower[l] - ((sum.error[l] + size) * unit_ + local_.tiny);
+        const double least = sum.lower[l] - ((sum.error[l] + size) * sum.unit + local_.tiny);
         out.constant = std::nextafter(least, -kInf);
         out.size = size + std::abs(least);
         if (std::isfinite(out.size)) where_.push_back(out);
@@ -134,12 +137,18 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     // All lanes are 0 here: what a batch adds it takes back once it is read. Only entries that are
     // marked as reached may hold something else.
     Lanes sum{};
+    sum.unit = unit_;
     for (size_t l = 0; l < n; ++l) {
         lanes_[wanted[l].entry * kLanes + l] = wanted[l].sign;
         reached_[wanted[l].entry] = 1;
         sum.error[l] = local_.a[wanted[l].entry];
     }
     pull_batch(cell, nodes, sum);
+    return end_batch(cell, wanted, n, sum);
+}
+
+// With the gradients of the inputs in the lanes.
+bool DualDoubles::end_batch(const Cell& cell, const Wanted* wanted, size_t n, Lanes& sum) {
     double inputs[kLanes] = {};
     for (uint32_t i = 0; i < net_.net.input_size; ++i) {
         const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = local_.a[i];
@@ -151,7 +160,7 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
     }
     double best[kLanes];
     for (size_t l = 0; l < kLanes; ++l)
-        best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * unit_ + local_.tiny);
+        best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * sum.unit + local_.tiny);
     if (ball_.ball != nullptr) batch_ball(sum, best);
     if (!where_.empty()) batch_where(cell, sum, best);
     std::fill_n(lanes_.begin(), net_.net.input_size * kLanes, 0.0);
@@ -182,7 +191,7 @@ PLV_CLONES void DualDoubles::batch_ball(const Lanes& sum, double* best) {
         for (size_t l = 0; l < kLanes; ++l) {
             if (m[l] == 0) continue;
             const double size = ball_.ball->size;
-            const double error = (sum.error[l] + m[l] * (found.reach[l] + size)) * unit_;
+            const double error = (sum.error[l] + m[l] * (found.reach[l] + size)) * sum.unit;
             const double value = sum.lower[l] + (found.value[l] + m[l] * (found.reach[l] - size)) -
                                  (error + m[l] * ball_.error + local_.tiny);
             if (std::isfinite(value) && !(best[l] >= value)) best[l] = value;
@@ -241,7 +250,7 @@ PLV_CLONES void DualDoubles::batch_where(const Cell& cell, const Lanes& sum, dou
         error += m * one.size;
     }
     for (uint32_t i = 0; i < n; ++i) constant += c[i] > 0.0 ? c[i] * lo[i] : c[i] * hi[i];
-    const double unit = unit_ + 8 * static_cast<double>(where_.size()) * kHalfUlp;
+    const double unit = sum.unit + 8 * static_cast<double>(where_.size()) * kHalfUlp;
     for (size_t l = 0; l < kLanes; ++l) {
         const double value = constant[l] - (error[l] * unit + local_.tiny);
         if (std::isfinite(value) && !(best[l] >= value)) best[l] = value;
@@ -380,37 +389,29 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     if (!extra.dense) {
         double* lanes = lanes_.data();
         uint8_t* reached = reached_.data();
+        const uint32_t* gather = extra.gather.empty() ? nullptr : extra.gather.data();
+        const size_t source = extra.source;
         for (size_t a = 0; a < active.size(); ++a) {
             const Vector y = vector_at(panel + a * kLanes);
-            extra.each_weight(node, active[a], [&, lanes, reached](uint32_t j, double w) {
-                const size_t e = extra.entry(j);
+            extra.each_weight(node, active[a], [=](uint32_t j, double w) {
+                const size_t e = gather == nullptr ? source + j : gather[j];
                 vector_at(lanes + e * kLanes) += w * y;
                 reached[e] = 1;
             });
         }
         return;
     }
-    // Several columns at a time: their sums do not wait for one another.
     live_.clear();
     for (uint32_t j = 0; j < node.width; ++j)
-        if (zero_[extra.source + j] == 0) live_.push_back(j);
-    const size_t count = active.size(), columns = live_.size();
-    for (size_t first = 0; first < columns; first += kTile) {
-        Vector total[kTile] = {};
-        const double* w[kTile];
-        for (size_t t = 0; t < kTile; ++t)
-            w[t] = &extra.turned[size_t{live_[std::min(first + t, columns - 1)]} * node.rows];
-        for (size_t a = 0; a < count; ++a) {
-            const Vector y = vector_at(panel + a * kLanes);
-            const uint32_t row = active[a];
-            for (size_t t = 0; t < kTile; ++t) total[t] += w[t][row] * y;
-        }
-        for (size_t t = 0; t < kTile && first + t < columns; ++t) {
-            const size_t e = extra.source + live_[first + t];
-            vector_at(&lanes_[e * kLanes]) += total[t];
-            reached_[e] = 1;
-        }
-    }
+        if (zero_[extra.source + j] == 0) live_.push_back(extra.source + j);
+    const double* turned = extra.turned.data();
+    sum_columns(
+        live_.size(), active.data(), active.size(), panel,
+        [&](size_t c) { return turned + size_t{live_[c] - extra.source} * node.rows; },
+        [&](size_t c, const Vector& total) {
+            vector_at(&lanes_[live_[c] * kLanes]) += total;
+            reached_[live_[c]] = 1;
+        });
 }
 
 PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
@@ -424,6 +425,10 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
         const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
         const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
         const Vector x = vector_at(g), none = {};
+        if (held_[extra.base + i] != 0) {
+            error += PLV_ABS(x) * out;
+            continue;
+        }
         vector_at(g) = none;
         if (zero_[extra.base + i] != 0) continue;  // a = 0 and h = 0
         reached_[e] = 1;

@@ -97,8 +97,19 @@ DualDoubles::DualDoubles(const DualNet& net, std::function<void()> tick)
         v->assign(net.inputs, 0);
     for (auto* v : {&entry_lo_, &entry_hi_, &g_, &errors_}) v->assign(net.entries(), 0);
     zero_.assign(net.entries(), 0);
+    held_.assign(net.entries(), 0);
     for (auto* v : {&passed_, &row_}) v->assign(net.net.input_size, 0);
     seen_.assign(net.net.input_size, 0);
+    if (net.net.input_size > kMostInputs || net.has_windows || net.rounds) return;
+    for (uint32_t k = 0; k < net.nodes.size(); ++k) {
+        const Node& node = net.net.nodes[k];
+        const DualNode& extra = net.nodes[k];
+        const auto count = [&](uint32_t, double) { ++weights_; };
+        if (extra.dense)
+            weights_ += size_t{node.size} * node.width;
+        else if (node.is_linear())
+            for (uint32_t i = 0; i < node.size; ++i) extra.each_weight(node, i, count);
+    }
 }
 
 // ---------------------------------------------------------------------------------- intervals
@@ -293,30 +304,31 @@ bool DualDoubles::windows(const Cell& cell, uint32_t k) {
 // The default lines of a node's units for the bounds in lo_ and hi_.
 void DualDoubles::relax(const Cell& cell, uint32_t k) {
     const Node& node = net_.net.nodes[k];
-    const DualNode& extra = net_.nodes[k];
     if (node.kind == Kind::max) return;
-    for (uint32_t i = 0; i < node.size; ++i) {
-        const uint32_t at = extra.first_input + i;
-        const double lo = lo_[at], hi = hi_[at], s = extra.slope[i];
-        const int state = state_of(cell.pieces[extra.first_unit + i], lo, hi);
-        left_[at] = right_[at] = 0;
-        zero_[extra.base + i] = 0;
-        if (state >= 0) {
-            above_[at] = below_[at] = state == 1 ? 1.0 : s;
-            zero_[extra.base + i] = state == 0 && node.slope_num.at(i).is_zero();
-            continue;
-        }
-        const double line = hi > kTie * -lo ? 1.0 : s;
-        const double chord =
-            std::isfinite(lo) && std::isfinite(hi) ? (hi - s * lo) / (hi - lo) : kNaN;
-        // `below_` serves gradients > 0, for which lines below the graph are wanted.
-        const bool convex = node.slope_num.at(i) < Int(1) << node.slope_shift[i];
-        below_[at] = convex ? line : chord;
-        above_[at] = convex ? chord : line;
-        if (std::isfinite(lo) && std::isfinite(hi)) {
-            left_[at] = lo;
-            right_[at] = hi;
-        }
+    for (uint32_t i = 0; i < node.size; ++i) relax_unit(cell, k, i);
+}
+
+void DualDoubles::relax_unit(const Cell& cell, uint32_t k, uint32_t i) {
+    const DualNode& extra = net_.nodes[k];
+    const uint32_t at = extra.first_input + i;
+    const double lo = lo_[at], hi = hi_[at], s = extra.slope[i];
+    const int state = state_of(cell.pieces[extra.first_unit + i], lo, hi);
+    left_[at] = right_[at] = 0;
+    zero_[extra.base + i] = 0;
+    if (state >= 0) {
+        above_[at] = below_[at] = state == 1 ? 1.0 : s;
+        zero_[extra.base + i] = state == 0 && extra.kind[i] == DualNode::kFlat;
+        return;
+    }
+    const double line = hi > kTie * -lo ? 1.0 : s;
+    const double chord = std::isfinite(lo) && std::isfinite(hi) ? (hi - s * lo) / (hi - lo) : kNaN;
+    // `below_` serves gradients > 0, for which lines below the graph are wanted.
+    const bool convex = extra.kind[i] != DualNode::kConcave;
+    below_[at] = convex ? line : chord;
+    above_[at] = convex ? chord : line;
+    if (std::isfinite(lo) && std::isfinite(hi)) {
+        left_[at] = lo;
+        right_[at] = hi;
     }
 }
 

@@ -19,14 +19,21 @@
 // rounded to doubles; `fan` is that of all who read a tensor together. Every envelope of a leaf
 // adds one term to the sum and to gradients of inputs, and so to that factor; every row that a leaf
 // uses adds one to what the sums begin with. Of a window with given multipliers the terms at its
-// bounds count, which may be larger than what A allows. `kTiny` covers
-// underflow, as long as all magnitudes together are at most 1e150. Infinite or undefined numbers
-// reach the error. Where there is a ball, y . x may have m (phi - size) beside it: see
-// dual_ball.hpp.
+// bounds count, which may be larger than what A allows. (A default line's term at an end that A
+// does not allow is larger than what the unit contributes at any point, by more than it rounds.)
+// `kTiny` covers underflow, as long as all magnitudes together are at most 1e150. Infinite or
+// undefined numbers reach the error. Where there is a ball, y . x may have m (phi - size) beside
+// it: see dual_ball.hpp.
 //
 // The magnitudes A and R may be those of any larger cell: of a tree's leaves those of the cell that
 // is split first serve, unless they leave a leaf open. In a network as executed an entry r of a
 // linear node may be off by e_r: then A covers that, and what is lost is sum |y_r| e_r.
+//
+// Where the pieces of most units are known a network is *condensed*: with the gradients of the
+// units that are not the formula holds as well when it stops there, y_a a staying as it is. So
+// every pre-activation of theirs, and every row, is an affine function of the input and of their
+// activations, up to an error that holds on the whole cell. That is a small network as executed,
+// for all cells inside, whose rows are off by these errors.
 //
 // Where rows hold, so that row - bound <= 0, the same formula gives functions a . x + b <= 0, with
 // their errors in b. Adding m (a . x + b) for an m >= 0 to c . x + d, one after the other, rounds
@@ -42,8 +49,10 @@
 #include <vector>
 
 #include "check/dual_ball.hpp"
+#include "check/dual_condensed.hpp"
 #include "check/dual_exact.hpp"
 #include "check/dual_net.hpp"
+#include "check/vectors.hpp"
 
 namespace plv::check {
 
@@ -52,8 +61,6 @@ inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 class DualDoubles {
 public:
-    static constexpr size_t kLanes = 8;
-
     DualDoubles(const DualNet& net, std::function<void()> tick);
 
     // Better bounds of a cell, into lower() and upper(). False if they contradict each other.
@@ -61,6 +68,13 @@ public:
     // With `where` bounds that hold where these rows do, in networks of at most kMostInputs inputs.
     bool substitute(const Cell& cell, const std::vector<DualRow>* where = nullptr);
     static constexpr uint32_t kMostInputs = 16;
+    // From here on bounds of cells inside this one are those of a condensed network, where that is
+    // much smaller than the one before; `where` as these bounds will be asked for.
+    void condense(const Cell& cell, const std::vector<DualRow>* where);
+    // A unit was fixed: it has to be in the network.
+    void fixed(uint32_t unit);
+    size_t condensed() const { return condensed_.size(); }
+    void go_back(size_t condensed);
     const std::vector<double>& lower() const { return lo_; }
     const std::vector<double>& upper() const { return hi_; }
     // Of the network as executed, on the cell of the last call above; null where it is exact.
@@ -93,6 +107,7 @@ private:
     };
     struct Lanes {
         double lower[kLanes], error[kLanes];
+        double unit;  // that `error` is in
     };
     // slope . x + constant, at most 0 on the points of the cell that are in question.
     struct HalfSpace {
@@ -114,6 +129,17 @@ private:
     bool is_positive(const Cell& cell, const std::vector<DualRow>& rows,
                      const std::vector<Multiplier>& used, double around, const Given* given,
                      const Magnitudes& size);
+    // dual_condensed.cpp
+    void make_rows(const Cell& cell, const std::vector<DualRow>* where, Condensed& net);
+    void measure(const Cell& cell, const Condensed& net);
+    void relax_units(const Cell& cell, const Condensed& net, size_t node);
+    void narrow(const Condensed& net);
+    void push(Condensed&& net);
+    const Condensed* small_network(const std::vector<DualRow>* where) const;
+    bool bound_condensed(const Cell& cell, const Condensed& net, const std::vector<DualRow>* where);
+    void pull_condensed(const Condensed& net, size_t nodes, size_t rows, Lanes& sum);
+    void pull_rows(const Condensed& net, size_t columns, size_t rows, Lanes& sum);
+    size_t pull_units(const Condensed& net, size_t node, Lanes& sum);
     void measure(const Cell& cell);
     void measure_node(const Cell& cell, const double* lo, const double* hi, uint32_t k);
     void measure_unit(const Cell& cell, const double* lo, const double* hi, uint32_t k, uint32_t i);
@@ -123,10 +149,15 @@ private:
     bool units(const Cell& cell, uint32_t k);
     bool windows(const Cell& cell, uint32_t k);
 
+    void make_room();
     void relax(const Cell& cell, uint32_t k);
+    void relax_unit(const Cell& cell, uint32_t k, uint32_t i);
     bool bound_batch(const Cell& cell, const Wanted* wanted, size_t n);
+    bool end_batch(const Cell& cell, const Wanted* wanted, size_t n, Lanes& sum);
     void pull_batch(const Cell& cell, uint32_t nodes, Lanes& sum);
     void narrow(const Cell& cell, const std::vector<DualRow>& rows);
+    void start_rows(const std::vector<DualRow>& rows, size_t first, size_t n, Lanes& sum);
+    void keep_half_spaces(size_t n, const Lanes& sum);
     void batch_where(const Cell& cell, const Lanes& sum, double* best) const;
     double bound_exactly(const Cell& cell, uint32_t nodes, uint32_t entry, double sign);
     // The entries of a node that are reached; no more, from then on.
@@ -167,11 +198,18 @@ private:
     std::vector<uint8_t> seen_;         // inputs of which these may not be 0
     std::vector<uint8_t> zero_;         // entries that are known to be 0 on the cell, by relax()
     std::vector<uint32_t> active_, live_;
+    std::vector<uint32_t> rows_;         // of a condensed network, that are bounded
     std::vector<double> lanes_, panel_;  // gradients of entries, kLanes for each
     std::vector<uint8_t> reached_;       // entries whose lanes may hold something
     std::vector<uint32_t> taken_;        // those of a node
     std::vector<Wanted> batch_;
     std::vector<HalfSpace> where_;
+    size_t weights_ = 0;                // of the network, if it may be condensed
+    std::vector<Condensed> condensed_;  // one inside the other; without units: the whole network
+    size_t condensed_bytes_ = 0;
+    std::vector<uint8_t> held_;  // entries whose gradients stay where they are
+    std::vector<double> units_;  // gradients of a condensed network's units, kLanes for each
+    std::vector<double> sizes_of_rows_;
     uint64_t exact_rows_ = 0;
 };
 

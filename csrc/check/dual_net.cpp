@@ -38,7 +38,10 @@ void prepare_affine(const Node& node, DualNode& out) {
     out.start.push_back(0);
     for (uint32_t r = 0; r < node.rows; ++r) {
         for (uint32_t j = 0; j < node.width; ++j)
-            if (out.weight[r * width + j] != 0) out.column.push_back(j);
+            if (const double w = out.weight[r * width + j]; w != 0) {
+                out.column.push_back(j);
+                out.value.push_back(w);
+            }
         out.start.push_back(static_cast<uint32_t>(out.column.size()));
     }
 }
@@ -90,6 +93,9 @@ void prepare_units(const Node& node, DualNode& out) {
             const double s =
                 Int::ratio_scaled(num, Int(1), -static_cast<long>(node.slope_shift[i]));
             out.slope.push_back(s);
+            out.kind.push_back(num.is_zero()                         ? DualNode::kFlat
+                               : num < Int(1) << node.slope_shift[i] ? DualNode::kConvex
+                                                                     : DualNode::kConcave);
             out.strange.push_back(!is_plain(s) || (s == 0 && !num.is_zero()) ? 1 : 0);
             out.slot_entry.push_back(out.entry(i));
         }

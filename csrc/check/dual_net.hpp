@@ -31,7 +31,8 @@ struct DualNode {
     std::vector<double> weight;
     std::vector<double> turned;           // of dense nodes by column: turned[j * rows + r]
     bool dense = false;                   // affine, and not mostly zeros
-    std::vector<uint32_t> start, column;  // of affine nodes that are: where rows are not zero
+    std::vector<uint32_t> start, column;  // of affine nodes that are: where rows are not zero,
+    std::vector<double> value;            // and what they are there
     std::vector<uint8_t> strange;         // rows with numbers that doubles do not hold; units, too
     std::vector<uint8_t> exact;  // rows whose numbers doubles hold exactly, over a power of two
     double fan = 0;              // most terms of a gradient that it passes on
@@ -41,7 +42,9 @@ struct DualNode {
 
     // Units.
     uint32_t first_unit = 0, first_input = 0;
-    std::vector<double> slope;         // rounded
+    std::vector<double> slope;                          // rounded
+    enum Graph : uint8_t { kFlat, kConvex, kConcave };  // slope 0, else below 1, else
+    std::vector<Graph> kind;
     std::vector<uint32_t> slot_start;  // of windows: their unit inputs, from first_input on
     std::vector<uint32_t> slot_entry;  // the entry of every unit input
 
@@ -55,8 +58,10 @@ struct DualNode {
             node.each_term(i, [&](uint32_t j, size_t at) { f(j, weight[at]); });
             return;
         }
-        const double* row = &weight[size_t{i} * (node.width + size_t{1})];
-        for (uint32_t k = start[i]; k < start[i + 1]; ++k) f(column[k], row[column[k]]);
+        // What f stores cannot change these.
+        const uint32_t* at = column.data();
+        const double* w = value.data();
+        for (uint32_t k = start[i], end = start[i + 1]; k < end; ++k) f(at[k], w[k]);
     }
 };
 
