@@ -203,6 +203,10 @@ class ExactRows:
     def from_array(rows: ExactArray) -> ExactRows:
         """Canonical rows of an ``(m, n + 1)`` array."""
         if rows.data.dtype != object:
+            if np.abs(rows.data).max(initial=0) < 1 << 53:  # small integers, often
+                whole = rows.data.astype(np.int64)
+                if np.array_equal(whole, rows.data):
+                    return ExactRows(whole, None, np.zeros(len(whole), np.int64), None)
             mant, up, shift = _split_floats(rows.data)
             if _total_bits(mant, up).max(initial=0) <= _SAFE_BITS:
                 return ExactRows(mant << up, None, shift, None)
