@@ -18,7 +18,7 @@ constexpr int kFewNarrowed = 6;     // or where bounds need to hold for violatio
 constexpr int kRatherFewOpen = 30;  // and with so few a program may refute it
 constexpr int kMostHalvings = 60;
 constexpr double kCondense = 0.6;  // units are left out where so few of the weights are left then
-constexpr size_t kMostWeights = 1 << 15;  // that so many nodes may hold as wait
+constexpr size_t kMostWeights = 1 << 15;  // of the layers that a waiting node may hold
 constexpr double kLittleLeft = 0.3;
 constexpr size_t kMostGoals = 8;  // that narrow a cell, as in docs/proof_format.md
 constexpr int kAttackEvery = 8, kSampleEvery = 32, kRefineEvery = 256;  // nodes
