@@ -29,6 +29,7 @@ void Points::resize(int count) {
     lanes_ = whole_lanes(count);
     const auto lanes = static_cast<size_t>(lanes_);
     s_.assign(static_cast<size_t>(std::max(net_.dim, 1)) * lanes, 0.0);  // never a null pointer
+    evaluated_.clear();
     for (size_t l = 0; l < z_.size(); ++l) {
         z_[l].resize(static_cast<size_t>(net_.layers[l].rows) * lanes);
         if (l < a_.size()) a_[l].resize(static_cast<size_t>(net_.net.layers[l].units) * lanes);
@@ -62,6 +63,8 @@ void Points::backward(const LinearMap& map, const double* from, double* to) cons
 }
 
 void Points::evaluate() {
+    if (s_ == evaluated_) return;
+    evaluated_ = s_;
     const auto lanes = static_cast<size_t>(lanes_);
     for (int l = 0; l <= net_.depth; ++l) {
         const BoundLayer& form = net_.layers[l];

@@ -22,7 +22,7 @@ public:
     void get(int lane, double* s) const;
     const double* coordinates(int lane) const { return s_.data() + lane; }  // step: lanes()
 
-    // Evaluates the network at all points.
+    // Evaluates the network at all points, unless it was there.
     void evaluate();
     // Of the last evaluate(): pre-activations of a layer, the outputs last.
     double value(int layer, int row, int lane) const {
@@ -46,6 +46,7 @@ private:
     const BoundKernels& kernels_;
     int lanes_ = 0;
     AlignedVector<double> s_, input_;
+    AlignedVector<double> evaluated_;         // the coordinates of the last evaluate()
     std::vector<std::vector<double>> slope_;  // of units of two pieces
     std::vector<double> leaky_;
     std::vector<AlignedVector<double>> z_, a_;  // of layers
