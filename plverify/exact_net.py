@@ -298,7 +298,9 @@ class ExactNet:
         nodes = tuple(reader.node(k) for k in range(count))
         if reader.pos != len(data):
             raise ValueError(f"{len(data) - reader.pos} bytes follow the last node")
-        return ExactNet(input_size, nodes)
+        net = ExactNet(input_size, nodes)
+        net.__dict__["_bytes"] = reader.data  # a network has one form: these are its bytes
+        return net
 
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, in hex: the identity of the network in every proof."""

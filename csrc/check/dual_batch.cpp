@@ -234,7 +234,8 @@ PLV_CLONES void DualDoubles::batch_where(const Cell& cell, const Lanes& sum, dou
         for (uint32_t round = 0; round < n; ++round) {
             Vector next = bend[0];
             for (uint32_t i = 1; i < n; ++i) next = bend[i] < next ? bend[i] : next;
-            const auto open = beyond > one.size * kFlat && next < never;
+            const Vector there = next < never ? beyond : -never;
+            const Mask open = there > one.size * kFlat;
             if (!is_any(open)) break;
             m = open ? next : m;
             for (uint32_t i = 0; i < n; ++i) {
@@ -244,7 +245,8 @@ PLV_CLONES void DualDoubles::batch_where(const Cell& cell, const Lanes& sum, dou
                 bend[i] = here ? never : bend[i];
             }
         }
-        m = m > BallBox::kLeast && m < BallBox::kMost ? m : none;
+        m = m > BallBox::kLeast ? m : none;
+        m = m < BallBox::kMost ? m : none;
         for (uint32_t i = 0; i < n; ++i) c[i] = at[i] == m ? none : c[i] + m * one.slope[i];
         constant += m * one.constant;
         error += m * one.size;
@@ -377,7 +379,7 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     double* panel = panel_.data();
     for (size_t a = 0; a < active.size(); ++a) {
         const uint32_t i = active[a];
-        const Vector y = vector_at(g + i * kLanes), size = PLV_ABS(y);
+        const Vector y = vector_at(g + i * kLanes), size = absolute(y);
         vector_at(g + i * kLanes) = Vector{};
         const double off = errors_[extra.base + i];
         vector_at(panel + a * kLanes) = y;
@@ -426,7 +428,7 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
         const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
         const Vector x = vector_at(g), none = {};
         if (held_[extra.base + i] != 0) {
-            error += PLV_ABS(x) * out;
+            error += absolute(x) * out;
             continue;
         }
         vector_at(g) = none;
@@ -446,7 +448,7 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
         const Vector low = a < b ? a : b;
         // What is undefined here is so in the error, too.
         term += low < 0.0 ? low : none;
-        error += PLV_ABS(x) * out + PLV_ABS(h) * in;
+        error += absolute(x) * out + absolute(h) * in;
         vector_at(to) += h;
     }
     vector_at(sum.error) += error;

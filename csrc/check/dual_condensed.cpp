@@ -241,7 +241,7 @@ PLV_CLONES void DualDoubles::pull_rows(const Condensed& net, size_t units, size_
     Vector constant = {}, error = vector_at(sum.error);
     for (size_t a = 0; a < rows; ++a) {
         const uint32_t r = active_[a];
-        const Vector y = vector_at(&panel_[a * kLanes]), size = PLV_ABS(y);
+        const Vector y = vector_at(&panel_[a * kLanes]), size = absolute(y);
         constant += y * net.constant[r] - size * net.off[r];
         error += size * (sizes_of_rows_[r] + net.off[r]);
     }
@@ -270,7 +270,7 @@ PLV_CLONES size_t DualDoubles::pull_units(const Condensed& net, size_t node, Lan
         const Vector a = (x - h) * right_[u.input], b = (s * x - h) * left_[u.input];
         const Vector low = a < b ? a : b;
         term += low < 0.0 ? low : none;
-        error += PLV_ABS(x) * local_.a[u.makes] + PLV_ABS(h) * local_.a[u.reads];
+        error += absolute(x) * local_.a[u.makes] + absolute(h) * local_.a[u.reads];
         vector_at(&panel_[count * kLanes]) = h;
         active_[count++] = static_cast<uint32_t>(j);
     }

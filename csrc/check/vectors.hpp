@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <limits>
 
 namespace plv::check {
 
@@ -10,16 +12,26 @@ inline constexpr size_t kLanes = 8;
 typedef double Vector
     __attribute__((vector_size(kLanes * sizeof(double)), aligned(sizeof(double)), may_alias));
 
+// What comparing vectors gives: -1 where it holds. They are joined by & (&& goes lane by lane).
+typedef int64_t Mask
+    __attribute__((vector_size(kLanes * sizeof(int64_t)), aligned(sizeof(int64_t)), may_alias));
+
 inline __attribute__((always_inline)) Vector& vector_at(double* p) {
     return *reinterpret_cast<Vector*>(p);
 }
-template <class Mask>
-inline __attribute__((always_inline)) bool is_any(const Mask& mask) {
-    int64_t any = 0;
-    for (size_t l = 0; l < kLanes; ++l) any |= mask[l];
-    return any != 0;
+inline __attribute__((always_inline)) bool is_any(Mask mask) {
+    typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+    const Bytes bytes = __builtin_convertvector(mask, Bytes);
+    uint64_t all = 0;
+    static_assert(sizeof(all) == sizeof(bytes));
+    std::memcpy(&all, &bytes, sizeof(all));
+    return all != 0;
 }
-#define PLV_ABS(v) ((v) < 0.0 ? -(v) : (v))  // an undefined number stays so
+// An undefined number stays so.
+inline __attribute__((always_inline)) Vector absolute(Vector v) {
+    constexpr int64_t all_but_sign = std::numeric_limits<int64_t>::max();
+    return reinterpret_cast<Vector>(reinterpret_cast<Mask>(v) & all_but_sign);
+}
 
 // Sums of rows of a panel, times the weights w[t][row], for several columns at a time: they do not
 // wait for one another. put(t, sum) takes that of column t.

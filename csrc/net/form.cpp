@@ -14,11 +14,13 @@ FloatForm rounded(const ExactForm& form) {
     const size_t shift = form.scale.trailing_zeros();
     const Int odd = form.scale >> shift;
     const bool dyadic = odd.is_one() && shift < 960;
-    const auto value = [&](const Int& q) {
-        if (q.is_zero()) return 0.0;
-        if (dyadic && q.bit_length() <= 53)  // exact, the common case
-            return std::ldexp(q.to_double(), -static_cast<int>(shift));
-        return Int::ratio(q, form.scale);
+    const double unit = dyadic ? std::ldexp(1.0, -static_cast<int>(shift)) : 0.0;
+    const auto value = [&](const Int& q) { return q.is_zero() ? 0.0 : Int::ratio(q, form.scale); };
+    const auto weight = [&](const ExactBlock& block, size_t k) {
+        constexpr int64_t exact = int64_t{1} << 53;
+        if (dyadic && block.small && block.w64[k] >= -exact && block.w64[k] <= exact)
+            return static_cast<double>(block.w64[k]) * unit;  // without rounding, the common case
+        return value(block.weight(k));
     };
     std::vector<int> terms(static_cast<size_t>(form.rows), 0);
     for (const ExactBlock& block : form.blocks) {
@@ -43,24 +45,32 @@ FloatForm rounded(const ExactForm& form) {
             to.values.assign(to.start.back() * kPad, 0.0);
         }
         std::vector<size_t> next(to.start.begin(), to.start.end());  // group of each column
-        for (int r = 0; r < form.rows; ++r) {
-            double sum = 0.0;
-            for (size_t k = block.first(r); k < block.last(r); ++k) {
-                const int c = block.column(r, k);
-                const double v = value(block.weight(k));
-                sum += v * v;
-                terms[r] += !block.is_zero(k);
-                if (block.dense) {
-                    to.w[static_cast<size_t>(c) * out.stride + r] = v;
-                } else {
-                    size_t& g = next[c];
-                    if (to.group[g] >= 0 && to.group[g] != r / kPad) ++g;
-                    to.group[g] = r / kPad;
-                    to.values[g * kPad + static_cast<size_t>(r % kPad)] = v;
-                }
+        std::vector<double> sums(static_cast<size_t>(form.rows), 0.0);
+        const auto take = [&](int r, int c, size_t k) {
+            const double v = weight(block, k);
+            sums[r] += v * v;
+            terms[r] += !block.is_zero(k);
+            if (block.dense) {
+                to.w[static_cast<size_t>(c) * out.stride + r] = v;
+            } else {
+                size_t& g = next[c];
+                if (to.group[g] >= 0 && to.group[g] != r / kPad) ++g;
+                to.group[g] = r / kPad;
+                to.values[g * kPad + static_cast<size_t>(r % kPad)] = v;
             }
-            out.row_norm[r] += sum;
+        };
+        for (int first = 0; first < form.rows; first += kPad) {  // lines of memory at a time
+            const int last = std::min(first + kPad, form.rows);
+            if (block.dense) {
+                for (int c = 0; c < block.cols; ++c)
+                    for (int r = first; r < last; ++r) take(r, c, block.first(r) + c);
+            } else {
+                for (int r = first; r < last; ++r)
+                    for (size_t k = block.first(r); k < block.last(r); ++k)
+                        take(r, block.col[k], k);
+            }
         }
+        for (int r = 0; r < form.rows; ++r) out.row_norm[r] += sums[r];
         out.blocks.push_back(std::move(to));
     }
     for (int r = 0; r < form.rows; ++r) {

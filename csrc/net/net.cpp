@@ -23,13 +23,39 @@ constexpr size_t kMaxEntries = size_t{1} << 28;  // of one form
 constexpr uint32_t kMaxNodes = 40001;
 
 // Rows of a linear node over one common scale; entry (row, col) at row * (cols + 1) + col, the bias
-// last.
+// last. The entries are in one of the two lists: in words where all of them are small.
 struct Table {
     size_t rows = 0, cols = 0;
+    std::vector<int64_t> words;
     std::vector<Int> entries;
     Int scale = 1;
-    const Int& at(size_t row, size_t col) const { return entries[row * (cols + 1) + col]; }
+    bool small() const { return entries.empty(); }
+    void widen() {
+        entries.assign(words.begin(), words.end());
+        words = {};
+    }
+    Int at(size_t row, size_t col) const {
+        const size_t k = row * (cols + 1) + col;
+        return small() ? Int(words[k]) : entries[k];
+    }
 };
+
+// What an `ExactBlock` takes for a small entry.
+constexpr long kSmallBits = 62;
+bool is_small(int64_t v) { return v > -(int64_t{1} << kSmallBits) && v < int64_t{1} << kSmallBits; }
+
+// Multiplies the words of a row; false, with the row as it was, if that leaves what is small.
+bool multiply_row(int64_t* row, size_t count, const Int& factor) {
+    if (factor.bit_length() > kSmallBits)
+        return std::all_of(row, row + count, [](int64_t v) { return v == 0; });
+    const int64_t by = factor.to_int64();
+    for (size_t k = 0; k < count; ++k) {
+        int64_t product = 0;
+        if (__builtin_mul_overflow(row[k], by, &product) || !is_small(product)) return false;
+    }
+    for (size_t k = 0; k < count; ++k) row[k] *= by;
+    return true;
+}
 
 Table read_table(ByteReader& in, uint32_t rows, uint32_t cols) {
     if (rows == 0 || rows > kMaxSize || cols > kMaxSize) malformed("size of a linear node");
@@ -45,15 +71,23 @@ Table read_table(ByteReader& in, uint32_t rows, uint32_t cols) {
         if (d.sign() <= 0) malformed("denominator not positive");
         den = Int::lcm(den, d);
     }
-    out.entries = in.ints(static_cast<size_t>(rows) * (static_cast<size_t>(cols) + 1));
+    out.scale = den;
+    out.scale <<= shift;
+    const size_t width = static_cast<size_t>(cols) + 1, count = rows * width;
+    if (in.words_each() == 1) {
+        out.words = in.i64s(count);
+        if (!std::all_of(out.words.begin(), out.words.end(), is_small)) out.widen();
+    } else {
+        out.entries = in.ints(count);
+    }
     for (size_t r = 0; r < rows; ++r) {
         Int factor = den.divexact(dens[r]);
         factor <<= shift - shifts[r];
         if (factor.is_one()) continue;
-        for (size_t c = 0; c <= cols; ++c) out.entries[r * (cols + 1) + c] *= factor;
+        if (out.small() && !multiply_row(&out.words[r * width], width, factor)) out.widen();
+        if (out.small()) continue;
+        for (size_t c = 0; c < width; ++c) out.entries[r * width + c] *= factor;
     }
-    out.scale = den;
-    out.scale <<= shift;
     return out;
 }
 
@@ -207,10 +241,9 @@ private:
     std::vector<Tensor> tensors_;
 };
 
-// Compresses where fewer than a quarter of the entries are there.
 void store(ExactBlock& block, std::vector<Int>&& weights) {
     block.small = std::all_of(weights.begin(), weights.end(),
-                              [](const Int& v) { return v.bit_length() <= 62; });
+                              [](const Int& v) { return v.bit_length() <= kSmallBits; });
     if (!block.small) {
         block.wbig = std::move(weights);
         return;
@@ -238,7 +271,7 @@ Tensor GraphReader::tensor_of(std::vector<RowSum>&& rows, const Int& scale) cons
         block.rows = form.rows;
         block.cols = basis_size(source);
         const size_t all = static_cast<size_t>(block.rows) * static_cast<size_t>(block.cols);
-        block.dense = 4 * count > all;
+        block.dense = 4 * count > all;  // compressed where few of the entries are there
         std::vector<Int> weights(block.dense ? all : 0);
         if (!block.dense) block.start.push_back(0);
         for (int r = 0; r < form.rows; ++r) {
@@ -301,14 +334,20 @@ void GraphReader::read_dense(uint32_t k) {
     block.source = from.basis;
     block.rows = out.size;
     block.cols = from.size;
-    std::vector<Int> weights;
-    weights.reserve(static_cast<size_t>(rows) * cols);
-    for (uint32_t r = 0; r < rows; ++r) {
-        Int* entry = &table.entries[static_cast<size_t>(r) * (cols + 1)];
-        for (uint32_t c = 0; c < cols; ++c) weights.push_back(std::move(entry[c]));
-        out.form.bias.push_back(std::move(entry[cols]));
+    for (uint32_t r = 0; r < rows; ++r) out.form.bias.push_back(table.at(r, cols));
+    const size_t width = size_t{cols} + 1;
+    if (table.small()) {
+        block.w64.resize(rows * size_t{cols});
+        for (uint32_t r = 0; r < rows; ++r)
+            std::copy_n(&table.words[r * width], cols, block.w64.begin() + r * size_t{cols});
+    } else {
+        std::vector<Int> weights;
+        weights.reserve(rows * size_t{cols});
+        for (uint32_t r = 0; r < rows; ++r)
+            for (uint32_t c = 0; c < cols; ++c)
+                weights.push_back(std::move(table.entries[r * width + c]));
+        store(block, std::move(weights));
     }
-    store(block, std::move(weights));
     out.form.blocks.push_back(std::move(block));
     tensors_.push_back(std::move(out));
 }
@@ -504,6 +543,23 @@ std::vector<int32_t> ByteReader::i32s(size_t n) {
     const std::vector<uint32_t> raw = u32s(n);
     std::vector<int32_t> out(n);
     for (size_t k = 0; k < n; ++k) out[k] = static_cast<int32_t>(raw[k]);
+    return out;
+}
+
+size_t ByteReader::words_each() const {
+    return at_ < bytes_.size() ? static_cast<unsigned char>(bytes_[at_]) : 0;
+}
+
+std::vector<int64_t> ByteReader::i64s(size_t n) {
+    if (u8() != 1) throw std::invalid_argument("malformed bytes: integers of more than a word");
+    if ((bytes_.size() - at_) / 8 < n) throw std::invalid_argument("malformed bytes: truncated");
+    const unsigned char* p = take(8 * n);
+    std::vector<int64_t> out(n);
+    for (size_t k = 0; k < n; ++k, p += 8) {
+        uint64_t word = 0;
+        for (int b = 7; b >= 0; --b) word = word << 8 | p[b];
+        out[k] = static_cast<int64_t>(word);
+    }
     return out;
 }
 

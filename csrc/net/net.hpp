@@ -83,6 +83,8 @@ public:
     uint32_t u32();
     std::vector<uint32_t> u32s(size_t n);
     std::vector<int32_t> i32s(size_t n);
+    size_t words_each() const;  // of the integers that come next
+    std::vector<int64_t> i64s(size_t n);
     std::vector<Int> ints(size_t n);
     bool at_end() const { return at_ == bytes_.size(); }
 
