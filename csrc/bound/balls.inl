@@ -103,26 +103,27 @@ static void least_in_l1_ball(const BallView& ball, const double* x, const double
         const Vec bend =
             (right.value - left.value + left.slope * left.at - right.slope * right.at) /
             (left.slope - right.slope);
-        const auto open =
-            left.slope > 0.0 && right.slope < 0.0 && bend > left.at && bend < right.at;
+        Vec room = bend > left.at ? left.slope : none;
+        room = bend < right.at ? room : none;
+        room = right.slope < 0.0 ? room : none;
+        const auto open = room > 0.0;
         const Tangent next = tangent(open ? bend : left.at);
         if (!is_any(open)) break;
-        const auto up = open && next.slope > 0.0, down = open && next.slope <= 0.0;
+        const auto up = (open ? next.slope : none) > 0.0;
+        const auto down = (next.slope <= 0.0 ? room : none) > 0.0;
         left = {up ? next.at : left.at, up ? next.value : left.value, up ? next.slope : left.slope};
         right = {down ? next.at : right.at, down ? next.value : right.value,
                  down ? next.slope : right.slope};
     }
-    const auto outside = left.slope > 0.0, surface = outside && right.slope < 0.0;
-    const Vec part = surface   ? left.slope / (left.slope - right.slope)
-                     : outside ? none + 1.0
-                               : none;
+    const Vec share = right.slope < 0.0 ? left.slope / (left.slope - right.slope) : none + 1.0;
+    const Vec part = left.slope > 0.0 ? share : none;
     for (int k = 0; k < n; ++k) {
         Vec s, t;
         ends(k, left.at, s);
         ends(k, right.at, t);
         store(at + static_cast<size_t>(k) * kLane, s + part * (t - s));
     }
-    const auto later = outside && right.value > left.value;
+    const auto later = (left.slope > 0.0 ? right.value - left.value : none) > 0.0;
     store(constant, load(constant) + (later ? right.value : left.value));
     store(multiplier, later ? right.at : left.at);
 }
@@ -154,8 +155,7 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
                 const double own = a[k] > 0.0 ? low : high;
                 beyond += c[k] > 0.0 ? none + low : c[k] < 0.0 ? none + high : none + own;
             }
-            auto open = beyond > flat[r];
-            if (!is_any(open)) continue;
+            if (!is_any(beyond > flat[r])) continue;
             for (int k = 0; k < n; ++k) {
                 at[k] = c[k] * inverse[r * n + k];
                 bend[k] = at[k] = at[k] > 0.0 ? at[k] : never;
@@ -164,7 +164,7 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
             for (int round = 0; round < n; ++round) {
                 Vec next = bend[0];
                 for (int k = 1; k < n; ++k) next = bend[k] < next ? bend[k] : next;
-                open = open && next < never;
+                const auto open = (next < never ? beyond : none) > flat[r];
                 if (!is_any(open)) break;
                 multiplier = open ? next : multiplier;
                 for (int k = 0; k < n; ++k) {
@@ -173,7 +173,6 @@ static void least_where(const HalfSpacesView& view, const double* x, const doubl
                     beyond -= here ? none + size : none;
                     bend[k] = here ? never : bend[k];
                 }
-                open = open && beyond > flat[r];
             }
             for (int k = 0; k < n; ++k)
                 c[k] = at[k] == multiplier ? none : c[k] + multiplier * a[k];

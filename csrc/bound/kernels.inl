@@ -5,12 +5,16 @@ typedef double Vec __attribute__((vector_size(kLane * sizeof(double)), aligned(s
 static inline Vec load(const double* p) { return *reinterpret_cast<const Vec*>(p); }
 static inline void store(double* p, const Vec& v) { *reinterpret_cast<Vec*>(p) = v; }
 
-// Of a comparison of two vectors.
+// Of a comparison of two vectors. Comparisons are not joined by && or &, which compilers take lane
+// by lane: a choice between numbers comes before the next comparison.
 template <typename Mask>
 static inline __attribute__((always_inline)) bool is_any(const Mask& mask) {
-    long any = 0;
-    for (int i = 0; i < kLane; ++i) any |= mask[i];
-    return any != 0;
+    typedef signed char Bytes __attribute__((vector_size(kLane)));
+    const Bytes bytes = __builtin_convertvector(mask, Bytes);
+    uint64_t all = 0;
+    static_assert(sizeof(all) == sizeof(bytes));
+    __builtin_memcpy(&all, &bytes, sizeof(all));
+    return all != 0;
 }
 
 static inline __attribute__((always_inline)) Vec root_of(Vec v) {
@@ -83,9 +87,7 @@ static void scatter(const size_t* start, const int32_t* col, const double* w, co
         for (int l = 0; l < lanes; l += kLane) {
             const Vec x = load(from + r * lanes + l);
             // Of a convolution's forms most depend on few of its pixels.
-            double any = 0.0;
-            for (int i = 0; i < kLane; ++i) any = x[i] != 0.0 ? 1.0 : any;
-            if (any == 0.0) continue;
+            if (!is_any(x != 0.0)) continue;
             for (size_t e = start[r]; e < start[r + 1]; ++e) {
                 double* at = to + static_cast<size_t>(col[e]) * lanes + l;
                 store(at, load(at) + w[e] * x);
