@@ -20,6 +20,7 @@ Crown::Crown(const BoundNet& net, StopToken& stop)
     for (auto* lines : {&under_, &over_, &under_lift_, &over_lift_}) lines->resize(depth);
     windows_.resize(depth);
     open_lines_.resize(depth);
+    moving_.resize(depth);
     live_.resize(depth);
     is_live_.resize(depth);
     reached_.resize(depth);
@@ -108,14 +109,24 @@ double Crown::gap(const CellView& cell, int layer, int unit) const {
 
 // ------------------------------------------------------------------------------- lines
 
-void Crown::set_lines(const CellView& cell, const Points* at) {
-    for (int l = 0; l < net_.depth; ++l) layer_lines(cell, l, at);
+void Crown::set_lines(const CellView& cell) {
+    for (int l = 0; l < net_.depth; ++l) layer_lines(cell, l);
 }
 
-void Crown::layer_lines(const CellView& cell, int layer, const Points* at) {
+void Crown::move_lines(const Points& at) {
+    for (int l = 0; l < net_.depth; ++l)
+        for (const int j : moving_[l]) {
+            const int unit = at_hand_->units[l][j];
+            const double s = net_.net.layers[l].slope[unit];
+            (s > 1.0 ? over_ : under_)[l][j] = at.value(l, unit, 0) > 0.0 ? 1.0 : s;
+        }
+}
+
+void Crown::layer_lines(const CellView& cell, int layer) {
     const Layer& from = net_.net.layers[layer];
     const auto l = static_cast<size_t>(layer);
     live_[l].clear();
+    moving_[l].clear();
     if (from.is_max()) {
         window_lines(cell, layer);
         return;
@@ -141,13 +152,14 @@ void Crown::layer_lines(const CellView& cell, int layer, const Points* at) {
             const double lo = std::min(zlo[unit], 0.0), hi = std::max(zhi[unit], 0.0);
             const double chord = hi > lo ? (hi - s * lo) / (hi - lo) : 1.0;
             const double lift = hi - chord * hi;
-            const double line = (at ? at->value(layer, unit, 0) > 0.0 : hi > kTie * -lo) ? 1.0 : s;
+            const double line = hi > kTie * -lo ? 1.0 : s;
             under = line, over = chord, over_lift = lift;
             if (s > 1.0) std::swap(under, over), std::swap(under_lift, over_lift);
         }
         const bool is_live = under != 0.0 || over != 0.0;
         is_live_[l][j] = is_live ? kLive : kDead;
         if (is_live) live_[l].push_back(j);
+        if (is_live && piece < 0) moving_[l].push_back(j);
     }
     live_rows_[l] = live_[l];
     if (!condensed_) return;
@@ -257,31 +269,27 @@ double* Crown::touch(const BoundLayer::Block& block, int row) {
     return g;
 }
 
-// Adds weight times a pre-activation to one form.
-void Crown::push_form(int layer, size_t lane, int row, double weight) {
+// Calls put(lanes of what a pre-activation reads, weight).
+template <typename Put>
+void Crown::push_row(int layer, int row, Put&& put) {
     const BoundLayer& form = at_hand_->layers[layer];
     const auto lanes = static_cast<size_t>(lanes_);
-    constant_[lane] += weight * form.bias[row];
-    if (!form.input.empty() && form.input.dense) {
-        const double* w = &form.input.w[static_cast<size_t>(row) * form.input.cols];
-        for (const int c : columns_[layer])
-            input_[static_cast<size_t>(c) * lanes + lane] += weight * w[c];
-    } else if (!form.input.empty()) {
-        form.input.each(row, [&](int k, double w) {
-            input_[static_cast<size_t>(k) * lanes + lane] += weight * w;
-        });
-    }
-    for (const BoundLayer::Block& block : form.blocks) {
-        double* to = (block.map.dense ? touch(block.source) : touch(block, row)) + lane;
-        if (block.map.dense) {
-            const double* w = &block.map.w[static_cast<size_t>(row) * block.map.cols];
-            for (const int c : live_[block.source])
-                to[static_cast<size_t>(c) * lanes] += weight * w[c];
-        } else {
-            block.map.each(
-                row, [&](int c, double w) { to[static_cast<size_t>(c) * lanes] += weight * w; });
-        }
-    }
+    const auto add = [&](const LinearMap& map, const std::vector<int>& columns, double* to) {
+        const auto one = [&](int c, double w) { put(to + static_cast<size_t>(c) * lanes, w); };
+        if (!map.dense) return map.each(row, one);
+        const double* w = &map.w[static_cast<size_t>(row) * map.cols];
+        for (const int c : columns) one(c, w[c]);
+    };
+    put(constant_, form.bias[row]);
+    if (!form.input.empty()) add(form.input, columns_[layer], input_);
+    for (const BoundLayer::Block& block : form.blocks)
+        add(block.map, live_[block.source],
+            block.map.dense ? touch(block.source) : touch(block, row));
+}
+
+// Adds weight times a pre-activation to one form.
+void Crown::push_form(int layer, size_t lane, int row, double weight) {
+    push_row(layer, row, [=](double* to, double w) { to[lane] += weight * w; });
 }
 
 // Replaces a layer's activations by lines in its pre-activations, and these by what they come from.
@@ -396,24 +404,15 @@ bool Crown::intervals(const CellView& cell) {
     return true;
 }
 
-bool Crown::tighten(const CellView& cell, const std::vector<LinearBound>* where) {
-    where_slope_.clear();
-    where_constant_.clear();
-    where_size_.clear();
-    for (size_t g = 0; where != nullptr && g < where->size(); ++g) {
-        const LinearBound& one = (*where)[g];
-        where_slope_.insert(where_slope_.end(), one.slope.begin(), one.slope.end());
-        where_constant_.push_back(one.constant);
-        where_size_.push_back(one.size);
-    }
+bool Crown::tighten(const CellView& cell, const HalfSpaces* where) {
     for (int l = 0; l < net_.depth; ++l) {
-        if (!bound_layer(cell, l)) return false;
-        layer_lines(cell, l, nullptr);
+        if (!bound_layer(cell, l, where)) return false;
+        layer_lines(cell, l);
     }
     return true;
 }
 
-bool Crown::bound_layer(const CellView& cell, int layer) {
+bool Crown::bound_layer(const CellView& cell, int layer, const HalfSpaces* where) {
     const Layer& from = net_.net.layers[layer];
     double *zlo = &cell.bounds.lo[net_.row(layer, 0)], *zhi = &cell.bounds.hi[net_.row(layer, 0)];
     open_.clear();
@@ -434,19 +433,18 @@ bool Crown::bound_layer(const CellView& cell, int layer) {
         const size_t n = std::min(kMostRows, open_.size() - at);
         start(layer, static_cast<int>(2 * n));
         for (size_t i = 0; i < n; ++i) {
-            const int row = place(layer, open_[at + i]);
-            push_form(layer, 2 * i, row, 1.0);
-            push_form(layer, 2 * i + 1, row, -1.0);
+            push_row(layer, place(layer, open_[at + i]), [=](double* to, double w) {
+                to[2 * i] += w;
+                to[2 * i + 1] -= w;
+            });
         }
         for (int k = layer - 1; k >= 0; --k) descend(k);
         const auto lanes = static_cast<size_t>(lanes_);
-        if (!where_constant_.empty()) raw_constant_.assign(constant_, constant_ + lanes);
+        if (where != nullptr) raw_constant_.assign(constant_, constant_ + lanes);
         least_on(cell, static_cast<int>(2 * n));
-        if (!where_constant_.empty())
-            kernels_.least_where({where_slope_.data(), where_constant_.data(), where_size_.data(),
-                                  static_cast<int>(where_constant_.size())},
-                                 input_, cell.lo, cell.hi, net_.dim, raw_constant_.data(),
-                                 constant_, lanes_);
+        if (where != nullptr)
+            kernels_.least_where(where->view(), input_, cell.lo, cell.hi, net_.dim,
+                                 raw_constant_.data(), constant_, lanes_);
         for (size_t i = 0; i < n; ++i) {
             const auto row = static_cast<size_t>(open_[at + i]);
             double &lo = zlo[row], &hi = zhi[row];
@@ -520,45 +518,32 @@ double Crown::size(size_t i) {
     sizes_.assign(static_cast<size_t>(lanes_), 0.0);
     for (size_t k = 0; k < start_constant_.size(); ++k)
         sizes_[k] = start_constant_[k] + start_slope_[k];
-    // Most often there are few forms.
-    if (forms_ == 1)
-        add_sizes(std::integral_constant<size_t, 1>{});
-    else if (forms_ == 2)
-        add_sizes(std::integral_constant<size_t, 2>{});
-    else if (forms_ <= 4)
-        add_sizes(std::integral_constant<size_t, 4>{});
-    else if (forms_ <= 8)
-        add_sizes(std::integral_constant<size_t, 8>{});
-    else
-        add_sizes(sizes_.size());
+    add_sizes();
     return sizes_[i];
 }
 
-template <typename Count>
-void Crown::add_sizes(Count count) {
-    const auto lanes = static_cast<size_t>(lanes_);
-    double* sizes = sizes_.data();
-    for (int l = top_; l >= 0; --l) {
-        const BoundLayer& form = at_hand_->layers[l];
-        const double* h = h_[l].data();
-        const auto add = [&](int r) {
-            const double* x = h + static_cast<size_t>(r) * lanes;
-            for (size_t k = 0; k < count; ++k) sizes[k] += std::fabs(x[k]) * form.size[r];
-        };
-        if (l == top_) {
-            for (int r = 0; r < form.rows; ++r) add(r);
+void Crown::add_sizes() {
+    const auto add = [&](int l, const std::vector<int>& rows, int count) {
+        kernels_.add_sizes(at_hand_->layers[l].size.data(), rows.data(), count, h_[l].data(),
+                           sizes_.data(), lanes_);
+    };
+    add(top_, all_, at_hand_->layers[top_].rows);
+    for (int l = top_ - 1; l >= 0; --l) {
+        if (touched_[l] == kNone) continue;
+        const std::vector<int>&rows = touched_rows(l), &units = touched_units(l);
+        add(l, rows, static_cast<int>(rows.size()));
+        if (!net_.net.layers[l].is_max()) {
+            const LineView lines{under_[l].data(), over_[l].data(), under_lift_[l].data(),
+                                 over_lift_[l].data()};
+            kernels_.add_lifts(lines, units.data(), static_cast<int>(units.size()), g_of(l),
+                               sizes_.data(), lanes_);
             continue;
         }
-        if (touched_[l] == kNone) continue;
-        for (const int r : touched_rows(l)) add(r);
-        const bool is_max = net_.net.layers[l].is_max();
-        for (const int u : touched_units(l)) {
-            const double* g = g_of(l) + static_cast<size_t>(u) * lanes;
-            const double under = is_max ? 0.0 : std::fabs(under_lift_[l][u]);
-            const double over = std::fabs(is_max ? windows_[l][u].lift : over_lift_[l][u]);
-            if (under == 0.0 && over == 0.0) continue;
-            for (size_t k = 0; k < count; ++k)
-                sizes[k] += std::fabs(g[k]) * (g[k] > 0.0 ? under : over);
+        for (const int u : units) {
+            const double* g = g_of(l) + static_cast<size_t>(u * lanes_);
+            const double lift = std::fabs(windows_[l][u].lift);
+            for (int k = 0; k < lanes_ && lift != 0.0; ++k)
+                if (!(g[k] > 0.0)) sizes_[static_cast<size_t>(k)] += std::fabs(g[k]) * lift;
         }
     }
 }
@@ -592,16 +577,23 @@ void Crown::multipliers(size_t i, const CellView& cell, std::vector<Multiplier>&
     for (int l = std::min(top_, net_.depth) - 1; l >= 0; --l) {
         if (touched_[l] == kNone) continue;
         const Layer& from = net_.net.layers[l];
-        for (const int u : touched_units(l)) {
-            const double g = g_of(l)[static_cast<size_t>(u) * lanes + i];
-            if (g == 0.0 || !(from.is_max() ? is_open(cell, l, u) : open_lines_[l][u] != 0))
-                continue;
-            if (!from.is_max()) {
-                const int unit = at_hand_->units[l][u];
+        const double* g_at = g_of(l) + i;
+        if (!from.is_max()) {
+            const std::vector<int>& numbers = at_hand_->units[l];
+            const double* h_at = h_[l].data() + i;
+            for (const int u : touched_units(l)) {
+                if (open_lines_[l][u] == 0) continue;
+                const double g = g_at[static_cast<size_t>(u) * lanes];
+                if (g == 0.0) continue;
+                const int unit = numbers[u];
                 const bool chord = (g > 0.0) == (from.slope[unit] > 1.0);
-                out.push_back({l, unit, 0, h_[l][static_cast<size_t>(u) * lanes + i], g, chord});
-                continue;
+                out.push_back({l, unit, 0, h_at[static_cast<size_t>(u) * lanes], g, chord});
             }
+            continue;
+        }
+        for (const int u : touched_units(l)) {
+            const double g = g_at[static_cast<size_t>(u) * lanes];
+            if (g == 0.0 || !is_open(cell, l, u)) continue;
             const Window& window = windows_[l][u];
             const double h = g > 0.0 ? g : g * window.slope;
             int slot = 0;

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <type_traits>
 #include <vector>
 
 #include "base/aligned.hpp"
@@ -50,6 +49,19 @@ struct LinearBound {
     double size = 0.0;   // of all its terms, which rounding is relative to; where it was asked for
 };
 
+// Some of these, and where all of them are at most 0.
+struct HalfSpaces {
+    std::vector<double> slope, constant, size;
+    void add(const LinearBound& one) {
+        slope.insert(slope.end(), one.slope.begin(), one.slope.end());
+        constant.push_back(one.constant);
+        size.push_back(one.size);
+    }
+    HalfSpacesView view() const {
+        return {slope.data(), constant.data(), size.data(), static_cast<int>(constant.size())};
+    }
+};
+
 // What a substitution gave a unit that is neither fixed nor known: the multipliers of its
 // pre-activation (of a window's slot) and of its activation.
 struct Multiplier {
@@ -79,10 +91,12 @@ public:
     // contradict each other. Throws Stopped when stopped. With `where` they need to hold only where
     // these functions are at most 0 (INVPROP: Kotha et al., NeurIPS 2023), for boxes of at most
     // kMostWhere inputs.
-    bool tighten(const CellView& cell, const std::vector<LinearBound>* where = nullptr);
-    // The lines alone. Of those through zero that bound a unit the one is taken that is better at
-    // the first of the points `at`, where given.
-    void set_lines(const CellView& cell, const Points* at = nullptr);
+    bool tighten(const CellView& cell, const HalfSpaces* where = nullptr);
+    // The lines alone.
+    void set_lines(const CellView& cell);
+    // After that, on the same cell: of the lines through zero that bound an open unit, those that
+    // are better at the first of the points.
+    void move_lines(const Points& at);
 
     // Bounds of forms in the pre-activations of a layer (the layer count: of the outputs), with
     // the lines at hand.
@@ -114,13 +128,14 @@ public:
 
 private:
     int place(int layer, int row) const;
-    void layer_lines(const CellView& cell, int layer, const Points* at);
+    void layer_lines(const CellView& cell, int layer);
     void window_lines(const CellView& cell, int layer);
-    bool bound_layer(const CellView& cell, int layer);
+    bool bound_layer(const CellView& cell, int layer, const HalfSpaces* where);
     void start(int layer, int lanes);
-    template <typename Count>
-    void add_sizes(Count count);
+    void add_sizes();
     void least_on(const CellView& cell, int count);
+    template <typename Put>
+    void push_row(int layer, int row, Put&& put);
     void push_form(int layer, size_t lane, int row, double weight);
     void descend(int layer);
     void push(int layer);
@@ -154,6 +169,7 @@ private:
     std::vector<AlignedVector<double>> under_, over_, under_lift_, over_lift_;
     std::vector<std::vector<Window>> windows_;
     std::vector<std::vector<uint8_t>> open_lines_;  // of units of two pieces: those of open ones
+    std::vector<std::vector<int>> moving_;          // those of them whose lines move
     std::vector<std::vector<int>> live_;            // units that pass a gradient on
     std::vector<std::vector<int>> live_rows_;
     int lanes_ = 0, forms_ = 0, top_ = 0;
@@ -172,10 +188,10 @@ private:
     std::vector<std::vector<uint8_t>> is_live_;
     std::vector<std::vector<int>> reached_;
     AlignedVector<double> raw_constant_;
-    std::vector<double> where_slope_, where_constant_, where_size_;
     std::vector<double> point_, ball_;  // multipliers of lanes
     std::vector<int> biased_;           // live rows of a layer that have a bias
-    std::vector<double> start_constant_, start_slope_, sizes_;  // sizes: none yet, or of all lanes
+    std::vector<double> start_constant_, start_slope_;
+    AlignedVector<double> sizes_;  // none yet, or of all lanes
     std::vector<int> open_, inputs_, all_;
     std::vector<double> dependence_;
 };

@@ -104,6 +104,13 @@ struct BoundKernels {
     void (*least)(const double* x, const double* lo, const double* hi, int n, double* constant,
                   int lanes);
 
+    // sizes[l] += sum over listed rows of |x[row][l]| weight[row]; of the lifts of the lines that
+    // `relax` takes, each |x lift|.
+    void (*add_sizes)(const double* weight, const int* rows, int n_rows, const double* x,
+                      double* sizes, int lanes);
+    void (*add_lifts)(const LineView& lines, const int* units, int n_units, const double* x,
+                      double* sizes, int lanes);
+
     // to[i] = x[i] where z[i] > 0, else slope[i] x[i], for i < n.
     void (*rectify)(const double* z, const double* x, const double* slope, int n, double* to,
                     int lanes);

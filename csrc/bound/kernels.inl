@@ -22,6 +22,8 @@ static inline __attribute__((always_inline)) Vec root_of(Vec v) {
     return v;
 }
 
+static inline __attribute__((always_inline)) Vec absolute(Vec v) { return v < 0.0 ? -v : v; }
+
 // kTile outputs by kWide vectors are kept in registers.
 template <int kTile, int kWide>
 static inline __attribute__((always_inline)) void tile(const MatrixView& m, const int* outs,
@@ -46,6 +48,25 @@ static inline __attribute__((always_inline)) void tile(const MatrixView& m, cons
             store(to + static_cast<size_t>(outs[t]) * lanes + v * kLane, sum[t][v]);
 }
 
+// One output of one vector: in several sums, which do not wait for one another.
+static inline __attribute__((always_inline)) void one_output(const MatrixView& m, int out,
+                                                             const int* ins, int n_ins,
+                                                             const double* from, double* to,
+                                                             int lanes) {
+    constexpr int kSums = 4;
+    const double* w = m.w + static_cast<size_t>(out) * m.out_step;
+    const auto term = [&](int k) __attribute__((always_inline)) {
+        const auto i = static_cast<size_t>(ins[k]);
+        return w[i * m.in_step] * load(from + i * lanes);
+    };
+    Vec sum[kSums] = {load(to + static_cast<size_t>(out) * lanes)};
+    int k = 0;
+    for (; k + kSums <= n_ins; k += kSums)
+        for (int t = 0; t < kSums; ++t) sum[t] += term(k + t);
+    for (; k < n_ins; ++k) sum[0] += term(k);
+    store(to + static_cast<size_t>(out) * lanes, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
 template <int kTile, int kWide>
 static void multiply_wide(const MatrixView& m, const int* outs, int n_outs, const int* ins,
                           int n_ins, const double* from, double* to, int lanes) {
@@ -53,7 +74,11 @@ static void multiply_wide(const MatrixView& m, const int* outs, int n_outs, cons
     for (; o + kTile <= n_outs; o += kTile)
         tile<kTile, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
     for (; o + 4 <= n_outs; o += 4) tile<4, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
-    for (; o < n_outs; ++o) tile<1, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
+    for (; o < n_outs; ++o)
+        if constexpr (kWide == 1)
+            one_output(m, outs[o], ins, n_ins, from, to, lanes);
+        else
+            tile<1, kWide>(m, outs + o, ins, n_ins, from, to, lanes);
 }
 
 static void multiply(const MatrixView& m, const int* outs, int n_outs, const int* ins, int n_ins,
@@ -120,6 +145,33 @@ static void least(const double* x, const double* lo, const double* hi, int n, do
             sum += c > 0.0 ? c * lo[i] : c * hi[i];
         }
         store(constant + l, sum);
+    }
+}
+
+static void add_sizes(const double* weight, const int* rows, int n_rows, const double* x,
+                      double* sizes, int lanes) {
+    for (int l = 0; l < lanes; l += kLane) {
+        Vec sum = load(sizes + l);
+        for (int k = 0; k < n_rows; ++k) {
+            const auto r = static_cast<size_t>(rows[k]);
+            sum += weight[r] * absolute(load(x + r * lanes + l));
+        }
+        store(sizes + l, sum);
+    }
+}
+
+static void add_lifts(const LineView& lines, const int* units, int n_units, const double* x,
+                      double* sizes, int lanes) {
+    for (int l = 0; l < lanes; l += kLane) {
+        Vec sum = load(sizes + l);
+        for (int k = 0; k < n_units; ++k) {
+            const auto u = static_cast<size_t>(units[k]);
+            const double under = lines.under_lift[u], over = lines.over_lift[u];
+            if (under == 0.0 && over == 0.0) continue;
+            const Vec c = load(x + u * lanes + l), none = c - c;
+            sum += absolute(c * (c > 0.0 ? none + under : none + over));
+        }
+        store(sizes + l, sum);
     }
 }
 
@@ -294,8 +346,9 @@ static void rectify(const double* z, const double* x, const double* slope, int n
 #include "bound/envelopes.inl"
 
 static const BoundKernels kTable = {
-    multiply,         gather,      scatter,         relax,          least,
-    rectify,          relax_each,  least_each,      least_where,    least_in_l1_ball,
-    least_in_l2_ball, bend,        relax_windows,   bend_windows,   lift_windows,
-    climb_windows,    climb,       relax_envelopes, bend_envelopes, lift_envelopes,
-    climb_envelopes,  relax_hulls, bend_hulls,      lift_hulls,     climb_hulls};
+    multiply,       gather,           scatter,          relax,       least,
+    add_sizes,      add_lifts,        rectify,          relax_each,  least_each,
+    least_where,    least_in_l1_ball, least_in_l2_ball, bend,        relax_windows,
+    bend_windows,   lift_windows,     climb_windows,    climb,       relax_envelopes,
+    bend_envelopes, lift_envelopes,   climb_envelopes,  relax_hulls, bend_hulls,
+    lift_hulls,     climb_hulls};

@@ -107,8 +107,9 @@ void CaseSearch::bound_goals(const CellView& cell) {
 // The goals' linear bounds, for the children: on half a box they are the same.
 void CaseSearch::keep_goals(Node& node) const {
     if (!narrows_) return;
-    const auto count = static_cast<long>(std::min(below_.size(), kMostGoals));
-    node.where = std::make_shared<std::vector<LinearBound>>(below_.begin(), below_.begin() + count);
+    auto where = std::make_shared<HalfSpaces>();
+    for (size_t g = 0; g < std::min(below_.size(), kMostGoals); ++g) where->add(below_[g]);
+    node.where = std::move(where);
 }
 
 // False, with a leaf, where bounds contradict each other.

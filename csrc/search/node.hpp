@@ -59,7 +59,7 @@ struct Node {
     std::shared_ptr<RowBounds> bounds;   // shared, but for those of a node that is being bounded
     std::shared_ptr<const Climb> climb;  // of the parent
     // Where violations are: linear bounds of the goals, of the parent, at most 0 there; or null.
-    std::shared_ptr<const std::vector<LinearBound>> where;
+    std::shared_ptr<const HalfSpaces> where;
     std::shared_ptr<const BoundLayers> layers;  // where few units are open; or null
     int halvings = 0;
     bool units = false;    // from here on units are split

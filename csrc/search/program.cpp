@@ -207,7 +207,7 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
         if (lost_ || round == kMostCuts) break;
         at_.set(0, point_.data());
         at_.evaluate();
-        crown_.set_lines(cell, &at_);
+        crown_.move_lines(at_);
         bool cut = false;
         rows_of_goals(cell, goals);
         for (size_t g = 0; g < goals.size() && !refuted && !lost_; ++g) {
