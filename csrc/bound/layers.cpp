@@ -1,5 +1,6 @@
 #include "bound/layers.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -18,6 +19,11 @@ LinearMap from_entries(int rows, int cols, std::vector<size_t> start, std::vecto
     const size_t all = static_cast<size_t>(rows) * static_cast<size_t>(cols);
     out.dense = col.size() * kDense >= all;
     if (!out.dense) {
+        const auto length = [&](int r) { return start[r + 1] - start[r]; };
+        out.by_length.resize(static_cast<size_t>(rows));
+        std::iota(out.by_length.begin(), out.by_length.end(), 0);
+        std::stable_sort(out.by_length.begin(), out.by_length.end(),
+                         [&](int a, int b) { return length(a) < length(b); });
         out.start = std::move(start);
         out.col = std::move(col);
         out.w = std::move(w);

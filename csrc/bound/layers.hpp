@@ -17,6 +17,9 @@ struct LinearMap {
     std::vector<double> w;
     std::vector<size_t> start;  // rows + 1, where compressed
     std::vector<int32_t> col;
+    // Where compressed the rows by the number of their entries: in this order a processor foretells
+    // where they end.
+    std::vector<int> by_length;
 
     bool empty() const { return w.empty(); }  // all zero
     template <typename Visit>

@@ -49,8 +49,8 @@ void Points::forward(const LinearMap& map, const double* from, double* to) const
         kernels_.multiply({map.w.data(), static_cast<size_t>(map.cols), 1}, all_.data(), map.rows,
                           all_.data(), map.cols, from, to, lanes_);
     else
-        kernels_.gather(map.start.data(), map.col.data(), map.w.data(), all_.data(), map.rows, from,
-                        to, lanes_);
+        kernels_.gather(map.start.data(), map.col.data(), map.w.data(), map.by_length.data(),
+                        map.rows, from, to, lanes_);
 }
 
 void Points::backward(const LinearMap& map, const double* from, double* to) const {

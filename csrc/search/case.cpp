@@ -22,6 +22,7 @@ constexpr size_t kMostWeights = 1 << 15;  // of the layers that a waiting node m
 constexpr double kLittleLeft = 0.3;
 constexpr size_t kMostGoals = 8;  // that narrow a cell, as in docs/proof_format.md
 constexpr int kAttackEvery = 8, kSampleEvery = 32, kRefineEvery = 256;  // nodes
+constexpr int kTriedAtOnce = 32;                                        // nodes
 constexpr double kNearly = 1e-9;                                        // of the terms of a goal
 
 }  // namespace
@@ -39,8 +40,10 @@ CaseSearch::CaseSearch(const CaseProblem& problem, bool attack, StopToken& stop,
       attacks_on_(attack),
       crown_(*box_.net, stop),
       at_(*box_.net),
+      tried_at_(*box_.net),
       attack_(problem, stop) {
-    at_.resize(2);
+    at_.resize(1);
+    tried_at_.resize(kLane);
     for (size_t g = 0; g < problem_.goals().size(); ++g) {
         const Goal& goal = problem_.goals()[g];
         forms_.push_back({goal.outputs, goal.slope.data(), goal.constant});
@@ -94,8 +97,9 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
         return;
     }
     for (size_t i = 0; i < nodes.size(); ++i) {
-        out[i].answer = visit_one(std::move(nodes[i]), out[i]);
-        if (out[i].answer == Answer::violated) return;
+        Answer& answer = out[i].answer = visit_one(std::move(nodes[i]), out[i]);
+        if (answer == Answer::unknown && waiting_ > 0 && try_waiting()) answer = Answer::violated;
+        if (answer == Answer::violated) return;
     }
 }
 
@@ -358,28 +362,37 @@ CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
 bool CaseSearch::try_point(const double* s) {
     at_.set(0, s);
     at_.evaluate();
-    return is_violation(0, s);
+    return is_violation(at_, 0, s);
 }
 
-// The point at hand and, else, the middle, which it is afterwards.
+// The point at hand, and the middle, which it is afterwards. Points wait until there are so many as
+// are evaluated in the time of one, but for those of the first nodes.
 void CaseSearch::try_points(const CellView& cell) {
-    std::vector<double> middle(static_cast<size_t>(dim_));
-    for (int k = 0; k < dim_; ++k) middle[k] = (cell.lo[k] + cell.hi[k]) / 2;
-    at_.set(0, point_.data());
-    at_.set(1, middle.data());
-    at_.evaluate();
-    if (is_violation(0, point_.data())) return;
-    point_ = std::move(middle);
-    is_violation(1, point_.data());
+    tried_at_.set(waiting_++, point_.data());
+    for (int k = 0; k < dim_; ++k) point_[k] = (cell.lo[k] + cell.hi[k]) / 2;
+    tried_at_.set(waiting_++, point_.data());
+    if (waiting_ + 2 > kLane || attacks_ <= kTriedAtOnce) try_waiting();
+}
+
+bool CaseSearch::try_waiting() {
+    tried_at_.evaluate();
+    std::vector<double> s(static_cast<size_t>(dim_));
+    for (int i = 0; i < waiting_ && !witness_; ++i) {
+        tried_at_.get(i, s.data());
+        is_violation(tried_at_, i, s.data());
+    }
+    waiting_ = 0;
+    return witness_.has_value();
 }
 
 // Of a point that was evaluated.
-bool CaseSearch::is_violation(int at, const double* s) {
-    const auto step = static_cast<size_t>(at_.lanes());
+bool CaseSearch::is_violation(const Points& points, int lane, const double* s) {
+    const auto step = static_cast<size_t>(points.lanes());
     // Without attacks the caller knows a violation just outside, which nodes come upon again and
     // again: points that may be violations but for rounding are left to the exact leaves.
     const double slack = attacks_on_ ? kNearly : -kRounding;
-    if (!problem_.holds_nearly(at_.coordinates(at), at_.outputs(at), slack, step)) return false;
+    if (!problem_.holds_nearly(points.coordinates(lane), points.outputs(lane), slack, step))
+        return false;
     witness_ = problem_.violation_near(s);
     return witness_.has_value();
 }

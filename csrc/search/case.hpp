@@ -150,7 +150,8 @@ private:
     int best_side(const Node& node) const;
     bool try_point(const double* s);
     void try_points(const CellView& cell);
-    bool is_violation(int at, const double* s);
+    bool try_waiting();
+    bool is_violation(const Points& points, int lane, const double* s);
 
     const CaseProblem& problem_;
     const LocalBox& box_;
@@ -163,7 +164,9 @@ private:
     bool climbs_ = false;
     bool pooled_ = false;  // there are windows
     Crown crown_;
-    Points at_;  // one point, or two
+    Points at_;        // one point
+    Points tried_at_;  // points that may be violations
+    int waiting_ = 0;  // those that were not evaluated
     Attack attack_;
     std::unique_ptr<Ascent> ascent_;
     // What splits to one piece of a unit raised the bound by, and the losses before, in sum.
