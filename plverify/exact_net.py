@@ -304,6 +304,10 @@ class ExactNet:
 
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, in hex: the identity of the network in every proof."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     # ------------------------------------------------------------- evaluation

@@ -12,9 +12,9 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from math import gcd, lcm
-from operator import itemgetter, mul, or_
+from operator import itemgetter, mul
 from typing import Any, TypeAlias
 
 MAX_SHIFT = 1 << 16
@@ -453,7 +453,8 @@ def _check_rows(node: Affine | Conv | Sparse, cols: int) -> None:
             raise ValueError(f"row {i}: shift {shift} is out of range")
         if den <= 0 or den % 2 == 0:
             raise ValueError(f"row {i}: denominator {den} is not odd and positive")
-        reduced = (shift == 0 or reduce(or_, row) & 1) and (den == 1 or gcd(den, *row) == 1)
+        odd = shift == 0 or any(v & 1 for v in filter(None, row))  # many entries may be 0
+        reduced = odd and (den == 1 or gcd(den, *row) == 1)
         if not reduced:
             raise ValueError(f"row {i} is not canonical: it can be reduced")
 

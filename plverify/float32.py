@@ -515,7 +515,7 @@ def emulate(net: Network, points: NDArray[Any]) -> FloatArray:
             read = [tensors[source] for source in node.sources]
             x = read[0] if len(read) == 1 else np.concatenate(read, axis=1)
             if isinstance(node, Linear):
-                table = node.rows.floats().astype(kind)
+                table = node.table.astype(kind)
                 out = node.product(x, table=table).astype(kind)  # type: ignore[arg-type]
                 bias = table[:, -1]
                 out = out + (np.repeat(bias, node.places) if isinstance(node, Conv) else bias)

@@ -62,7 +62,8 @@ class Linear(ABC):
         return self.rows.cols
 
     @cached_property
-    def _table(self) -> FloatArray:
+    def table(self) -> FloatArray:
+        """The numbers of `rows` in float64."""
         table = self.rows.floats()
         table.flags.writeable = False
         return table
@@ -70,7 +71,7 @@ class Linear(ABC):
     @property
     def bias(self) -> FloatArray:
         """``b`` in float64, one entry per output."""
-        return self._table[:, -1]
+        return self.table[:, -1]
 
     def apply(self, x: FloatArray, absolute: bool = False) -> FloatArray:
         """``W x + b``, or ``|W| x + |b|``, for rows ``x`` of shape (batch, inputs)."""
@@ -89,7 +90,7 @@ class Linear(ABC):
         """
 
     def _weights(self, absolute: bool, table: FloatArray | None) -> FloatArray:
-        weights = (self._table if table is None else table)[:, :-1]
+        weights = (self.table if table is None else table)[:, :-1]
         return np.abs(weights) if absolute else weights
 
     @abstractmethod
@@ -105,7 +106,7 @@ class Linear(ABC):
         from scipy.sparse import csr_matrix
 
         row, col, entry = self.triplets()
-        values = self._table.reshape(-1)[entry]
+        values = self.table.reshape(-1)[entry]
         return csr_matrix((values, (row, col)), shape=(self.size, inputs))
 
 
@@ -119,7 +120,7 @@ class Dense(OneSource, Linear):
     @property
     def weight(self) -> FloatArray:
         """``W`` in float64."""
-        return self._table[:, :-1]
+        return self.table[:, :-1]
 
     def product(
         self, x: FloatArray, absolute: bool = False, table: FloatArray | None = None
@@ -182,7 +183,7 @@ class Conv(OneSource, Linear):
     @property
     def bias(self) -> FloatArray:
         """The kernels' biases, once per position."""
-        return np.repeat(self._table[:, -1], self.places)
+        return np.repeat(self.table[:, -1], self.places)
 
     @property
     def kernels(self) -> FloatArray:
@@ -308,7 +309,7 @@ class Sparse(JoinedSources, Linear):
     def adjoint(self, g: FloatArray, inputs: int) -> FloatArray:
         """``W' g``."""
         row, col, entry = self.triplets()
-        values = self._table.reshape(-1)[entry]
+        values = self.table.reshape(-1)[entry]
         out = np.empty((len(g), inputs))
         for k, given in enumerate(g):  # scipy.sparse would do, and takes 0.2 s to import
             out[k] = np.bincount(col, weights=values * given[row], minlength=inputs)

@@ -21,6 +21,8 @@ from plverify.property import Disjunct, Property
 from plverify.result import decimal, ratio
 
 MAGIC = b"PLPROOF\x001\n"
+_LEVEL = 2
+"""Of zlib: level 6 takes up to three times as long, for proofs a fifth smaller in the mean."""
 
 
 def region_list_header(
@@ -213,7 +215,7 @@ def _subject(net: Network, domain: Domain) -> dict[str, Any]:
 def encode(header: dict[str, Any], body: bytes) -> bytes:
     """The bytes of a proof file."""
     head = json.dumps(header).encode()
-    return MAGIC + struct.pack("<I", len(head)) + head + zlib.compress(body, 6)
+    return MAGIC + struct.pack("<I", len(head)) + head + zlib.compress(body, _LEVEL)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

@@ -259,12 +259,14 @@ double* Crown::touch(const BoundLayer::Block& block, int row) {
     if (touched_[l] == kAll) return g;
     if (touched_[l] == kNone) reached_[l].clear();
     touched_[l] = kSome;
-    for (size_t k = block.map.start[row]; k < block.map.start[row + 1]; ++k) {
-        const auto u = static_cast<size_t>(block.map.col[k]);
-        if (is_live_[l][u] != kLive) continue;
-        is_live_[l][u] = kReached;
-        reached_[l].push_back(block.map.col[k]);
-        std::fill_n(g + u * lanes, lanes, 0.0);
+    uint8_t* live = is_live_[l].data();
+    const int32_t* col = block.map.col.data();
+    for (size_t k = block.map.start[row], end = block.map.start[row + 1]; k < end; ++k) {
+        const int32_t u = col[k];
+        if (live[u] != kLive) continue;
+        live[u] = kReached;
+        reached_[l].push_back(u);
+        std::fill_n(g + static_cast<size_t>(u) * lanes, lanes, 0.0);
     }
     return g;
 }

@@ -294,8 +294,7 @@ PLV_CLONES void DualDoubles::measure_node(const Cell& cell, const double* lo, co
     }
     double* __restrict r = &local_.r[extra.base];
     for (uint32_t i = 0; i < node.size; ++i)
-        r[i] = std::abs(extra.weight[node.bias_of(i)]) +
-               (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
+        r[i] = std::abs(extra.bias[i]) + (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
     if (extra.dense) {
         for (uint32_t j = 0; j < node.width; ++j) {
             const double* w = &extra.turned[size_t{j} * node.rows];
@@ -383,7 +382,7 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
         vector_at(g + i * kLanes) = Vector{};
         const double off = errors_[extra.base + i];
         vector_at(panel + a * kLanes) = y;
-        constant += y * extra.weight[node.bias_of(i)] - size * off;
+        constant += y * extra.bias[i] - size * off;
         error += size * (r[i] + off);
     }
     vector_at(sum.error) = error;

@@ -24,12 +24,12 @@ double dot_abs(const double* a, const double* b, size_t n) {
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-double dot(const double* a, const double* b, size_t n, size_t step) {
+double dot(const double* a, const double* b, size_t n) {
     double sum[4] = {};
     size_t i = 0;
     for (; i + 4 <= n; i += 4)
-        for (size_t l = 0; l < 4; ++l) sum[l] += a[i + l] * b[(i + l) * step];
-    for (; i < n; ++i) sum[0] += a[i] * b[i * step];
+        for (size_t l = 0; l < 4; ++l) sum[l] += a[i + l] * b[i + l];
+    for (; i < n; ++i) sum[0] += a[i] * b[i];
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
@@ -141,7 +141,7 @@ void DualDoubles::linear(uint32_t k) {
     sizes_.resize(node.size);
     double* __restrict size = sizes_.data();
     for (uint32_t i = 0; i < node.size; ++i) {
-        lo[i] = hi[i] = extra.weight[node.bias_of(i)];
+        lo[i] = hi[i] = extra.bias[i];
         size[i] = std::abs(lo[i]) + (extra.strange[node.row_of(i)] != 0 ? kInf : 0);
     }
     if (extra.dense) {
@@ -392,7 +392,7 @@ void DualDoubles::pull_linear(uint32_t k, const Magnitudes& size, Value& sum) {
         double constant = 0, error = 0;
         for (const uint32_t i : active_) {
             const double lost = std::abs(g[i]) * errors_[extra.base + i];
-            constant += g[i] * extra.weight[node.bias_of(i)] - lost;
+            constant += g[i] * extra.bias[i] - lost;
             error += std::abs(g[i]) * size.r[extra.base + i] + lost;
             extra.each_weight(node, i,
                               [&](uint32_t j, double w) { g_[extra.entry(j)] += g[i] * w; });
@@ -402,7 +402,7 @@ void DualDoubles::pull_linear(uint32_t k, const Magnitudes& size, Value& sum) {
         return;
     }
     const size_t width = size_t{node.width} + 1;
-    sum.lower += dot(g, &extra.weight[node.width], node.size, width);
+    sum.lower += dot(g, extra.bias.data(), node.size);
     if (net_.rounds) {
         const double lost = dot_abs(g, &errors_[extra.base], node.size);
         sum.lower -= lost;
@@ -576,9 +576,7 @@ void DualDoubles::pull_envelope(const Cell& cell, const Envelope& envelope, cons
             factor = g * of.slope[piece.of - of.first_unit];
         }
         const uint32_t tensor = net_.tensor_of(piece.entry);
-        const Node& from = net_.net.nodes[tensor - 1];
-        const double bias =
-            net_.nodes[tensor - 1].weight[from.bias_of(piece.entry - net_.base[tensor])];
+        const double bias = net_.nodes[tensor - 1].bias[piece.entry - net_.base[tensor]];
         double value = factor * bias;
         each_term(piece.entry, [&](uint32_t j, double w) {
             note(j);

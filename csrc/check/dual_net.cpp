@@ -21,6 +21,12 @@ constexpr size_t kSparse = 4;
 // |x| may be a factor of products without much harm, or is 0.
 bool is_plain(double x) { return std::abs(x) < 1e100 && (x == 0 || std::abs(x) > 1e-100); }
 
+// Whether an entry is an integer that doubles hold.
+bool is_whole(const Integers& entries, size_t k) {
+    constexpr int64_t most = int64_t{1} << 53;
+    return entries.big.empty() && entries.small[k] >= -most && entries.small[k] <= most;
+}
+
 void prepare_affine(const Node& node, DualNode& out) {
     const size_t width = size_t{node.width} + 1;
     size_t used = 0;
@@ -54,15 +60,25 @@ void prepare_linear(const Node& node, DualNode& out) {
     for (uint32_t r = 0; r < node.rows; ++r) {
         const Scale& den = node.row_den[r];
         if (!den.odd.is_one() || den.shift > 1000) out.exact[r] = 0;
+        // A power of two, so that multiplying by it rounds nothing: the least product is normal.
+        const double unit = out.exact[r] != 0 ? std::ldexp(1.0, -static_cast<int>(den.shift)) : 0;
+        bool long_rows = false;
         for (size_t k = r * width; k < (r + 1) * width; ++k) {
             if (node.entries.is_zero(k)) continue;
+            if (out.exact[r] != 0 && is_whole(node.entries, k)) {
+                out.weight[k] = static_cast<double>(node.entries.small[k]) * unit;
+                if (!is_plain(out.weight[k])) out.strange[r] = 1;
+                continue;
+            }
             const double w =
                 Int::ratio_scaled(node.entries.at(k), den.odd, -static_cast<long>(den.shift));
             out.weight[k] = w;
             if (!is_plain(w) || w == 0) out.strange[r] = 1;
-            if (node.entries.at(k).bit_length() > 53) out.exact[r] = 0;
+            if (node.entries.at(k).bit_length() > 53) long_rows = true;
         }
+        if (long_rows) out.exact[r] = 0;
     }
+    for (uint32_t i = 0; i < node.size; ++i) out.bias.push_back(out.weight[node.bias_of(i)]);
     switch (node.kind) {
         case Kind::affine:
             out.fan = node.rows;

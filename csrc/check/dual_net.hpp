@@ -29,6 +29,7 @@ struct DualNode {
 
     // Linear nodes: the numbers of `Node::entries` over their denominators, rounded to nearest.
     std::vector<double> weight;
+    std::vector<double> bias;             // per output, of these
     std::vector<double> turned;           // of dense nodes by column: turned[j * rows + r]
     bool dense = false;                   // affine, and not mostly zeros
     std::vector<uint32_t> start, column;  // of affine nodes that are: where rows are not zero,
