@@ -38,6 +38,8 @@ std::shared_ptr<const BoundLayers> Crown::condense(const CellView& cell) const {
         Units& units = sources[l];
         width.push_back(columns);
         out->units.emplace_back();
+        units.slope.reserve(at_hand_->units[l].size());
+        units.column.reserve(at_hand_->units[l].size());
         for (const int unit : at_hand_->units[l]) {
             const size_t row = net_.row(static_cast<int>(l), unit);
             // Units that were split stay: their rows are in use.
@@ -110,6 +112,7 @@ std::shared_ptr<const BoundLayers> Crown::condense(const CellView& cell) const {
         to.rows = to.input.rows = static_cast<int>(kept.size());
         to.input.cols = static_cast<int>(width[l]);
         to.bias.assign(kept.size(), 0.0);
+        to.input.w.reserve(kept.size() * width[l]);
         for (const int r : kept) {
             to.input.w.insert(to.input.w.end(), rows[r], rows[r] + width[l]);
             to.size.push_back(rows.size[r]);
