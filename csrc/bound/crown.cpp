@@ -298,7 +298,6 @@ void Crown::push_form(int layer, size_t lane, int row, double weight) {
 void Crown::descend(int layer) {
     const auto l = static_cast<size_t>(layer), lanes = static_cast<size_t>(lanes_);
     if (touched_[l] == kNone) return;
-    if (touched_[l] == kSome) std::sort(reached_[l].begin(), reached_[l].end());
     const Layer& from = net_.net.layers[l];
     AlignedVector<double>& h = h_[l];
     h.resize(static_cast<size_t>(at_hand_->layers[l].rows) * lanes);

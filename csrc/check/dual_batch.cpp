@@ -390,12 +390,14 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     if (!extra.dense) {
         double* lanes = lanes_.data();
         uint8_t* reached = reached_.data();
+        const uint8_t* zero = zero_.data();
         const uint32_t* gather = extra.gather.empty() ? nullptr : extra.gather.data();
         const size_t source = extra.source;
         for (size_t a = 0; a < active.size(); ++a) {
             const Vector y = vector_at(panel + a * kLanes);
             extra.each_weight(node, active[a], [=](uint32_t j, double w) {
                 const size_t e = gather == nullptr ? source + j : gather[j];
+                if (zero[e] != 0) return;  // as in batch_units
                 vector_at(lanes + e * kLanes) += w * y;
                 reached[e] = 1;
             });
@@ -418,21 +420,31 @@ PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
 PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
+    // What is stored below cannot change these.
+    double* const lanes = lanes_.data();
+    uint8_t* const reached = reached_.data();
+    const double* const sizes = local_.a.data();
+    const double *const slope = extra.slope.data(), *const above_of = &above_[extra.first_input],
+                        *const below_of = &below_[extra.first_input],
+                        *const left_of = &left_[extra.first_input],
+                        *const right_of = &right_[extra.first_input];
+    const uint32_t *const entry = extra.slot_entry.data(), base = extra.base;
+    const uint8_t *const held = &held_[base], *const zero = &zero_[base];
     Vector term = {}, error = {};
-    for (const uint32_t i : take_reached(extra.base, node.size)) {
-        double* g = &lanes_[(extra.base + i) * kLanes];
-        const uint32_t at = extra.first_input + i, e = extra.slot_entry[i];
-        double* to = &lanes_[e * kLanes];
-        const double s = extra.slope[i], out = local_.a[extra.base + i], in = local_.a[e];
-        const double above = above_[at], below = below_[at], left = left_[at], right = right_[at];
+    for (const uint32_t i : take_reached(base, node.size)) {
+        double* g = lanes + size_t{base + i} * kLanes;
+        const uint32_t e = entry[i];
+        double* to = lanes + size_t{e} * kLanes;
+        const double s = slope[i], out = sizes[base + i], in = sizes[e];
+        const double above = above_of[i], below = below_of[i];
         const Vector x = vector_at(g), none = {};
-        if (held_[extra.base + i] != 0) {
+        if (held[i] != 0) {
             error += absolute(x) * out;
             continue;
         }
         vector_at(g) = none;
-        if (zero_[extra.base + i] != 0) continue;  // a = 0 and h = 0
-        reached_[e] = 1;
+        if (zero[i] != 0) continue;  // a = 0 and h = 0
+        reached[e] = 1;
         if (std::isnan(above + below)) {  // no line on one side of the graph
             for (size_t l = 0; l < kLanes; ++l) {
                 if (x[l] == 0) continue;
@@ -443,7 +455,7 @@ PLV_CLONES void DualDoubles::batch_units(uint32_t k, Lanes& sum) {
             continue;
         }
         const Vector h = (x > 0.0 ? x : none) * below + (x < 0.0 ? x : none) * above;
-        const Vector a = (x - h) * right, b = (s * x - h) * left;
+        const Vector a = (x - h) * right_of[i], b = (s * x - h) * left_of[i];
         const Vector low = a < b ? a : b;
         // What is undefined here is so in the error, too.
         term += low < 0.0 ? low : none;
