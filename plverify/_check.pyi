@@ -12,6 +12,15 @@ class Net:
     """
     def __init__(self, canonical: bytes) -> None:
         ...
+    @property
+    def input_size(self) -> int:
+        ...
+    @property
+    def output_size(self) -> int:
+        ...
+    @property
+    def unit_count(self) -> int:
+        ...
 def check_dual(network: Net, question: bytes, read: collections.abc.Callable, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None, rounding: bytes = b'') -> tuple:
     """
     Whether the body that `read` returns piece by piece refutes the systems of the question, which plverify.certificate writes, for the network or, with the rounding of its linear nodes, for all that this allows. Returns (accepted, reason, counts).

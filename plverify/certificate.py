@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import cached_property
 from math import lcm
 from typing import Any
 
@@ -16,6 +17,7 @@ from plverify.checker_claims import Ball, Box, Gain, Row, System
 from plverify.checker_dual import DualTools, DualWalk, Executed, Model
 from plverify.errors import InputError
 from plverify.exact_net import ExactNet
+from plverify.exact_nodes import Node
 from plverify.executed import executed
 from plverify.network import Network, load
 from plverify.proof import big_bytes, ratio_bytes, var_bytes
@@ -99,9 +101,10 @@ def check_executed(
 ) -> Verdict:
     """As `check`, for a model of the execution that is known."""
     tree = None if python else _compiled(timeout)
+    exact = network.exact_net if python else _Unread(network)
 
     def read(net: ExactNet) -> _check.Net:
-        return network.checked if net is network.exact_net else _check.Net(net.to_bytes())
+        return network.checked if net is exact else _check.Net(net.to_bytes())
 
     def outputs(net: ExactNet, point: Sequence[Fraction]) -> list[Fraction]:
         return _evaluate(read(net), point)
@@ -109,13 +112,45 @@ def check_executed(
     dual = None if python else DualTools(_compiled_dual(read, timeout), outputs)
     try:
         second = None if other is None else other.exact_net
-        verdict = checker.check(proof, network.exact_net, tree, dual, model, second)
+        verdict = checker.check(proof, exact, tree, dual, model, second)
         if property is None or not verdict.accepted or _is_about(proof, property):
             return verdict
     except OSError as error:
         raise InputError(f"cannot read the proof {proof!r}: {error.strerror or error}") from None
     reason = "the proof is about another property, or about none"
     return Verdict(False, verdict.claim, reason, verdict.stats)
+
+
+class _Unread(ExactNet):
+    """A network of which Python reads the nodes only if a claim asks for them.
+
+    Most are about sizes and the digest, and the compiled checker reads the same bytes.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.__dict__.update(_network=network, _bytes=network.canonical)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:  # type: ignore[override]
+        exact: ExactNet = self.__dict__["_network"].exact_net
+        return exact.nodes
+
+    @property
+    def _read(self) -> _check.Net:
+        net: _check.Net = self.__dict__["_network"].checked
+        return net
+
+    @property
+    def input_size(self) -> int:  # type: ignore[override]
+        return self._read.input_size
+
+    @property
+    def output_size(self) -> int:
+        return self._read.output_size
+
+    @property
+    def unit_count(self) -> int:
+        return self._read.unit_count
 
 
 def check_body(body: bytes, net: Network, property: Property) -> Verdict:

@@ -171,7 +171,11 @@ PYBIND11_MODULE(_check, m) {
     m.doc() =
         "The compiled checkers of proofs by trees. Not a public interface: use plverify.check.";
     py::class_<ReadNet>(m, "Net", "A network in the checker's form, from its canonical bytes.")
-        .def(py::init<const py::bytes&>(), py::arg("canonical"));
+        .def(py::init<const py::bytes&>(), py::arg("canonical"))
+        .def_property_readonly("input_size", [](const ReadNet& n) { return n.net.input_size; })
+        .def_property_readonly("output_size",
+                               [](const ReadNet& n) { return n.net.nodes.back().size; })
+        .def_property_readonly("unit_count", [](const ReadNet& n) { return n.prepared.units; });
     m.def("check_tree", &check_tree, py::arg("network"), py::arg("domain"), py::arg("regions"),
           py::arg("read"), py::arg("timeout") = py::none(),
           "Whether the body that `read` returns piece by piece (b'' at its end) proves that the "
