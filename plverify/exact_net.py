@@ -299,7 +299,7 @@ class ExactNet:
         if reader.pos != len(data):
             raise ValueError(f"{len(data) - reader.pos} bytes follow the last node")
         net = ExactNet(input_size, nodes)
-        net.__dict__["_bytes"] = reader.data  # a network has one form: these are its bytes
+        net.__dict__["_bytes"] = reader.data  # a network has one form
         return net
 
     def digest(self) -> str:
@@ -747,11 +747,9 @@ def _germ_signs(values: Sequence[Sequence[int]]) -> tuple[int, ...]:
 def _winners(node: Max, values: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
     """Per window, the pieces that attain the maximum at a germ."""
     keys: Sequence[Any] = values[0] if len(values) == 1 else list(zip(*values, strict=True))
-    out = []
-    for window in node.windows:
-        top = max(keys[at] for _, at in window)
-        out.append(tuple(piece for piece, at in window if keys[at] == top))
-    return tuple(out)
+    tops = [max(keys[at] for _, at in window) for window in node.windows]
+    pairs = zip(node.windows, tops, strict=True)
+    return tuple(tuple(piece for piece, at in w if keys[at] == top) for w, top in pairs)
 
 
 def _germ_pieces(node: UnitNode, values: Sequence[Sequence[int]]) -> Sequence[int]:
@@ -797,9 +795,5 @@ def _check_slice(slice: Slice, size: int) -> int:
 
 def _direction(dim: int, attempt: int) -> list[int]:
     """A fixed pseudo-random integer direction; later attempts have more bits."""
-    out = []
-    for i in range(dim):
-        word = hashlib.sha256(struct.pack("<II", attempt, i)).digest()
-        value = int.from_bytes(word[: 2 + 4 * attempt], "little", signed=True)
-        out.append(value or 1)
-    return out
+    words = [hashlib.sha256(struct.pack("<II", attempt, i)).digest() for i in range(dim)]
+    return [int.from_bytes(w[: 2 + 4 * attempt], "little", signed=True) or 1 for w in words]

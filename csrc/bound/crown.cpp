@@ -21,6 +21,7 @@ Crown::Crown(const BoundNet& net, StopToken& stop)
     windows_.resize(depth);
     open_lines_.resize(depth);
     moving_.resize(depth);
+    gaps_.resize(depth);
     live_.resize(depth);
     is_live_.resize(depth);
     reached_.resize(depth);
@@ -40,6 +41,7 @@ Crown::Crown(const BoundNet& net, StopToken& stop)
         for (auto* lines : {&under_, &over_, &under_lift_, &over_lift_})
             (*lines)[l].assign(units, 0.0);
         open_lines_[l].assign(units, 0);
+        gaps_[l].assign(units, 0.0);
     }
     all_.resize(most + 1);
     std::iota(all_.begin(), all_.end(), 0);
@@ -145,6 +147,7 @@ void Crown::layer_lines(const CellView& cell, int layer) {
         int piece = from.one_piece[unit] ? 1 : pieces[unit];
         if (piece < 0) piece = known(zlo[unit], zhi[unit]);
         open_lines_[l][j] = piece < 0;
+        gaps_[l][j] = 0.0;
         if (piece >= 0) {
             under = over = piece ? 1.0 : s;
         } else {
@@ -154,6 +157,7 @@ void Crown::layer_lines(const CellView& cell, int layer) {
             const double lift = hi - chord * hi;
             const double line = hi > kTie * -lo ? 1.0 : s;
             under = line, over = chord, over_lift = lift;
+            gaps_[l][j] = hi > lo ? -lo * hi / (hi - lo) : 0.0;
             if (s > 1.0) std::swap(under, over), std::swap(under_lift, over_lift);
         }
         const bool is_live = under != 0.0 || over != 0.0;
@@ -547,6 +551,26 @@ void Crown::add_sizes() {
                 if (!(g[k] > 0.0)) sizes_[static_cast<size_t>(k)] += std::fabs(g[k]) * lift;
         }
     }
+}
+
+void Crown::costs(const CellView& cell, std::vector<double>& out) {
+    costs_.assign(static_cast<size_t>(lanes_), 0.0);
+    for (int l = top_ - 1; l >= 0; --l) {
+        if (touched_[l] == kNone) continue;
+        const std::vector<int>& units = touched_units(l);
+        if (!net_.net.layers[l].is_max()) {
+            kernels_.add_sizes(gaps_[l].data(), units.data(), static_cast<int>(units.size()),
+                               g_of(l), costs_.data(), lanes_);
+            continue;
+        }
+        for (const int u : units) {
+            if (!is_open(cell, l, u)) continue;
+            const double* g = g_of(l) + static_cast<size_t>(u * lanes_);
+            for (int i = 0; i < forms_; ++i)
+                costs_[static_cast<size_t>(i)] += std::fabs(g[i]) * gap(cell, l, u);
+        }
+    }
+    out.assign(costs_.begin(), costs_.begin() + forms_);
 }
 
 double Crown::loss(const CellView& cell, const Multiplier& of, const Points& at) const {

@@ -106,6 +106,8 @@ public:
     // terms' magnitudes, which rounding is relative to.
     void multipliers(size_t i, const CellView& cell, std::vector<Multiplier>& out) const;
     double size(size_t i);
+    // Of all its forms: what the lines of open units cost at most, in sum.
+    void costs(const CellView& cell, std::vector<double>& out);
     // What the line of such a multiplier costs at a point.
     double loss(const CellView& cell, const Multiplier& of, const Points& at) const;
 
@@ -167,6 +169,7 @@ private:
     // What follows is by places of units and rows in the layers at hand.
     // Per unit of slopes: lines below and above.
     std::vector<AlignedVector<double>> under_, over_, under_lift_, over_lift_;
+    std::vector<std::vector<double>> gaps_;  // between them, of open units
     std::vector<std::vector<Window>> windows_;
     std::vector<std::vector<uint8_t>> open_lines_;  // of units of two pieces: those of open ones
     std::vector<std::vector<int>> moving_;          // those of them whose lines move
@@ -192,6 +195,7 @@ private:
     std::vector<int> biased_;           // live rows of a layer that have a bias
     std::vector<double> start_constant_, start_slope_;
     AlignedVector<double> sizes_;  // none yet, or of all lanes
+    AlignedVector<double> costs_;
     std::vector<int> open_, inputs_, all_;
     std::vector<double> dependence_;
 };

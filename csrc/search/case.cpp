@@ -150,11 +150,12 @@ CaseSearch::Answer CaseSearch::visit_one(Node&& node, Outcome& out) {
         }
     }
 
-    const Pick pick = pick_unit(node, nullptr);
-    if (pick.layer >= 0 && !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&
-        pick.open > (narrows_ ? kFewNarrowed : kFewOpen) && node.halvings < kMostHalvings) {
+    const bool halves = !node.units && !contraction_ && dim_ > 0 && dim_ <= kFewInputs &&
+                        node.halvings < kMostHalvings;
+    const int open = halves ? open_units(node) : 0;
+    if (open > (narrows_ ? kFewNarrowed : kFewOpen)) {
         std::vector<Cut> cuts;
-        if (pick.open <= kRatherFewOpen && program_pays(node, text, &cuts)) return Answer::refuted;
+        if (open <= kRatherFewOpen && program_pays(node, text, &cuts)) return Answer::refuted;
         if (cuts.empty()) cut_by_goals(node, cuts);
         condense(node);
         if (!cuts.empty()) return cut(std::move(node), cuts, out);
@@ -201,14 +202,13 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     keep_goals(node);
     left_ = HUGE_VAL;
     used_.resize(below_.size());
-    for (size_t g = 0; g < below_.size(); ++g) crown_.multipliers(g, cell, used_[g]);
     std::fill(gain_.begin(), gain_.end(), 0.0);
-    if (!used_.empty()) {
+    if (!below_.empty()) {
         node.score = below_[best].least;
         for (int k = 0; k < dim_; ++k)
             point_[k] = below_[best].slope[k] > 0.0 ? cell.lo[k] : cell.hi[k];
         if (!joint_)
-            gain_by(cell, used_[best], 1.0);
+            gain_by(cell, lines_of(best, cell), 1.0);
         else if (refute_jointly(node, text))
             return true;
         ++attacks_;
@@ -222,6 +222,12 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
             try_points(cell);
     }
     return false;
+}
+
+// The multipliers of a goal's bound, of the last bound_goals().
+const std::vector<Multiplier>& CaseSearch::lines_of(size_t goal, const CellView& cell) {
+    crown_.multipliers(goal, cell, used_[goal]);
+    return used_[goal];
 }
 
 // What halving the sides gains of what the lines of open units cost a goal, more or less.
@@ -323,38 +329,39 @@ void CaseSearch::condense(Node& node) const {
         node.layers = crown_.condense(cell);
 }
 
-// The unit to be split: of the first layer that has an open one, that whose relaxation costs most,
-// at the point where given.
+int CaseSearch::open_units(Node& node) const {
+    const CellView cell = node.cell(ball_);
+    int open = 0;
+    for (int l = 0; l < depth_; ++l)
+        for (const int i : crown_.units(l)) open += crown_.is_open(cell, l, i);
+    return open;
+}
+
+// The unit to be split: of the first layer that has an open one, that whose relaxation costs most
+// at the point.
 CaseSearch::Pick CaseSearch::pick_unit(Node& node, const double* point) {
     const CellView cell = node.cell(ball_);
     std::vector<double> weight(static_cast<size_t>(net_.unit_count), 0.0);
     for (const auto& used : used_)
         for (const Multiplier& m : used)
-            if (m.chord || !point) weight[box_.net->unit(m.layer, m.unit)] += std::fabs(m.g);
-    if (point) {
-        at_.set(0, point);
-        at_.evaluate();
-    }
+            if (m.chord) weight[box_.net->unit(m.layer, m.unit)] += std::fabs(m.g);
+    at_.set(0, point);
+    at_.evaluate();
     Pick pick;
     double best = -1.0;
-    for (int l = 0; l < depth_; ++l)
+    for (int l = 0; l < depth_ && pick.layer < 0; ++l)
         for (const int i : crown_.units(l)) {
             if (!crown_.is_open(cell, l, i)) continue;
-            ++pick.open;
-            if (pick.layer >= 0 && pick.layer < l) continue;
             double score = weight[box_.net->unit(l, i)];
             if (!net_.layers[l].is_max()) {
                 const double most = crown_.gap(cell, l, i);
-                double here = most;
-                if (point) {
-                    const size_t row = box_.net->row(l, i);
-                    const double lo = cell.bounds.lo[row], hi = cell.bounds.hi[row];
-                    const double z = std::clamp(at_.value(l, i, 0), lo, hi);
-                    here = most * (z > 0.0 ? (hi - z) / hi : (z - lo) / -lo);
-                }
+                const size_t row = box_.net->row(l, i);
+                const double lo = cell.bounds.lo[row], hi = cell.bounds.hi[row];
+                const double z = std::clamp(at_.value(l, i, 0), lo, hi);
+                const double here = most * (z > 0.0 ? (hi - z) / hi : (z - lo) / -lo);
                 score = score * here + 1e-9 * most;
             }
-            if (pick.layer < 0 || score > best) best = score, pick.layer = l, pick.unit = i;
+            if (pick.layer < 0 || score > best) best = score, pick = {l, i};
         }
     return pick;
 }

@@ -69,7 +69,6 @@ private:
     static constexpr int kMostOfPrograms = 150;  // inputs
     struct Pick {
         int layer = -1, unit = -1;
-        int open = 0;
     };
 
     Answer visit_one(Node&& node, Outcome& out);
@@ -134,6 +133,7 @@ private:
                                               const std::vector<uint8_t>& strict);
     bool refute_by_goals(Node& node, std::string& text);
     bool refute_jointly(Node& node, std::string& text);
+    const std::vector<Multiplier>& lines_of(size_t goal, const CellView& cell);
     void gain_by(const CellView& cell, const std::vector<Multiplier>& used, double weight);
     // `affine`: no unit is open.
     bool refute_by_program(Node& node, std::string& text, bool affine = false);
@@ -146,6 +146,7 @@ private:
     double weigh_rows(std::vector<double>& weight);
     void write_program(const Node& node, const std::vector<double>& weight,
                        std::string& text) const;
+    int open_units(Node& node) const;
     Pick pick_unit(Node& node, const double* point);
     int best_side(const Node& node) const;
     bool try_point(const double* s);
@@ -190,6 +191,7 @@ private:
     std::vector<double> point_;
     // Of each goal's bound: what the lines of open units cost it.
     std::vector<std::vector<Multiplier>> used_;
+    std::vector<double> cost_;  // of each goal: what these lines cost it, in sum
     std::vector<double> gain_;  // of halving each side
     double left_ = 0.0;         // of what lines cost the goals, where these have most left
     bool joint_ = false;        // several goals are weighed against each other in every node

@@ -247,8 +247,8 @@ bool CaseSearch::refute_by_program(Node& node, std::string& text, bool affine) {
 bool CaseSearch::refute_jointly(Node& node, std::string& text) {
     const CellView cell = node.cell(ball_);
     const auto dim = static_cast<size_t>(dim_);
-    std::vector<double> cost(forms_.size()), lo(cell.lo, cell.lo + dim_),
-        hi(cell.hi, cell.hi + dim_);
+    std::vector<double>&cost = cost_, lo(cell.lo, cell.lo + dim_), hi(cell.hi, cell.hi + dim_);
+    crown_.costs(cell, cost);
     double start = 0.0;
     for (size_t g = 0; g < forms_.size(); ++g) {
         double at = below_[g].constant, size = std::fabs(at);
@@ -256,8 +256,6 @@ bool CaseSearch::refute_jointly(Node& node, std::string& text) {
             at += below_[g].slope[k] * lo[k];
             size += std::fabs(below_[g].slope[k]);
         }
-        for (const Multiplier& m : used_[g])
-            cost[g] += std::fabs(m.g) * crown_.gap(cell, m.layer, m.unit);
         cost[g] = std::fmax(cost[g], kLeastCost * size);
         start = std::fmin(start, -at / cost[g]);
     }
@@ -274,7 +272,7 @@ bool CaseSearch::refute_jointly(Node& node, std::string& text) {
     std::fill(row_.begin(), row_.end(), 0.0);
     row_[dim] = 1.0;
     if (simplex_.maximize(row_.data(), 0.0, HUGE_VAL) != Simplex::End::optimal) {
-        gain_by(cell, used_[0], 1.0);
+        gain_by(cell, lines_of(0, cell), 1.0);
         return false;
     }
     const double left = left_ = simplex_.value();
@@ -290,7 +288,7 @@ bool CaseSearch::refute_jointly(Node& node, std::string& text) {
             sum += weight[g] = y[j] / cost[g];
         }
     if (!(sum > 0.0) || !std::isfinite(sum)) {
-        for (const auto& used : used_) gain_by(cell, used, 1.0);
+        for (size_t g = 0; g < forms_.size(); ++g) gain_by(cell, lines_of(g, cell), 1.0);
         return false;
     }
     int weighed = 0;
@@ -325,7 +323,7 @@ bool CaseSearch::refute_jointly(Node& node, std::string& text) {
     node.score = 0.0;
     for (size_t g = 0; g < forms_.size(); ++g) {
         node.score -= left * weight[g] * cost[g];
-        gain_by(cell, used_[g], weight[g]);
+        if (weight[g] > 0.0) gain_by(cell, lines_of(g, cell), weight[g]);
     }
     return false;
 }
