@@ -1,6 +1,7 @@
 // Backward substitution of several rows at once: `kLanes` of them lie side by side in `lanes_`, so
 // that a weight is loaded once for all, and every loop over lanes is one of vector instructions.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -16,6 +17,12 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kHalfUlp = 0x1p-53;
 constexpr double kFlat = 0x1p-30;  // of the terms of a half-space: as a slope, 0
+
+// The next number below a finite one, as nextafter, without a call.
+double next_below(double v) {
+    if (v == 0) return -std::numeric_limits<double>::denorm_min();
+    return std::bit_cast<double>(std::bit_cast<int64_t>(v) + (v > 0 ? -1 : 1));
+}
 
 }  // namespace
 
@@ -148,19 +155,18 @@ bool DualDoubles::bound_batch(const Cell& cell, const Wanted* wanted, size_t n) 
 }
 
 // With the gradients of the inputs in the lanes.
-bool DualDoubles::end_batch(const Cell& cell, const Wanted* wanted, size_t n, Lanes& sum) {
-    double inputs[kLanes] = {};
+PLV_CLONES bool DualDoubles::end_batch(const Cell& cell, const Wanted* wanted, size_t n,
+                                       Lanes& sum) {
+    Vector inputs = {}, error = vector_at(sum.error);
     for (uint32_t i = 0; i < net_.net.input_size; ++i) {
-        const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded, a = local_.a[i];
-        const double* c = &lanes_[i * kLanes];
-        for (size_t l = 0; l < kLanes; ++l) {
-            inputs[l] += c[l] * (c[l] > 0 ? lo : hi);
-            sum.error[l] += std::abs(c[l]) * a;
-        }
+        const Vector c = vector_at(&lanes_[i * kLanes]), none = {};
+        const double lo = cell.box.lo[i].rounded, hi = cell.box.hi[i].rounded;
+        inputs += c * (c > 0.0 ? none + lo : none + hi);
+        error += absolute(c) * local_.a[i];
     }
+    vector_at(sum.error) = error;
     double best[kLanes];
-    for (size_t l = 0; l < kLanes; ++l)
-        best[l] = sum.lower[l] + inputs[l] - (sum.error[l] * sum.unit + local_.tiny);
+    vector_at(best) = vector_at(sum.lower) + inputs - (error * sum.unit + local_.tiny);
     if (ball_.ball != nullptr) batch_ball(sum, best);
     if (!where_.empty()) batch_where(cell, sum, best);
     std::fill_n(lanes_.begin(), net_.net.input_size * kLanes, 0.0);
@@ -168,7 +174,7 @@ bool DualDoubles::end_batch(const Cell& cell, const Wanted* wanted, size_t n, La
     for (size_t l = 0; l < n; ++l) {
         const Wanted& w = wanted[l];
         const double value = best[l];
-        const double bound = std::isfinite(value) ? std::nextafter(value, -kInf)
+        const double bound = std::isfinite(value) ? next_below(value)
                                                   : bound_exactly(cell, w.nodes, w.entry, w.sign);
         double &lo = lo_[w.input], &hi = hi_[w.input];
         if (w.sign > 0)

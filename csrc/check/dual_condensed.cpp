@@ -201,10 +201,10 @@ void DualDoubles::narrow(const Condensed& net) {
 }
 
 // Magnitudes on the cell, by its bounds.
-void DualDoubles::measure(const Cell& cell, const Condensed& net) {
+PLV_CLONES void DualDoubles::measure(const Cell& cell, const Condensed& net) {
     const size_t inputs = net_.net.input_size;
     double* __restrict r = sizes_of_rows_.data();
-    const auto add = [&](size_t column, double size) {
+    const auto add = [&](size_t column, double size) __attribute__((always_inline)) {
         const auto [row, begin] = net.columns[column];
         const double* w = net.turned.data() + begin;
         for (size_t i = row; i < net.rows; ++i) r[i] += std::abs(w[i]) * size;
