@@ -22,7 +22,7 @@ from proof_tools import unpack
 from proof_truth import closest, is_true
 
 import plverify as pv
-from plverify import checker_claims, checker_nets, compose
+from plverify import certificate, checker_claims, checker_nets, compose
 from plverify.ball import _root_above, radius_proof
 from plverify.network import Network
 from plverify.proof import radius_header
@@ -343,6 +343,24 @@ def test_units_of_all_networks_that_never_switch(block: int, tmp_path: Any) -> N
                 assert not both(changed(data, units=flipped), net)
     assert asked >= 5
     assert proven or block == 1
+
+
+def test_python_reads_a_network_only_where_a_claim_asks_for_it() -> None:
+    net = plain()
+    case = pv.Disjunct(pv.Box(0, 1, 2), (pv.Constraint((), ((0, 1),), F(-1)),))  # y_0 <= -1
+    spec = pv.Property(2, 2, (case,))
+    proof = pv.verify(net, spec, proof=True).proof
+    assert isinstance(proof, bytes)
+    assert pv.check(proof, net, spec)
+    assert "exact_net" not in net.__dict__
+    assert pv.check(proof, net, spec, python=True)
+    assert "exact_net" in net.__dict__
+    for graph in graphs().values():
+        some = network(graph)
+        unread, exact = certificate._Unread(some), some.exact_net
+        for name in ("input_size", "output_size", "unit_count", "nodes"):
+            assert getattr(unread, name) == getattr(exact, name)
+        assert unread.digest() == exact.digest() == some.digest
 
 
 def test_no_proof_is_written_where_none_is_wanted() -> None:

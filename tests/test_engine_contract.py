@@ -659,3 +659,17 @@ def test_signals_are_as_before() -> None:
     before = signal.getsignal(signal.SIGINT)
     pv.count_regions(SMALL, BOX, threads=2)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("exponent", [8, 59, 60, 61, 62, 63, 70, 200])
+def test_rows_of_very_different_scales(exponent: int) -> None:
+    """Integers of a layer over one denominator, at the limits of machine words and beyond."""
+    small = F(1, 2**exponent)
+    first = [[F(1), F(0)], [3 * small, -small], [F(0), F(0)], [F(1, 3), F(0)]]
+    net = pv.Network.from_arrays(
+        [first, [[1, -1, 1, 1]]], [[F(1, 4), 5 * small, F(0), F(-2, 3)], [0]]
+    )
+    found = pv.regions(net, pv.Box([-8, -8], [8, 8]), exact=True)
+    assert len(found) == 5  # three lines, one of them across the others
+    assert pv.check(found.proof(), net, python=True)
