@@ -124,7 +124,8 @@ def check_executed(
 class _Unread(ExactNet):
     """A network of which Python reads the nodes only if a claim asks for them.
 
-    Most are about sizes and the digest, and the compiled checker reads the same bytes.
+    Most claims need the sizes and the digest: sizes as the compiled checker reads them, which
+    refuses what is not canonical as Python does, and the digest of the same bytes.
     """
 
     def __init__(self, network: Network) -> None:

@@ -11,9 +11,11 @@ from fractions import Fraction
 from itertools import pairwise, product
 
 import pytest
+from dual_cases import graphs, network, small_random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plverify import _check
 from plverify.exact_net import (
     MAGIC,
     Affine,
@@ -238,7 +240,10 @@ def test_truncated_padded_and_flipped_bytes_are_refused_or_another_network(case,
     try:
         other = ExactNet.from_bytes(bytes(bad))
     except ValueError:
+        with pytest.raises(ValueError):
+            _check.Net(bytes(bad))
         return
+    _check.Net(bytes(bad))
     assert other.to_bytes() == written(other).to_bytes() == bytes(bad)
     assert other != net
 
@@ -298,6 +303,8 @@ UNITS = struct.pack("<BIII", 2, 1, 1, 0) + pack_ints([0])
 def test_bytes_that_are_no_canonical_network_are_refused_with_the_reason(data, text):
     with pytest.raises(ValueError, match=text):
         ExactNet.from_bytes(data)
+    with pytest.raises(ValueError, match="malformed"):
+        _check.Net(data)
 
 
 @QUIET
@@ -370,3 +377,26 @@ def test_the_module_imports_nothing_but_the_standard_library():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_both_readers_refuse_the_same_bytes() -> None:
+    """The compiled checker's reader, too, takes the canonical bytes of networks and nothing else."""
+    rng = random.Random(5)
+    some = [*graphs().values(), *filter(None, map(small_random, range(30)))]
+    verdicts = set()
+    for seed, graph in enumerate(some):
+        good = network(graph, seed).canonical
+        for _ in range(120):
+            bad = bytearray(good)
+            at = rng.randrange(len(MAGIC), len(bad))
+            bad[at] = rng.choice([0, 1, 2, 3, 255, bad[at] ^ 1 << rng.randrange(8)])
+            taken = []
+            for read in (ExactNet.from_bytes, _check.Net):
+                try:
+                    read(bytes(bad))
+                    taken.append(True)
+                except ValueError:
+                    taken.append(False)
+            assert taken[0] == taken[1], (seed, at, bad[at])
+            verdicts.add((good[at] != bad[at], taken[0]))
+    assert len(verdicts) == 3  # what was changed is refused or taken, what was not is taken

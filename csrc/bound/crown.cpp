@@ -103,9 +103,19 @@ int Crown::leading_slot(const CellView& cell, int layer, int window) const {
 }
 
 double Crown::gap(const CellView& cell, int layer, int unit) const {
+    const Layer& from = net_.net.layers[layer];
+    if (from.is_max()) {  // by how much the largest slot varies
+        double least = -kInfinity, most = -kInfinity;
+        for (int s = 0; s < from.slots; ++s) {
+            if (from.entry(unit, s) < 0) continue;
+            const size_t row = net_.row(layer, from.entry(unit, s));
+            least = std::max(least, cell.bounds.lo[row]);
+            most = std::max(most, cell.bounds.hi[row]);
+        }
+        return most - least;
+    }
     const size_t row = net_.row(layer, unit);
     const double lo = cell.bounds.lo[row], hi = cell.bounds.hi[row];
-    if (net_.net.layers[layer].is_max()) return hi - lo;
     return hi > 0.0 && lo < 0.0 ? -lo * hi / (hi - lo) : 0.0;
 }
 
@@ -545,7 +555,7 @@ void Crown::add_sizes() {
             continue;
         }
         for (const int u : units) {
-            const double* g = g_of(l) + static_cast<size_t>(u * lanes_);
+            const double* g = g_of(l) + static_cast<size_t>(u) * static_cast<size_t>(lanes_);
             const double lift = std::fabs(windows_[l][u].lift);
             for (int k = 0; k < lanes_ && lift != 0.0; ++k)
                 if (!(g[k] > 0.0)) sizes_[static_cast<size_t>(k)] += std::fabs(g[k]) * lift;
@@ -565,9 +575,10 @@ void Crown::costs(const CellView& cell, std::vector<double>& out) {
         }
         for (const int u : units) {
             if (!is_open(cell, l, u)) continue;
-            const double* g = g_of(l) + static_cast<size_t>(u * lanes_);
+            const double* g = g_of(l) + static_cast<size_t>(u) * static_cast<size_t>(lanes_);
+            const double most = gap(cell, l, u);
             for (int i = 0; i < forms_; ++i)
-                costs_[static_cast<size_t>(i)] += std::fabs(g[i]) * gap(cell, l, u);
+                costs_[static_cast<size_t>(i)] += std::fabs(g[i]) * most;
         }
     }
     out.assign(costs_.begin(), costs_.begin() + forms_);

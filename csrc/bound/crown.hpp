@@ -49,7 +49,7 @@ struct LinearBound {
     double size = 0.0;   // of all its terms, which rounding is relative to; where it was asked for
 };
 
-// Some of these, and where all of them are at most 0.
+// Some of these; what counts is where all of them are at most 0.
 struct HalfSpaces {
     std::vector<double> slope, constant, size;
     void add(const LinearBound& one) {
@@ -196,7 +196,7 @@ private:
     std::vector<double> start_constant_, start_slope_;
     AlignedVector<double> sizes_;  // none yet, or of all lanes
     AlignedVector<double> costs_;
-    std::vector<int> open_, inputs_, all_;
+    std::vector<int> open_, all_;
     std::vector<double> dependence_;
 };
 

@@ -58,6 +58,11 @@ public:
             }
             out.big.push_back(Int::from_words(limbs.data(), size));
         }
+        const size_t fewer = 64 * (size - 1) - 1;  // bits, beside the sign
+        const auto is_short = [&](const Int& v) {
+            return (v.sign() < 0 ? v + Int(1) : v).bit_length() <= fewer;
+        };
+        require(!std::all_of(out.big.begin(), out.big.end(), is_short), "fewer words would do");
         return out;
     }
     bool at_end() const { return at_ == bytes_.size(); }
@@ -85,6 +90,22 @@ void check_index(const std::vector<int32_t>& index, uint32_t size) {
         require(at >= -1 && (at < 0 || static_cast<uint32_t>(at) < size), "index out of range");
 }
 
+// Whether a row and its denominator have a common divisor.
+bool is_reducible(const Node& node, uint32_t row, const Scale& den) {
+    const Integers& entries = node.entries;
+    const size_t first = row * (size_t{node.width} + 1), last = first + node.width + 1;
+    if (den.shift > 0) {
+        bool odd = false;
+        for (size_t k = first; k < last && !odd; ++k)
+            odd = entries.big.empty() ? (entries.small[k] & 1) != 0 : entries.big[k].is_odd();
+        if (!odd) return true;
+    }
+    Int common = den.odd;
+    for (size_t k = first; k < last && !common.is_one(); ++k)
+        common = Int::gcd(common, entries.at(k));
+    return !common.is_one();
+}
+
 void read_rows(Bytes& in, Node& node) {
     require(node.rows > 0, "no rows");
     const auto shifts = in.words<uint32_t>(node.rows);
@@ -94,6 +115,7 @@ void read_rows(Bytes& in, Node& node) {
         const Int den = dens.at(r);
         require(shifts[r] <= kMaxShift && den.sign() > 0 && den.is_odd(), "denominator");
         node.row_den.push_back({shifts[r], den});
+        require(!is_reducible(node, r, node.row_den.back()), "a row that can be reduced");
         node.den = lcm(node.den, node.row_den.back());
     }
     for (const Scale& den : node.row_den) node.part.push_back(quotient(node.den, den));
@@ -130,8 +152,10 @@ Node read_node(Bytes& in, const Net& net) {
             require(node.size == node.joined, "number of units");
             node.slope_shift = in.words<uint32_t>(node.size);
             node.slope_num = in.integers(node.size);
-            for (const uint32_t shift : node.slope_shift) {
+            for (uint32_t i = 0; i < node.size; ++i) {
+                const uint32_t shift = node.slope_shift[i];
                 require(shift <= kMaxShift, "shift of a slope");
+                require(shift == 0 || node.slope_num.at(i).is_odd(), "a slope can be reduced");
                 node.slope_top = std::max(node.slope_top, shift);
             }
             break;
@@ -161,8 +185,14 @@ Node read_node(Bytes& in, const Net& net) {
             node.rows = node.size = in.u32();
             node.width = in.u32();
             node.index = in.words<int32_t>(uint64_t{node.rows} * node.width);
+            require(node.width > 0, "a sparse node without inputs");
             check_index(node.index, node.joined);
             read_rows(in, node);
+            for (uint32_t i = 0; i < node.rows; ++i)
+                for (uint32_t j = 0; j < node.width; ++j)
+                    require(node.index[size_t{i} * node.width + j] >= 0 ||
+                                node.entries.is_zero(i * (size_t{node.width} + 1) + j),
+                            "a coefficient without an input");
             break;
         case Kind::max: {
             node.channels = in.u32();
@@ -177,9 +207,16 @@ Node read_node(Bytes& in, const Net& net) {
             const uint64_t size = uint64_t{node.channels} * node.places;
             require(size <= kMaxSize, "number of windows");
             node.size = static_cast<uint32_t>(size);
+            std::vector<uint32_t> seen(node.positions, 0);  // the last window, from 1
             for (uint32_t p = 0; p < node.places; ++p) {
                 bool any = false;
-                for (uint32_t k = 0; k < node.taps; ++k) any = any || node.slot(p, k) >= 0;
+                for (uint32_t k = 0; k < node.taps; ++k) {
+                    const int64_t at = node.slot(p, k);
+                    if (at < 0) continue;
+                    any = true;
+                    require(seen[at] != p + 1, "a window lists an input twice");
+                    seen[at] = p + 1;
+                }
                 require(any, "an empty window");
             }
             break;
@@ -220,6 +257,11 @@ Net Net::parse(std::string_view bytes) {
     const uint32_t count = in.u32();
     for (uint32_t k = 0; k < count; ++k) net.nodes.push_back(read_node(in, net));
     require(in.at_end() && count > 0 && net.nodes.back().is_linear(), "the end");
+    std::vector<bool> used(size_t{count} + 1);
+    for (const Node& node : net.nodes)
+        for (const uint32_t source : node.sources) used[source] = true;
+    for (uint32_t tensor = 1; tensor < count; ++tensor)
+        require(used[tensor], "a node that the output does not depend on");
     return net;
 }
 

@@ -12,7 +12,8 @@ inline constexpr size_t kLanes = 8;
 typedef double Vector
     __attribute__((vector_size(kLanes * sizeof(double)), aligned(sizeof(double)), may_alias));
 
-// What comparing vectors gives: -1 where it holds. They are joined by & (&& goes lane by lane).
+// What comparing vectors gives: -1 where it holds. Joined by && or &, comparisons are made lane by
+// lane; a choice between numbers comes before the next comparison instead.
 typedef int64_t Mask
     __attribute__((vector_size(kLanes * sizeof(int64_t)), aligned(sizeof(int64_t)), may_alias));
 

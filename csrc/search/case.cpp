@@ -22,8 +22,8 @@ constexpr size_t kMostWeights = 1 << 15;  // of the layers that a waiting node m
 constexpr double kLittleLeft = 0.3;
 constexpr size_t kMostGoals = 8;  // that narrow a cell, as in docs/proof_format.md
 constexpr int kAttackEvery = 8, kSampleEvery = 32, kRefineEvery = 256;  // nodes
-constexpr int kTriedAtOnce = 32;                                        // nodes
-constexpr double kNearly = 1e-9;                                        // of the terms of a goal
+constexpr int kTriedAtOnce = 32;  // nodes at first whose points do not wait
+constexpr double kNearly = 1e-9;  // of the terms of a goal
 
 }  // namespace
 
@@ -98,7 +98,7 @@ void CaseSearch::visit(std::vector<Node>& nodes, std::vector<Outcome>& out) {
     }
     for (size_t i = 0; i < nodes.size(); ++i) {
         Answer& answer = out[i].answer = visit_one(std::move(nodes[i]), out[i]);
-        if (answer == Answer::unknown && waiting_ > 0 && try_waiting()) answer = Answer::violated;
+        if (answer == Answer::unknown && try_waiting()) answer = Answer::violated;
         if (answer == Answer::violated) return;
     }
 }
@@ -202,6 +202,7 @@ bool CaseSearch::refute_by_goals(Node& node, std::string& text) {
     keep_goals(node);
     left_ = HUGE_VAL;
     used_.resize(below_.size());
+    for (auto& used : used_) used.clear();
     std::fill(gain_.begin(), gain_.end(), 0.0);
     if (!below_.empty()) {
         node.score = below_[best].least;
@@ -382,6 +383,7 @@ void CaseSearch::try_points(const CellView& cell) {
 }
 
 bool CaseSearch::try_waiting() {
+    if (waiting_ == 0) return false;
     tried_at_.evaluate();
     std::vector<double> s(static_cast<size_t>(dim_));
     for (int i = 0; i < waiting_ && !witness_; ++i) {

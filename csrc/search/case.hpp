@@ -45,7 +45,9 @@ public:
     size_t together() const;
     // Ends with the first violation. Throws Stopped when stopped.
     void visit(std::vector<Node>& nodes, std::vector<Outcome>& out);
-    // Of the last visit, where the answer is `violated`.
+    // Tries points of earlier visits that wait for others; whether one is a violation.
+    bool try_waiting();
+    // What the last visit or try found.
     Witness& witness() { return *witness_; }
 
 private:
@@ -151,7 +153,6 @@ private:
     int best_side(const Node& node) const;
     bool try_point(const double* s);
     void try_points(const CellView& cell);
-    bool try_waiting();
     bool is_violation(const Points& points, int lane, const double* s);
 
     const CaseProblem& problem_;
@@ -189,7 +190,7 @@ private:
     std::vector<LinearForm> forms_;
     std::vector<LinearBound> below_;  // by default lines
     std::vector<double> point_;
-    // Of each goal's bound: what the lines of open units cost it.
+    // Of goals' bounds that counted last: what the lines of open units cost them.
     std::vector<std::vector<Multiplier>> used_;
     std::vector<double> cost_;  // of each goal: what these lines cost it, in sum
     std::vector<double> gain_;  // of halving each side

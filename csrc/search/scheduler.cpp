@@ -111,19 +111,22 @@ void Scheduler::work() {
                 steps = turn *= 2;
                 turns = 1;
             }
-            Active one = std::move(active.front());
-            active.pop_front();
+            Active& one = active.front();
             bool open = true;
             for (size_t i = 0; i < steps && open && !one.queue.empty() && !done_; ++i) {
                 if (hungry_ && one.queue.size() > 1)
                     offer({one.number, one.problem, one.queue.pop()});
                 open = step(one);
             }
-            if (open && !one.queue.empty()) active.push_back(std::move(one));
+            const bool stays = open && !one.queue.empty();
+            if (!stays) try_waiting(one);
+            if (stays) active.push_back(std::move(one));
+            active.pop_front();
         }
     } catch (const Stopped&) {
         abandon();
     }
+    for (Active& one : active) try_waiting(one);
     const std::lock_guard lock(mutex_);
     result_.nodes += counts.nodes;
     result_.leaves += counts.leaves;
@@ -175,6 +178,11 @@ bool Scheduler::step(Active& one) {
         for (auto& [at, text] : outcome.leaves) finish(one.number, own, at, std::move(text));
     }
     return true;
+}
+
+// Before nodes of a case are left: points that were not evaluated yet.
+void Scheduler::try_waiting(Active& one) {
+    if (one.search->try_waiting()) end_with(one.number, one.search->witness());
 }
 
 void Scheduler::end_with(size_t number, Witness& witness) {

@@ -53,6 +53,7 @@ private:
 
     bool open_next(Task& task, bool wait);
     bool step(Active& one);
+    void try_waiting(Active& one);
     void end_with(size_t number, Witness& witness);
     std::shared_ptr<const CaseProblem> open_case(size_t number);
     void finish(size_t number, std::shared_ptr<ProofPart> part, int place, std::string text);
