@@ -12,6 +12,7 @@ best of several years; ``../shared/data/vnncomp/README.md``). A wrong verdict ex
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ COLUMNS = (
     "slowest s",
     "total s",
     "CPU s",
+    "easy, most CPU s",
     "check / search",
     "bytes / leaf",
     "peak MB",
@@ -67,11 +69,23 @@ NOTE = """\
 decided: `sat` with a witness evaluated exactly, or `unsat` with a proof that the checker accepted,
 within the time limit; known: how many of the instances with a known verdict are decided. Seconds
 are wall times, of the decided ones but for the totals, and include reading both files, checking the
-proof and running the witness in float32. check / search: time of the proof checker over that of the
+proof and running the witness in float32; easy: of the instances that `expected.csv` calls so, the
+CPU seconds of the slowest. check / search: time of the proof checker over that of the
 search, both summed over the `unsat` ones; bytes / leaf: of their proof files, headers included,
 over the leaves of their trees. The public tools ran on other machines (64 cores or a
 GPU), on all of the competition's instances, and their times include 0.9 s (nnenum) to 11 s (CORA)
 of start-up."""
+
+
+def most_of_easy(rows: Sequence[Row]) -> float | None:
+    """CPU seconds of the slowest instance of a family that expected.csv calls easy."""
+    path = Path(rows[0]["folder"], "expected.csv")
+    if not path.is_file():
+        return None
+    with path.open(newline="") as file:
+        known = list(csv.DictReader(file))
+    easy = {(k["onnx"], k["vnnlib"]) for k in known if k.get("difficulty") == "easy"}
+    return max((r["cpu_seconds"] for r in rows if (r["onnx"], r["vnnlib"]) in easy), default=None)
 
 
 def cells(found: Summary, rows: Sequence[Row]) -> list[str]:
@@ -87,6 +101,7 @@ def cells(found: Summary, rows: Sequence[Row]) -> list[str]:
         short(found.longest_seconds),
         short(found.seconds),
         short(found.cpu_seconds),
+        short(most_of_easy(rows)),
         short(ratio),
         short(found.leaf_bytes),
         "-" if found.peak_mb is None else f"{found.peak_mb:,.0f}",
