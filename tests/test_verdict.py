@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -603,3 +604,24 @@ def test_goals_that_must_hold_together(seed):
     found = verify(net, spec(high), proof=True)
     assert found.status == "unsat"
     accepted(found, net)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_more_windows_than_values_that_they_read(seed: int) -> None:
+    """Windows are counted apart from rows, also where several goals are weighed."""
+    rng = np.random.default_rng(seed)
+    first, second, last = (rng.integers(-8, 9, size) / 8 for size in ((12, 2), (2, 12), (3, 60)))
+    head, tail = (pv.Network.from_arrays(w).nodes for w in ([first, second], [last]))
+    pool = Max((3,), 1, 2, np.repeat([[0], [1]], 60, axis=1).astype(np.int32))
+    net = pv.Network(2, [*head, pool, replace(tail[0], source=4)])
+    y = net(rng.uniform(-1, 1, (20000, 2)))
+    most = np.quantile(y[:, 0], 0.05)
+    least = y[y[:, 0] <= most, 1].min() - 0.25
+    spec = pv.Property.from_rows(
+        pv.Box(-1, 1, 2), None, [[1, 0, 0], [0, 1, 0]], [float(most), float(least)]
+    )
+    found = [pv.verify(net, spec, proof=True) for _ in range(2)]
+    assert [one.status for one in found] == [pv.Status.UNSAT] * 2
+    assert found[0].nodes == found[1].nodes > 20
+    assert pv.check(found[0].proof, net, spec)
