@@ -380,7 +380,7 @@ def test_the_module_imports_nothing_but_the_standard_library():
 
 
 def test_both_readers_refuse_the_same_bytes() -> None:
-    """The compiled checker's reader, too, takes the canonical bytes of networks and nothing else."""
+    """The compiled checker's reader, too, takes nothing but canonical bytes of networks."""
     rng = random.Random(5)
     some = [*graphs().values(), *filter(None, map(small_random, range(30)))]
     verdicts = set()
