@@ -376,40 +376,42 @@ std::span<const uint32_t> DualDoubles::take_reached(size_t base, uint32_t size) 
 PLV_CLONES void DualDoubles::batch_linear(uint32_t k, Lanes& sum) {
     const Node& node = net_.net.nodes[k];
     const DualNode& extra = net_.nodes[k];
-    double* g = &lanes_[extra.base * kLanes];
-    const double* r = &local_.r[extra.base];
+    // What is stored below cannot change these.
+    double *const lanes = lanes_.data(), *const g = lanes + size_t{extra.base} * kLanes;
+    const double *const r = &local_.r[extra.base], *const bias = extra.bias.data(),
+                        *const off = &errors_[extra.base];
     Vector constant = {}, error = vector_at(sum.error);
     const std::span<const uint32_t> active = take_reached(extra.base, node.size);
-    panel_.resize(active.size() * kLanes);
-    double* panel = panel_.data();
-    for (size_t a = 0; a < active.size(); ++a) {
-        const uint32_t i = active[a];
+    const auto take = [&](uint32_t i) __attribute__((always_inline)) {
         const Vector y = vector_at(g + i * kLanes), size = absolute(y);
         vector_at(g + i * kLanes) = Vector{};
-        const double off = errors_[extra.base + i];
-        vector_at(panel + a * kLanes) = y;
-        constant += y * extra.bias[i] - size * off;
-        error += size * (r[i] + off);
-    }
-    vector_at(sum.error) = error;
-    vector_at(sum.lower) += constant;
+        constant += y * bias[i] - size * off[i];
+        error += size * (r[i] + off[i]);
+        return y;
+    };
     if (!extra.dense) {
-        double* lanes = lanes_.data();
-        uint8_t* reached = reached_.data();
-        const uint8_t* zero = zero_.data();
-        const uint32_t* gather = extra.gather.empty() ? nullptr : extra.gather.data();
+        uint8_t* const reached = reached_.data();
+        const uint8_t* const zero = zero_.data();
+        const uint32_t* const gather = extra.gather.empty() ? nullptr : extra.gather.data();
         const size_t source = extra.source;
-        for (size_t a = 0; a < active.size(); ++a) {
-            const Vector y = vector_at(panel + a * kLanes);
-            extra.each_weight(node, active[a], [=](uint32_t j, double w) {
+        for (const uint32_t i : active) {
+            const Vector y = take(i);
+            extra.each_weight(node, i, [=](uint32_t j, double w) {
                 const size_t e = gather == nullptr ? source + j : gather[j];
                 if (zero[e] != 0) return;  // as in batch_units
                 vector_at(lanes + e * kLanes) += w * y;
                 reached[e] = 1;
             });
         }
+        vector_at(sum.error) = error;
+        vector_at(sum.lower) += constant;
         return;
     }
+    panel_.resize(active.size() * kLanes);
+    double* const panel = panel_.data();
+    for (size_t a = 0; a < active.size(); ++a) vector_at(panel + a * kLanes) = take(active[a]);
+    vector_at(sum.error) = error;
+    vector_at(sum.lower) += constant;
     live_.clear();
     for (uint32_t j = 0; j < node.width; ++j)
         if (zero_[extra.source + j] == 0) live_.push_back(extra.source + j);
