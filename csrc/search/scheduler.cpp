@@ -180,9 +180,10 @@ bool Scheduler::step(Active& one) {
     return true;
 }
 
-// Before nodes of a case are left: points that were not evaluated yet.
+// Before nodes of a case are left: points that were not evaluated yet. A case of which the beginning
+// was stopped has no search.
 void Scheduler::try_waiting(Active& one) {
-    if (one.search->try_waiting()) end_with(one.number, one.search->witness());
+    if (one.search && one.search->try_waiting()) end_with(one.number, one.search->witness());
 }
 
 void Scheduler::end_with(size_t number, Witness& witness) {
