@@ -180,8 +180,8 @@ bool Scheduler::step(Active& one) {
     return true;
 }
 
-// Before nodes of a case are left: points that were not evaluated yet. A case of which the beginning
-// was stopped has no search.
+// Before nodes of a case are left: points that were not evaluated yet. A case of which the
+// beginning was stopped has no search.
 void Scheduler::try_waiting(Active& one) {
     if (one.search && one.search->try_waiting()) end_with(one.number, one.search->witness());
 }
